@@ -1,0 +1,119 @@
+"""The native worker protocol: one exchange carries everything a worker has to say and to hear.
+
+`POST /v2/{endpoint}/workers/{worker}/exchange` with `Authorization: Bearer <worker token>`.
+
+A lease `token` is opaque to the worker: attempt number and nonce. Every write is compared with the live token in the
+transaction that applies it; an item that does not fit comes back in `refused` and the rest of the batch goes through.
+"""
+
+import msgspec
+
+from submodel.contract.states import WorkerPhase
+from submodel.contract.wire import Message
+
+REFUSED_STALE = "stale"
+"""The token is not the live one: the job went to another worker, or ended without this one."""
+
+REFUSED_TOO_LARGE = "too-large"
+REFUSED_GAP = "gap"
+"""A chunk's `seq` leaves a hole; send again from the sequence number that was acknowledged last."""
+
+
+class Held(Message):
+    """A job that the worker holds; listing it renews its lease."""
+
+    id: str
+    token: str
+
+
+class Result(Message):
+    """The outcome of a job: `error` decides between COMPLETED and FAILED; both may be there (partial output)."""
+
+    id: str
+    token: str
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: str | None = None
+    execution_ms: int | None = None
+    stop_worker: bool = False
+
+
+class Chunks(Message):
+    """Streamed items of a running job; `seq` is that of the first item, counted from 1 within the attempt."""
+
+    id: str
+    token: str
+    seq: int
+    items: list[msgspec.Raw]
+
+
+class Progress(Message):
+    """The newest progress value of a running job; the last one wins."""
+
+    id: str
+    token: str
+    value: msgspec.Raw
+
+
+class ExchangeRequest(Message):
+    """What a worker has to say.
+
+    `session` is random per process start: a restarted container under the same name is another worker. `request`
+    grows by one per new request; the same number again gets the stored answer again, so that a lost answer never
+    loses a lease. A request with `wait_ms` 0 flushes and is answered at once, without jobs being handed out unless
+    `capacity` is above 0.
+    """
+
+    session: str
+    request: int
+    phase: WorkerPhase
+    reason: str = ""
+    capacity: int = 0
+    wait_ms: int = 0
+    running: list[Held] = []
+    results: list[Result] = []
+    chunks: list[Chunks] = []
+    progress: list[Progress] = []
+    released: list[Held] = []
+
+
+class JobPolicy(Message):
+    """The limits of one job, as they apply to this attempt."""
+
+    execution_timeout_ms: int = 0
+    """0 means no limit."""
+
+    ttl_ms: int = 0
+
+
+class LeasedJob(Message):
+    """A job handed out; `input` is what the client sent, byte for byte. `extra` holds the request's other fields that handlers may read."""
+
+    id: str
+    token: str
+    input: msgspec.Raw
+    policy: JobPolicy
+    attempt: int = 1
+    extra: dict[str, msgspec.Raw] = {}
+
+
+class Refused(Message):
+    """An item of the request that had no effect."""
+
+    id: str
+    reason: str
+
+
+class ExchangeAnswer(Message):
+    """What the gateway has to say. Results that are not in `refused` are durable."""
+
+    jobs: list[LeasedJob] = []
+    refused: list[Refused] = []
+    stop: list[str] = []
+    """Ids of held jobs that shall end: cancelled, timed out, or no longer this worker's."""
+
+    drain: bool = False
+    """Take no more jobs until an answer says otherwise."""
+
+    lease_ms: int = 0
+    retry_after_ms: int = 0
+    """Wait this long before the next request; the gateway is busy or its store is away."""

@@ -1,0 +1,130 @@
+"""The operator's view of the gateway: registry in, snapshots out. All under `/internal/v1`, on the internal port.
+
+Every push is level-triggered: the whole truth of its object, repeatable at any time, ordered by `generation`.
+Instants are milliseconds of the gateway's clock; an answer carries that clock (`now_ms`), so ages are computed
+against it and never against the reader's.
+"""
+
+from submodel.contract import limits
+from submodel.contract.states import WorkerPhase
+from submodel.contract.wire import Message
+
+
+class WorkerToken(Message):
+    """A credential that workers of one revision present, as the hex SHA-256 of the token."""
+
+    revision: str
+    sha256: str
+
+
+class EndpointRegistration(Message):
+    """`PUT endpoints/{id}`: what the gateway must know of an endpoint.
+
+    A push whose `(epoch, generation)` is older than the stored one is refused with 409. `epoch` identifies the custom
+    resource (its uid): a re-created namesake starts again at generation 1.
+    """
+
+    endpoint_id: str
+    epoch: str
+    generation: int
+    execution_timeout_ms: int = limits.EXECUTION_TIMEOUT_MS_DEFAULT
+    ttl_ms: int = limits.TTL_MS_DEFAULT
+    max_attempts: int = 3
+    """Executions per job that may be lost with their workers before the job fails."""
+
+    late_after_ms: int | None = None
+    """Jobs that wait longer are counted as `late` in the snapshot; the QUEUE_DELAY target."""
+
+    worker_tokens: list[WorkerToken] = []
+
+
+class WorkerPresence(Message):
+    """A worker that exists (a pod, a process), as the operator sees it."""
+
+    worker: str
+    uid: str
+    revision: str
+    phase: str
+    """The pod's phase, or a reason why it is not ready: `Pending`, `Running`, `Unschedulable`, `CrashLoopBackOff`, …"""
+
+
+class WorkersPush(Message):
+    """`PUT endpoints/{id}/workers`: all workers that exist now. One that is missing loses its leases at once."""
+
+    workers: list[WorkerPresence]
+
+
+class WorkerNames(Message):
+    """`POST endpoints/{id}/drain` and `…/undrain`."""
+
+    workers: list[str]
+
+
+class GoneWorker(Message):
+    """A worker that ended: `session` None means every session of that worker."""
+
+    worker: str
+    reason: str
+    charged: bool = True
+    """False for infrastructure reasons (eviction, node loss): the lost execution does not count against the job."""
+
+
+class WorkersGone(Message):
+    """`POST endpoints/{id}/workers/gone`."""
+
+    workers: list[GoneWorker]
+
+
+class WorkerView(Message):
+    """A worker as the gateway knows it from its exchanges."""
+
+    worker: str
+    revision: str
+    phase: WorkerPhase
+    running: int
+    """Jobs it holds a lease of."""
+
+    draining: bool
+    """Whether the gateway hands it no jobs (asked by the operator, or its own SIGTERM)."""
+
+    idle_since_ms: int | None = None
+    """Since when it has held nothing; None while it holds jobs."""
+
+    last_seen_ms: int = 0
+    reason: str = ""
+
+
+class EndpointSnapshot(Message):
+    """What the scaling decision reads. Totals grow from the gateway's start (`Snapshots.boot`) and never shrink."""
+
+    endpoint_id: str
+    registration: str
+    """`<epoch>/<generation>` of the registration in force; empty when none."""
+
+    queued: int
+    late: int
+    """Queued jobs that have waited longer than `late_after_ms`; 0 when no limit is set."""
+
+    in_progress: int
+    oldest_queued_ms: int | None = None
+    """Instant at which the oldest queued job was accepted."""
+
+    arrived_total: int = 0
+    completed_total: int = 0
+    failed_total: int = 0
+    workers: list[WorkerView] = []
+
+
+class Snapshots(Message):
+    """`GET snapshots?since=<version>&waitMs=<ms>`: the endpoints that changed after `since`.
+
+    `since` 0, or a `boot` other than the reader's, means everything. The call is held until something changed or
+    `waitMs` has passed; an endpoint with queued jobs and no worker is answered at once. Endpoints with queued jobs are
+    in every answer, because their ages change without an event.
+    """
+
+    boot: str
+    version: int
+    now_ms: int
+    endpoints: list[EndpointSnapshot] = []
+    deleted: list[str] = []

@@ -1,0 +1,28 @@
+"""Names that clients and workers see on the wire: job states and worker phases."""
+
+from enum import StrEnum
+
+
+class JobState(StrEnum):
+    """State of a job, spelled as on the hosted platforms."""
+
+    IN_QUEUE = "IN_QUEUE"
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    TIMED_OUT = "TIMED_OUT"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the state is final: a terminal job changes only by an explicit retry."""
+        return self not in (JobState.IN_QUEUE, JobState.IN_PROGRESS)
+
+
+class WorkerPhase(StrEnum):
+    """What a worker says of itself in each exchange."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    UNHEALTHY = "unhealthy"

@@ -1,0 +1,32 @@
+"""The error tree of the `submodel` package.
+
+    SubModelError
+    ├── ConfigurationError   the worker's environment or `start()` argument is wrong; the text says what to set
+    ├── GatewayUnavailable   the gateway did not answer; the caller retries
+    └── GatewayRefused       the gateway answered with a refusal that a retry will not change (status, message)
+"""
+
+
+class SubModelError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class ConfigurationError(SubModelError):
+    """The worker's environment or the argument of `start()` cannot be used."""
+
+
+class GatewayUnavailable(SubModelError):
+    """No answer, or one that asks to come back later."""
+
+
+class GatewayRefused(SubModelError):
+    """A refusal that repeating the request does not change.
+
+    Args:
+        status: the HTTP status.
+        message: the gateway's own sentence.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"the gateway refused the request ({status}): {message}")
+        self.status = status
