@@ -1,9 +1,9 @@
 """The error tree of the `submodel` package.
 
-    SubModelError
-    ├── ConfigurationError   the worker's environment or `start()` argument is wrong; the text says what to set
-    ├── GatewayUnavailable   the gateway did not answer; the caller retries
-    └── GatewayRefused       the gateway answered with a refusal that a retry will not change (status, message)
+SubModelError
+├── ConfigurationError   the worker's environment or `start()` argument is wrong; the text says what to set
+├── GatewayUnavailable   the gateway did not answer; the caller retries
+└── GatewayRefused       the gateway answered with a refusal that a retry will not change (status, message)
 """
 
 

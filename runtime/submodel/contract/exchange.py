@@ -86,7 +86,7 @@ class JobPolicy(Message):
 
 
 class LeasedJob(Message):
-    """A job handed out; `input` is what the client sent, byte for byte. `extra` holds the request's other fields that handlers may read."""
+    """A job handed out. `input` is what the client sent, byte for byte; `extra` are the request's other fields."""
 
     id: str
     token: str

@@ -61,7 +61,7 @@ class WorkerNames(Message):
 
 
 class GoneWorker(Message):
-    """A worker that ended: `session` None means every session of that worker."""
+    """A worker that ended, with every session it had."""
 
     worker: str
     reason: str
