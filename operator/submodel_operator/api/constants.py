@@ -1,0 +1,48 @@
+"""Names that belong to the API: group, kind, labels, annotations, condition types and reasons."""
+
+from typing import Final
+
+GROUP: Final = "serverless.submodel.ai"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+KIND: Final = "SubModelEndpoint"
+PLURAL: Final = "submodelendpoints"
+SINGULAR: Final = "submodelendpoint"
+SHORT_NAME: Final = "sme"
+CATEGORIES: Final = ("all", "submodel")
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "submodel-operator"
+"""Every child carries it; the operator's watches select by it on the server."""
+
+ENDPOINT_LABEL: Final = f"{GROUP}/endpoint"
+"""Name of the endpoint a child belongs to."""
+
+REVISION_LABEL: Final = f"{GROUP}/revision"
+"""Hash of the worker template; one pool has one revision."""
+
+DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
+"""Hash of the child as the operator wanted it last; an equal hash spares the apply."""
+
+DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
+"""Kubernetes removes pods of lower cost first; set on confirmed-empty workers right before a shrink."""
+
+READY: Final = "Ready"
+"""Condition: jobs are accepted and workers can be started (true at zero workers)."""
+
+SCALER_HEALTHY: Final = "ScalerHealthy"
+"""Condition: the gateway's signals are fresh; while it is not true, the scale is held."""
+
+
+class Reason:
+    """Reasons of the conditions, CamelCase, stable: scripts compare them."""
+
+    REGISTERED: Final = "Registered"
+    INVALID_SPEC: Final = "InvalidSpec"
+    NAME_CONFLICT: Final = "NameConflict"
+    REFUSED: Final = "ObjectRefused"
+    GATEWAY_UNREACHABLE: Final = "GatewayUnreachable"
+    WORKERS_FAILING: Final = "WorkersFailing"
+    SIGNALS_FRESH: Final = "SignalsFresh"
+    SIGNALS_STALE: Final = "SignalsStale"
+    SIGNALS_UNKNOWN: Final = "SignalsUnknown"

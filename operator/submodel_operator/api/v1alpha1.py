@@ -1,0 +1,366 @@
+"""`SubModelEndpoint` v1alpha1 as pydantic models: the single source of the CRD, its defaults and its validation.
+
+Field names are camelCase on the wire. Where a setting exists on the hosted platforms its word, unit and default are
+kept, so that a copied configuration behaves the same. Every field has a description: `kubectl explain` shows it.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.alias_generators import to_camel
+
+from submodel.contract import limits
+
+_QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
+    r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
+
+Quantity = int | Annotated[str, Field(pattern=_QUANTITY, max_length=64)]
+"""A Kubernetes quantity, for example 1, 500m or 2Gi."""
+
+Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
+Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+
+
+class Model(BaseModel):
+    """Base of all parts of the resource: camelCase, closed, immutable."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class ScalerType(StrEnum):
+    """Rule by which workers are added."""
+
+    QUEUE_DELAY = "QUEUE_DELAY"
+    REQUEST_COUNT = "REQUEST_COUNT"
+
+
+class Handler(Model):
+    """Source code that runs on the bundled runtime image."""
+
+    inline: Annotated[str, Field(min_length=1, max_length=262_144)]
+    """Python source that calls submodel.serverless.start(). A change is a new revision."""
+
+
+class KeyRef(Model):
+    """A key of a Secret or ConfigMap in the endpoint's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the object."""
+
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key within the object."""
+
+    optional: bool = False
+    """Whether the worker may start without it."""
+
+
+class EnvVarSource(Model):
+    """Where the value of an environment variable comes from."""
+
+    secret_key_ref: KeyRef | None = None
+    """A key of a Secret."""
+
+    config_map_key_ref: KeyRef | None = None
+    """A key of a ConfigMap."""
+
+
+class EnvVar(Model):
+    """One environment variable of the worker, in the shape of core/v1."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
+    """Name of the variable. Names the platform sets itself (SUBMODEL_GATEWAY_URL, …) cannot be overridden."""
+
+    value: Annotated[str, Field(max_length=32_768)] | None = None
+    """The value, as text."""
+
+    value_from: EnvVarSource | None = None
+    """Takes the value from a Secret or ConfigMap instead."""
+
+
+class Resources(Model):
+    """Compute resources of one worker, in the shape of core/v1."""
+
+    requests: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
+    """What the scheduler reserves, by resource name."""
+
+    limits: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
+    """What the worker may use at most, by resource name."""
+
+
+class Worker(Model):
+    """What a worker runs: exactly one of image and handler."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Container image of the worker, built on the submodel runtime. Exactly one of image and handler is set."""
+
+    handler: Handler | None = None
+    """Handler source for the bundled runtime image. Exactly one of image and handler is set."""
+
+    env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = []
+    """Environment variables of the worker."""
+
+    resources: Resources = Resources()
+    """Compute resources of one worker."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Jobs that one worker runs at once; above 1 only async handlers gain."""
+
+
+class Scaling(Model):
+    """How many workers run, and when they come and go."""
+
+    workers_min: Annotated[int, Field(ge=0, le=1000)] = 0
+    """Workers that always run. 0 lets the endpoint scale to zero."""
+
+    workers_max: Annotated[int, Field(ge=0, le=1000)] = 3
+    """Most workers that ever run. 0 parks the endpoint: jobs wait."""
+
+    idle_timeout: Annotated[int, Field(ge=1, le=3600)] = 5
+    """Seconds a worker stays after its last job."""
+
+    scaler_type: ScalerType = ScalerType.QUEUE_DELAY
+    """QUEUE_DELAY adds workers for jobs that wait longer than scalerValue seconds; REQUEST_COUNT keeps one worker per
+    scalerValue jobs."""
+
+    scaler_value: Annotated[float, Field(ge=0.5, le=10_000)] = 4
+    """Seconds (QUEUE_DELAY) or jobs per worker (REQUEST_COUNT, a whole number)."""
+
+
+class Jobs(Model):
+    """Limits of the jobs."""
+
+    execution_timeout_ms: Annotated[Int64, Field(ge=0, le=limits.POLICY_MS_MAX)] = limits.EXECUTION_TIMEOUT_MS_DEFAULT
+    """Milliseconds a job may run once a worker took it, at least 5000; 0 means no limit."""
+
+    ttl_ms: Annotated[Int64, Field(ge=limits.TTL_MS_MIN, le=limits.POLICY_MS_MAX)] = limits.TTL_MS_DEFAULT
+    """Milliseconds from submission after which an unfinished job ends as TIMED_OUT."""
+
+
+class Rule(Model):
+    """A cross-field rule, checked by the API server (CEL) and, in the same words, wherever there is none."""
+
+    rule: str
+    message: str
+    field_path: str
+
+
+SPEC_RULES = (
+    Rule(
+        rule="has(self.worker.image) != has(self.worker.handler)",
+        message="set exactly one of worker.image and worker.handler",
+        field_path=".worker",
+    ),
+    Rule(
+        rule="self.scaling.workersMin <= self.scaling.workersMax",
+        message="scaling.workersMin must not exceed scaling.workersMax; lower workersMin or raise workersMax",
+        field_path=".scaling.workersMin",
+    ),
+    Rule(
+        rule="self.scaling.scalerType != 'REQUEST_COUNT' || "
+        "(self.scaling.scalerValue >= 1.0 && self.scaling.scalerValue == double(int(self.scaling.scalerValue)))",
+        message="scaling.scalerValue counts jobs per worker with REQUEST_COUNT: use a whole number of at least 1",
+        field_path=".scaling.scalerValue",
+    ),
+    Rule(
+        rule="self.scaling.scalerType != 'QUEUE_DELAY' || self.scaling.scalerValue <= 3600.0",
+        message="scaling.scalerValue means seconds with QUEUE_DELAY: use at most 3600",
+        field_path=".scaling.scalerValue",
+    ),
+    Rule(
+        rule="self.jobs.executionTimeoutMs == 0 || self.jobs.executionTimeoutMs >= 5000",
+        message="jobs.executionTimeoutMs is 0 (no limit) or at least 5000 milliseconds",
+        field_path=".jobs.executionTimeoutMs",
+    ),
+    Rule(
+        rule="self.jobs.ttlMs >= self.jobs.executionTimeoutMs",
+        message="jobs.ttlMs must not be shorter than jobs.executionTimeoutMs; a job would end before its own limit",
+        field_path=".jobs.ttlMs",
+    ),
+    Rule(
+        rule="!has(self.worker.env) || self.worker.env.all(e, !(has(e.value) && has(e.valueFrom)))",
+        message="worker.env entries set value or valueFrom, not both",
+        field_path=".worker.env",
+    ),
+)
+
+
+class EndpointSpec(Model):
+    """What the user wants."""
+
+    worker: Worker
+    """What a worker runs."""
+
+    scaling: Scaling = Scaling()
+    """How many workers run."""
+
+    jobs: Jobs = Jobs()
+    """Limits of the jobs."""
+
+    @model_validator(mode="after")
+    def _cross_field_rules(self) -> Self:
+        for rule, holds in zip(SPEC_RULES, self._verdicts(), strict=True):
+            if not holds:
+                raise ValueError(f"spec{rule.field_path}: {rule.message}")
+        return self
+
+    def _verdicts(self) -> tuple[bool, ...]:
+        """One verdict per rule, in the order of `SPEC_RULES`; a property test compares both on a real API server."""
+        scaling, jobs, worker = self.scaling, self.jobs, self.worker
+        counts = scaling.scaler_type is ScalerType.REQUEST_COUNT
+        return (
+            (worker.image is None) != (worker.handler is None),
+            scaling.workers_min <= scaling.workers_max,
+            not counts or (scaling.scaler_value >= 1 and scaling.scaler_value == int(scaling.scaler_value)),
+            counts or scaling.scaler_value <= 3600,
+            jobs.execution_timeout_ms == 0 or jobs.execution_timeout_ms >= limits.EXECUTION_TIMEOUT_MS_MIN,
+            jobs.ttl_ms >= jobs.execution_timeout_ms,
+            all(e.value is None or e.value_from is None for e in worker.env),
+        )
+
+
+class Condition(Model):
+    """A condition as in the Kubernetes API conventions."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Name of the condition."""
+
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why, as a stable CamelCase word."""
+
+    message: Annotated[str, Field(max_length=32_768)]
+    """Why, as a sentence."""
+
+    last_transition_time: Instant
+    """When the status changed last."""
+
+    observed_generation: Int64
+    """The generation of the spec that the condition speaks of."""
+
+
+class WorkersStatus(Model):
+    """Workers by state."""
+
+    total: int = 0
+    """Workers that exist, those that are leaving included."""
+
+    ready: int = 0
+    """Workers that take jobs: busy and idle."""
+
+    busy: int = 0
+    """Workers that run at least one job."""
+
+    idle: int = 0
+    """Workers that wait for a job."""
+
+    starting: int = 0
+    """Workers that have not asked for a job yet."""
+
+    draining: int = 0
+    """Workers that finish what they hold and then leave."""
+
+    outdated: int = 0
+    """Workers of an earlier revision."""
+
+    desired: int = 0
+    """Workers that should run."""
+
+
+class JobsStatus(Model):
+    """Jobs by state."""
+
+    queued: int = 0
+    """Jobs that wait for a worker."""
+
+    in_progress: int = 0
+    """Jobs that run."""
+
+
+class LastDecision(Model):
+    """Why the number of workers is what it is."""
+
+    at: Instant
+    """When the number last changed."""
+
+    current: int
+    """Workers before."""
+
+    desired: int
+    """Workers wanted."""
+
+    reason: str
+    """The term that decided, as a stable word."""
+
+    message: str
+    """The decision in a sentence with its numbers."""
+
+
+class AutoscalingStatus(Model):
+    """The scaler's account of itself."""
+
+    last_decision: LastDecision | None = None
+    """The newest decision that changed the number of workers."""
+
+
+class EndpointStatus(Model):
+    """What is."""
+
+    observed_generation: Int64 | None = None
+    """Generation of the spec this status speaks of."""
+
+    phase: str | None = None
+    """Summary for people: Ready, Scaling, Idle, Parked or Degraded. Scripts use the conditions."""
+
+    url: str | None = None
+    """Base URL of the endpoint's job API."""
+
+    revision: str | None = None
+    """Revision that takes new jobs."""
+
+    workers: WorkersStatus | None = None
+    """Workers by state."""
+
+    jobs: JobsStatus | None = None
+    """Jobs by state."""
+
+    autoscaling: AutoscalingStatus | None = None
+    """The scaler's account of itself."""
+
+    conditions: Annotated[
+        list[Condition], Field(max_length=32, json_schema_extra={"x-kubernetes-list-map-keys": ["type"]})
+    ] = []
+    """Conditions: Ready, ScalerHealthy."""
+
+
+class Metadata(BaseModel):
+    """The part of `metadata` that is read from a manifest; the rest is the cluster's business."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=45)]
+    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = "default"
+
+
+class SubModelEndpoint(Model):
+    """A serverless endpoint: a handler or image, a job queue, and workers that scale to zero and back."""
+
+    api_version: Literal["serverless.submodel.ai/v1alpha1"]
+    kind: Literal["SubModelEndpoint"]
+    metadata: Metadata
+    spec: EndpointSpec
+    """What the user wants."""
+
+    status: EndpointStatus | None = None
+    """What is."""
