@@ -1,0 +1,110 @@
+"""The operator's settings: read once, at process start, from a mapping. `__main__` passes the environment."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from submodel_operator.errors import UsageError
+
+PREFIX: Final = "SUBMODEL_OPERATOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """What every worker is started with; the part of the settings that pure code needs."""
+
+    gateway_url: str
+    """Base URL under which workers reach the gateway (`SUBMODEL_OPERATOR_WORKER_GATEWAY_URL`)."""
+
+    runtime_image: str
+    """Image that runs inline handlers (`SUBMODEL_OPERATOR_RUNTIME_IMAGE`)."""
+
+    token_key: bytes
+    """Key from which worker tokens are derived (`SUBMODEL_OPERATOR_WORKER_TOKEN_KEY[_FILE]`)."""
+
+    public_url: str
+    """Base URL shown in `status.url` (`SUBMODEL_OPERATOR_PUBLIC_URL`; the workers' URL when unset)."""
+
+    grace_margin_seconds: int = 30
+    """Added to the execution timeout to make the pod's termination grace."""
+
+    signals_stale_after_seconds: float = 15.0
+    """Age of the gateway's newest answer from which its signals hold the scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    """Everything the operator process is told from outside."""
+
+    gateway_url: str
+    """Base URL of the gateway's internal API (`SUBMODEL_OPERATOR_GATEWAY_URL`)."""
+
+    gateway_token: str
+    """Bearer credential of the internal API (`SUBMODEL_OPERATOR_GATEWAY_TOKEN[_FILE]`)."""
+
+    worker: WorkerSettings
+
+    namespaces: tuple[str, ...] = ()
+    """Namespaces to watch (`SUBMODEL_OPERATOR_NAMESPACES`, comma-separated); empty watches all."""
+
+    probe_listen: str = "127.0.0.1:8080"
+    """Address of `/livez` and `/readyz` (`SUBMODEL_OPERATOR_PROBE_LISTEN`)."""
+
+    reconcile_workers: int = 10
+    """Endpoints reconciled at once (`SUBMODEL_OPERATOR_RECONCILE_WORKERS`)."""
+
+    resync_seconds: int = 600
+    """Period of the full list that finds what the watches missed (`SUBMODEL_OPERATOR_RESYNC_SECONDS`)."""
+
+    log_level: str = "INFO"
+    """`SUBMODEL_OPERATOR_LOG_LEVEL`."""
+
+
+def load(env: Mapping[str, str]) -> OperatorSettings:
+    """Settings from `env`.
+
+    Raises:
+        UsageError: a required variable is missing, a file cannot be read, or a number is none.
+    """
+    worker_gateway_url = _required(env, "WORKER_GATEWAY_URL").rstrip("/")
+    return OperatorSettings(
+        gateway_url=_required(env, "GATEWAY_URL").rstrip("/"),
+        gateway_token=_secret(env, "GATEWAY_TOKEN"),
+        worker=WorkerSettings(
+            gateway_url=worker_gateway_url,
+            runtime_image=_required(env, "RUNTIME_IMAGE"),
+            token_key=_secret(env, "WORKER_TOKEN_KEY").encode(),
+            public_url=env.get(PREFIX + "PUBLIC_URL", "").rstrip("/") or worker_gateway_url,
+        ),
+        namespaces=tuple(filter(None, (part.strip() for part in env.get(PREFIX + "NAMESPACES", "").split(",")))),
+        probe_listen=env.get(PREFIX + "PROBE_LISTEN", "127.0.0.1:8080"),
+        reconcile_workers=_positive(env, "RECONCILE_WORKERS", 10),
+        resync_seconds=_positive(env, "RESYNC_SECONDS", 600),
+        log_level=env.get(PREFIX + "LOG_LEVEL", "INFO").upper(),
+    )
+
+
+def _required(env: Mapping[str, str], name: str) -> str:
+    if value := env.get(PREFIX + name, "").strip():
+        return value
+    raise UsageError(f"{PREFIX}{name} is not set")
+
+
+def _secret(env: Mapping[str, str], name: str) -> str:
+    if path := env.get(f"{PREFIX}{name}_FILE"):
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise UsageError(f"{PREFIX}{name}_FILE cannot be read: {error.strerror}: {path}") from error
+        if value:
+            return value
+        raise UsageError(f"{PREFIX}{name}_FILE names an empty file: {path}")
+    return _required(env, name)
+
+
+def _positive(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(PREFIX + name, str(default))
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"{PREFIX}{name} must be a whole number above 0, not {text!r}")
