@@ -61,10 +61,17 @@ class ExchangeRequest(Message):
     grows by one per new request; the same number again gets the stored answer again, so that a lost answer never
     loses a lease. A request with `wait_ms` 0 flushes and is answered at once, without jobs being handed out unless
     `capacity` is above 0.
+
+    A worker has several requests under way at once, so they may arrive out of order. What the answer to request `k`
+    handed out can stand in `running` only when that answer has been read: a lease of answer `k` is missing from
+    request `n` only if `n > k` and `k` is not in `n.unanswered`.
     """
 
     session: str
     request: int
+    unanswered: list[int] = []
+    """Numbers of the session's other requests whose answers the worker had not read when it wrote this one."""
+
     phase: WorkerPhase
     reason: str = ""
     capacity: int = 0
