@@ -69,10 +69,10 @@ class ExchangeRequest(Message):
 
     session: str
     request: int
+    phase: WorkerPhase
     unanswered: list[int] = []
     """Numbers of the session's other requests whose answers the worker had not read when it wrote this one."""
 
-    phase: WorkerPhase
     reason: str = ""
     capacity: int = 0
     wait_ms: int = 0
