@@ -1,0 +1,83 @@
+"""The pod of a worker: hardened by default, with the environment that the runtime needs."""
+
+from typing import Any
+
+from submodel.contract import env
+from submodel_operator.api.v1alpha1 import EnvVar
+from submodel_operator.desired import names
+from submodel_operator.resolve import ResolvedEndpoint
+
+RUN_AS_USER = 65532
+"""An unprivileged uid that no image uses for anything; an image that must run as another says so in its manifest."""
+
+
+def pod_spec(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
+    """Spec of a worker pod. `pool` names the Secret and the ConfigMap it mounts."""
+    return {
+        # With a process namespace of its own, a shell or an old SDK as PID 1 ignores SIGTERM and an idle worker
+        # would hold its GPU for the whole grace.
+        "shareProcessNamespace": True,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": endpoint.grace_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": RUN_AS_USER,
+            "runAsGroup": RUN_AS_USER,
+            "fsGroup": RUN_AS_USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(endpoint, pool)],
+        "volumes": _volumes(endpoint, pool),
+    }
+
+
+def _container(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
+    bundled = endpoint.handler_source is not None
+    container: dict[str, Any] = {
+        "name": names.WORKER_CONTAINER,
+        "image": endpoint.image,
+        "env": _environment(endpoint, pool),
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": bundled,  # images of others may write where they like
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if bundled:
+        container["args"] = [f"{names.HANDLER_FOLDER}/{names.HANDLER_KEY}"]
+        container["volumeMounts"].append({"name": "handler", "mountPath": names.HANDLER_FOLDER, "readOnly": True})
+    if resources := _resources(endpoint):
+        container["resources"] = resources
+    return container
+
+
+def _environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
+    platform: list[dict[str, Any]] = [
+        {"name": env.GATEWAY_URL, "value": endpoint.settings.gateway_url},
+        {"name": env.ENDPOINT_ID, "value": endpoint.key.endpoint_id},
+        {"name": env.WORKER_ID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+        {"name": env.WORKER_TOKEN, "valueFrom": {"secretKeyRef": {"name": pool, "key": names.TOKEN_KEY}}},
+        {"name": env.CONCURRENCY, "value": str(endpoint.scaling.concurrency)},
+        {"name": env.DRAIN_SECONDS, "value": str(endpoint.drain_seconds)},
+    ]
+    return platform + [_user_variable(variable) for variable in endpoint.env]
+
+
+def _user_variable(variable: EnvVar) -> dict[str, Any]:
+    dumped: dict[str, Any] = variable.model_dump(by_alias=True, exclude_none=True)
+    return dumped
+
+
+def _resources(endpoint: ResolvedEndpoint) -> dict[str, Any]:
+    parts = {"requests": dict(endpoint.requests), "limits": dict(endpoint.limits)}
+    return {name: quantities for name, quantities in parts.items() if quantities}
+
+
+def _volumes(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
+    volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
+    if endpoint.handler_source is not None:
+        volumes.append({"name": "handler", "configMap": {"name": pool}})
+    return volumes

@@ -1,0 +1,183 @@
+"""The gateway's internal API, and the long poll that keeps its snapshots in a cache.
+
+The only importer of the HTTP client. Pushes are remembered per gateway process (`boot`): an unchanged one is skipped,
+and after a restart of the gateway everything is pushed once more.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+import msgspec
+
+from submodel.contract import wire
+from submodel.contract.internal import (
+    EndpointRegistration,
+    EndpointSnapshot,
+    Snapshots,
+    WorkerNames,
+    WorkerPresence,
+    WorkersPush,
+)
+from submodel_operator.errors import GatewayRefused, GatewayUnavailable
+from submodel_operator.ports import Clock, Signals
+
+POLL_MS = 1000
+"""How long the gateway holds a poll without news; also the freshness of ages while jobs wait."""
+
+REQUEST_TIMEOUT_SECONDS = 10.0
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+_log = logging.getLogger(__name__)
+
+
+class GatewayClient:
+    """Implements `ports.Gateway`; an asynchronous context manager."""
+
+    def __init__(self, url: str, token: str, clock: Clock) -> None:
+        self._base = f"{url}/internal/v1"
+        self._headers = {"Authorization": f"Bearer {token}", "User-Agent": "submodel-operator"}
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._boot = ""
+        self._version = 0
+        self._snapshots: dict[str, EndpointSnapshot] = {}
+        self._gateway_now_ms = 0
+        self._heard_at: float | None = None
+        self._pushed: dict[tuple[str, str], bytes] = {}
+
+    async def __aenter__(self) -> "GatewayClient":
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_SECONDS)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._session:
+            await self._session.close()
+
+    @property
+    def boot(self) -> str:
+        """Identity of the gateway process that answered last."""
+        return self._boot
+
+    def signals(self, endpoint_id: str) -> Signals | None:
+        """The newest snapshot of the endpoint with its age."""
+        snapshot = self._snapshots.get(endpoint_id)
+        if snapshot is None or self._heard_at is None:
+            return None
+        return Signals(snapshot, self._gateway_now_ms, self._clock.monotonic() - self._heard_at)
+
+    async def register(self, registration: EndpointRegistration) -> None:
+        """See `ports.Gateway`. A registration that the gateway lost is pushed again."""
+        snapshot = self._snapshots.get(registration.endpoint_id)
+        if snapshot and snapshot.registration != f"{registration.epoch}/{registration.generation}":
+            self._pushed.pop(("register", registration.endpoint_id), None)
+        await self._push("register", registration.endpoint_id, f"endpoints/{registration.endpoint_id}", registration)
+
+    async def publish_workers(self, endpoint_id: str, workers: Sequence[WorkerPresence]) -> None:
+        """See `ports.Gateway`."""
+        await self._push("workers", endpoint_id, f"endpoints/{endpoint_id}/workers", WorkersPush(workers=list(workers)))
+
+    async def drain(self, endpoint_id: str, workers: Sequence[str]) -> None:
+        """See `ports.Gateway`."""
+        await self._request("POST", f"endpoints/{endpoint_id}/drain", WorkerNames(workers=list(workers)))
+
+    async def undrain(self, endpoint_id: str, workers: Sequence[str]) -> None:
+        """See `ports.Gateway`."""
+        await self._request("POST", f"endpoints/{endpoint_id}/undrain", WorkerNames(workers=list(workers)))
+
+    async def forget(self, endpoint_id: str) -> None:
+        """See `ports.Gateway`."""
+        await self._request("DELETE", f"endpoints/{endpoint_id}")
+        self._snapshots.pop(endpoint_id, None)
+        for kind in ("register", "workers"):
+            self._pushed.pop((kind, endpoint_id), None)
+
+    async def watch(self, changed: Callable[[str], None]) -> None:
+        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint id that has news.
+
+        When the gateway falls silent or comes back, every known endpoint has news.
+        """
+        failures = 0
+        while True:
+            try:
+                await self._poll(changed)
+                failures = 0
+            except (GatewayUnavailable, GatewayRefused) as error:
+                if not failures:
+                    _log.warning("the gateway does not report: %s", error)
+                delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                failures += 1
+                for endpoint_id in list(self._snapshots):
+                    changed(endpoint_id)
+                await _pause(delay)
+
+    async def _poll(self, changed: Callable[[str], None]) -> None:
+        answer = _snapshots(await self._request("GET", f"snapshots?since={self._version}&waitMs={POLL_MS}"))
+        known = {snapshot.endpoint_id: snapshot for snapshot in answer.endpoints}
+        news = known.keys() | set(answer.deleted)
+        restarted = answer.boot != self._boot
+        if restarted:
+            _log.info("following gateway process %s", answer.boot)
+            news |= self._snapshots.keys()
+            self._pushed.clear()
+        if not self._version:
+            self._snapshots.clear()
+        # Versions count from a process's start: after a restart everything is asked for once more.
+        self._boot, self._version = answer.boot, 0 if restarted and self._version else answer.version
+        self._gateway_now_ms, self._heard_at = answer.now_ms, self._clock.monotonic()
+        self._snapshots.update(known)
+        for endpoint_id in answer.deleted:
+            self._snapshots.pop(endpoint_id, None)
+        for endpoint_id in news:
+            changed(endpoint_id)
+
+    async def _push(self, kind: str, endpoint_id: str, path: str, message: wire.Message) -> None:
+        body = wire.encode(message)
+        if self._pushed.get((kind, endpoint_id)) == body:
+            return
+        await self._request("PUT", path, message)
+        self._pushed[kind, endpoint_id] = body
+
+    async def _request(self, method: str, path: str, message: wire.Message | None = None) -> bytes:
+        if self._session is None:
+            raise GatewayUnavailable("the gateway client is not open")
+        body = None if message is None else wire.encode(message)
+        call = f"{method} {self._base}/{path.partition('?')[0]}"
+        try:
+            async with self._session.request(method, f"{self._base}/{path}", data=body) as response:
+                answer = await response.read()
+                status = response.status
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise GatewayUnavailable(f"{call}: {str(error) or 'timed out'}") from error
+        if status >= 500 or status == 429:
+            raise GatewayUnavailable(f"{call}: {status} {_sentence(answer)}")
+        if status >= 400:
+            raise GatewayRefused(f"{call}: {status} {_sentence(answer)}")
+        return answer
+
+
+def _snapshots(answer: bytes) -> Snapshots:
+    try:
+        return wire.decode(answer, Snapshots)
+    except msgspec.DecodeError as error:
+        raise GatewayUnavailable(f"the gateway's snapshots cannot be read: {error}") from error
+
+
+def _sentence(answer: bytes) -> str:
+    try:
+        found: Any = msgspec.json.decode(answer)
+    except msgspec.DecodeError:
+        return ""
+    return str(found.get("error", "")) if isinstance(found, dict) else ""
+
+
+async def _pause(seconds: float) -> None:
+    """Back-off of the long poll; an event of its own, so that cancelling ends it at once."""
+    try:
+        async with asyncio.timeout(seconds):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        return

@@ -1,0 +1,110 @@
+"""From what is and what should be to the actions in between. Pure.
+
+A pool of the present revision is created, scaled up at once, and scaled down only by workers that the gateway
+confirms to hold nothing. A pool of an older revision is drained and goes when it is empty.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from submodel.contract.internal import WorkerView
+from submodel_operator.desired import DesiredPool
+from submodel_operator.ports import Manifest, Observed, ObservedPool, ObservedWorker
+from submodel_operator.scaling import ScalingDecision
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Create or repair a child."""
+
+    child: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """Let these workers take jobs again."""
+
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Hand these workers no more jobs."""
+
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Ask for `replicas` workers of a pool; on a shrink, exactly `victims` leave."""
+
+    pool: str
+    replicas: int
+    victims: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeletePool:
+    """Remove an empty pool of an older revision."""
+
+    pool: str
+
+
+Action = Apply | Undrain | Drain | Scale | DeletePool
+Views = Mapping[str, WorkerView]
+
+
+def plan(observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views) -> tuple[Action, ...]:
+    """The actions that bring `observed` one step closer, in the order in which they must be done."""
+    present = next((pool for pool in observed.pools if pool.revision == desired.revision), None)
+    actions: list[Action] = []
+    if present is None or present.desired_hash != desired.hash:
+        actions += [Apply(child) for child in desired.children]
+    replicas = present.replicas if present else 0
+    actions += _scaling_actions(observed, desired, decision, views, replicas)
+    for pool in observed.pools:
+        if pool.revision != desired.revision:
+            actions += _retire(pool, _alive(observed, pool.revision), views)
+    return tuple(actions)
+
+
+def _scaling_actions(
+    observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views, replicas: int
+) -> Iterator[Action]:
+    alive = {worker.name for worker in _alive(observed, desired.revision)}
+    draining = {name for name in alive if (view := views.get(name)) and view.draining}
+    if wanted_back := draining - set(decision.remove):
+        yield Undrain(tuple(sorted(wanted_back)))
+    if to_drain := [name for name in decision.remove if name not in draining]:
+        yield Drain(tuple(to_drain))
+    confirmed = tuple(name for name in decision.remove if _confirmed_empty(views.get(name)))
+    if decision.replicas > replicas:
+        yield Scale(desired.name, decision.replicas)
+    elif confirmed:
+        yield Scale(desired.name, replicas - len(confirmed), confirmed)
+
+
+def _retire(pool: ObservedPool, alive: list[ObservedWorker], views: Views) -> Iterator[Action]:
+    if not pool.replicas and not alive:
+        yield DeletePool(pool.name)
+        return
+    if to_drain := [worker.name for worker in alive if not _draining(views.get(worker.name))]:
+        yield Drain(tuple(to_drain))
+    if pool.replicas > len(alive):
+        yield Scale(pool.name, len(alive))
+    elif pool.replicas == len(alive):
+        confirmed = tuple(worker.name for worker in alive if _confirmed_empty(views.get(worker.name)))
+        if confirmed:
+            yield Scale(pool.name, pool.replicas - len(confirmed), confirmed)
+
+
+def _alive(observed: Observed, revision: str) -> list[ObservedWorker]:
+    return [worker for worker in observed.workers if worker.revision == revision and not worker.terminating]
+
+
+def _draining(view: WorkerView | None) -> bool:
+    return view is not None and view.draining
+
+
+def _confirmed_empty(view: WorkerView | None) -> bool:
+    return view is not None and view.draining and view.running == 0

@@ -1,0 +1,155 @@
+"""What the operator needs from outside, and the facts it gets back: a cluster, a gateway, a clock.
+
+`Cluster` has two adapters, Kubernetes (`kube`) and local processes (`local`); `Gateway` is the gateway's internal API
+(`gateway_client`). Everything above works with these types only.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, WorkerPresence
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as plain data."""
+
+
+class Key(NamedTuple):
+    """Identifies an endpoint in the work queue and the caches."""
+
+    namespace: str
+    name: str
+
+    @property
+    def endpoint_id(self) -> str:
+        """The id in URLs. A namespace holds no dot, so the pair can be read back."""
+        return f"{self.namespace}.{self.name}"
+
+    @classmethod
+    def from_endpoint_id(cls, endpoint_id: str) -> "Key":
+        """The inverse of `endpoint_id`."""
+        namespace, _, name = endpoint_id.partition(".")
+        return cls(namespace, name)
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedWorker:
+    """A pod or process of an endpoint."""
+
+    name: str
+    uid: str
+    revision: str
+    phase: str
+    """`Running`, `Pending`, or the reason why it is not running: `CrashLoopBackOff`, `ImagePullBackOff`, …"""
+
+    age_seconds: float
+    terminating: bool = False
+    message: str = ""
+    """The cluster's own words for `phase`, when there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class ObservedPool:
+    """The Deployment of one revision."""
+
+    name: str
+    revision: str
+    replicas: int
+    """Workers asked for, from the newest write or event."""
+
+    desired_hash: str = ""
+    """Hash of the pool as it was last applied."""
+
+    refusal: str = ""
+    """Why the cluster creates no pods for it (quota, admission), in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All facts about one endpoint at one instant."""
+
+    key: Key
+    uid: str
+    generation: int
+    manifest: Manifest
+    """The endpoint as the user wrote it; `status` is the last one written."""
+
+    deleting: bool = False
+    pools: tuple[ObservedPool, ...] = ()
+    workers: tuple[ObservedWorker, ...] = ()
+
+
+class Cluster(Protocol):
+    """Where workers run. Calls raise `ClusterUnavailable`, `ClusterRefused`, `NameConflict` or `Conflict`."""
+
+    def keys(self) -> Iterable[Key]:
+        """All endpoints that exist, from the cache."""
+
+    def observe(self, key: Key, now: float) -> Observed | None:
+        """The facts about `key` from the cache, or None when there is no such endpoint."""
+
+    async def exists(self, key: Key) -> bool:
+        """Whether the endpoint exists, asked of the cluster itself and not of a cache."""
+
+    async def apply(self, observed: Observed, child: Manifest) -> None:
+        """Create the child or bring it back to what it should be. A Deployment starts with no replicas.
+
+        Nothing is created for an endpoint that is gone or that was re-created under another uid.
+        """
+
+    async def delete_pool(self, key: Key, pool: str) -> None:
+        """Remove the children of that name. Harmless when they are gone."""
+
+    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
+        """Ask for `replicas` workers. On a shrink exactly `victims` shall go; their number is the difference."""
+
+    async def write_status(self, observed: Observed, status: Manifest) -> None:
+        """Replace the status, fenced: a re-created namesake is never written to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """The gateway's newest word on one endpoint."""
+
+    snapshot: EndpointSnapshot
+    now_ms: int
+    """The gateway's clock when it answered."""
+
+    age_seconds: float
+    """Time since the gateway last answered anything, by the operator's monotonic clock."""
+
+
+class Gateway(Protocol):
+    """The gateway's internal API. Calls raise `GatewayUnavailable` or `GatewayRefused`."""
+
+    @property
+    def boot(self) -> str:
+        """Identity of the running gateway process; empty before its first answer."""
+
+    def signals(self, endpoint_id: str) -> Signals | None:
+        """What is known of the endpoint; None when the gateway has not spoken of it yet."""
+
+    async def register(self, registration: EndpointRegistration) -> None:
+        """Push what the gateway must know of the endpoint. Unchanged pushes to the same process are skipped."""
+
+    async def publish_workers(self, endpoint_id: str, workers: Sequence[WorkerPresence]) -> None:
+        """Push the workers that exist. Unchanged pushes to the same process are skipped."""
+
+    async def drain(self, endpoint_id: str, workers: Sequence[str]) -> None:
+        """Hand these workers no more jobs. The snapshot shows when they hold nothing."""
+
+    async def undrain(self, endpoint_id: str, workers: Sequence[str]) -> None:
+        """Take a drain back."""
+
+    async def forget(self, endpoint_id: str) -> None:
+        """The endpoint is gone: its jobs are cancelled and its credentials end."""
+
+
+class Clock(Protocol):
+    """Time, at the edge."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""

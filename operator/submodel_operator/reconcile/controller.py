@@ -1,0 +1,63 @@
+"""Runs the reconciler: several workers over one keyed queue, woken by the cluster's and the gateway's events."""
+
+import asyncio
+import logging
+
+from submodel_operator.errors import ClusterUnavailable, Conflict, OperatorError
+from submodel_operator.ports import Key
+from submodel_operator.reconcile.endpoint import Reconciler
+from submodel_operator.reconcile.queue import KeyedQueue
+
+RECONCILE_TIMEOUT_SECONDS = 60.0
+
+_log = logging.getLogger(__name__)
+
+
+class Controller:
+    """Takes keys from the queue until it is cancelled."""
+
+    def __init__(self, reconciler: Reconciler, queue: KeyedQueue[Key], workers: int) -> None:
+        self._reconciler = reconciler
+        self._queue = queue
+        self._workers = workers
+
+    async def run(self) -> None:
+        """Process keys for ever. An error of one key delays that key and no other."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(self._workers):
+                    group.create_task(self._work())
+        finally:
+            self._queue.close()
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                await self._process(key)
+            finally:
+                self._queue.done(key)
+
+    async def _process(self, key: Key) -> None:
+        try:
+            async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
+                outcome = await self._reconciler.reconcile(key)
+        except Conflict:
+            self._queue.add(key)
+        except (OperatorError, TimeoutError) as error:
+            self._retry(key, error)
+        except Exception:  # a defect of ours may stop one key, never the loop
+            _log.exception("%s: reconcile failed", key.endpoint_id)
+            self._queue.fail(key)
+        else:
+            if outcome.failure:
+                self._retry(key, outcome.failure)
+                return
+            self._queue.succeed(key)
+            if outcome.again_after_seconds is not None:
+                self._queue.add_after(key, outcome.again_after_seconds)
+
+    def _retry(self, key: Key, error: BaseException) -> None:
+        delay = self._queue.fail(key)
+        level = logging.INFO if isinstance(error, ClusterUnavailable) else logging.WARNING
+        _log.log(level, "%s: %s; again in %.1f s", key.endpoint_id, str(error) or "reconcile timed out", delay)

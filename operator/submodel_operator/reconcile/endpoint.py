@@ -1,0 +1,139 @@
+"""One reconcile: gather, resolve, decide, plan, act, one status write. Called by the controller with a key.
+
+It is level-triggered: it reads everything anew, never what happened, and may be stopped between any two actions.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from submodel_operator.api.constants import Reason
+from submodel_operator.api.manifest import parse_endpoint
+from submodel_operator.desired import DesiredPool, desired_pool
+from submodel_operator.errors import ClusterRefused, GatewayUnavailable, InvalidEndpoint, NameConflict, OperatorError
+from submodel_operator.plan import Action, Apply, DeletePool, Drain, Scale, Undrain, plan
+from submodel_operator.ports import Clock, Cluster, Gateway, Key, Observed
+from submodel_operator.reconcile import gather
+from submodel_operator.resolve import ResolvedEndpoint, resolve
+from submodel_operator.scaling import decide
+from submodel_operator.settings import WorkerSettings
+from submodel_operator.status import Account, Problem, build_status
+
+STATUS_PERIOD_SECONDS = 1.0
+"""Shortest time between two status writes of one endpoint: many endpoints under load must not flood the cluster."""
+
+_PROBLEM_REASONS: Mapping[type[OperatorError], str] = {
+    InvalidEndpoint: Reason.INVALID_SPEC,
+    NameConflict: Reason.NAME_CONFLICT,
+    ClusterRefused: Reason.REFUSED,
+    GatewayUnavailable: Reason.GATEWAY_UNREACHABLE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the controller does next with the key: nothing, or look again after a while; or count a failure."""
+
+    again_after_seconds: float | None = None
+    failure: OperatorError | None = None
+
+
+class Reconciler:
+    """Brings endpoints closer to their spec, one call per key and step."""
+
+    def __init__(self, cluster: Cluster, gateway: Gateway, clock: Clock, settings: WorkerSettings) -> None:
+        self._cluster = cluster
+        self._gateway = gateway
+        self._clock = clock
+        self._settings = settings
+        self._status_written_at: dict[Key, float] = {}
+
+    async def reconcile(self, key: Key) -> Outcome:
+        """One step for `key`.
+
+        Raises:
+            ClusterUnavailable, Conflict, GatewayRefused: to be retried with back-off; nothing is half done.
+        """
+        observed = self._cluster.observe(key, self._clock.now())
+        if observed is None or observed.deleting:
+            await self._forget(key)
+            return Outcome()
+        try:
+            account, again = await self._step(observed)
+            failure = None
+        except tuple(_PROBLEM_REASONS) as error:
+            account, again, failure = self._failed(observed, error), None, error
+        late = await self._write_status(account)
+        if isinstance(failure, InvalidEndpoint):
+            failure = None  # only a new spec helps; its event comes by itself
+        return Outcome(_earliest(again, late), failure)
+
+    async def _step(self, observed: Observed) -> tuple[Account, float | None]:
+        endpoint = resolve(parse_endpoint(observed.manifest), observed.uid, observed.generation, self._settings)
+        desired = desired_pool(endpoint)
+        await self._tell_gateway(endpoint, observed, desired)
+        signals = self._gateway.signals(observed.key.endpoint_id)
+        inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
+        decision = decide(inputs)
+        for action in plan(observed, desired, decision, gather.views(signals)):
+            await self._act(observed, action)
+        account = Account(
+            observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
+            url=endpoint.url,
+            revision=desired.revision,
+            workers_max=endpoint.scaling.workers_max,
+            decision=decision,
+            replicas_before=inputs.replicas,
+            signals=signals,
+        )
+        return account, decision.evaluate_after_seconds
+
+    async def _tell_gateway(self, endpoint: ResolvedEndpoint, observed: Observed, desired: DesiredPool) -> None:
+        revisions = gather.live_revisions(observed, desired.revision)
+        await self._gateway.register(gather.registration(endpoint, revisions))
+        await self._gateway.publish_workers(observed.key.endpoint_id, gather.presence(observed))
+
+    async def _act(self, observed: Observed, action: Action) -> None:
+        key = observed.key
+        match action:
+            case Apply(child):
+                await self._cluster.apply(observed, child)
+            case Scale(pool, replicas, victims):
+                await self._cluster.scale(key, pool, replicas, victims)
+            case DeletePool(pool):
+                await self._cluster.delete_pool(key, pool)
+            case Drain(workers):
+                await self._gateway.drain(key.endpoint_id, workers)
+            case Undrain(workers):
+                await self._gateway.undrain(key.endpoint_id, workers)
+
+    def _failed(self, observed: Observed, error: OperatorError) -> Account:
+        return Account(
+            observed=observed,
+            replicas_before=sum(pool.replicas for pool in observed.pools),
+            signals=self._gateway.signals(observed.key.endpoint_id),
+            problem=Problem(_PROBLEM_REASONS[type(error)], str(error)),
+        )
+
+    async def _write_status(self, account: Account) -> float | None:
+        """Write the status if it differs; returns after how many seconds to come back when it is too early."""
+        key, now = account.observed.key, self._clock.monotonic()
+        status: dict[str, Any] = build_status(account, self._clock.now())
+        if status == account.observed.manifest.get("status"):
+            return None
+        wait_seconds = self._status_written_at.get(key, float("-inf")) + STATUS_PERIOD_SECONDS - now
+        if wait_seconds > 0:
+            return wait_seconds
+        self._status_written_at[key] = now
+        await self._cluster.write_status(account.observed, status)
+        return None
+
+    async def _forget(self, key: Key) -> None:
+        """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""
+        self._status_written_at.pop(key, None)
+        if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):
+            await self._gateway.forget(key.endpoint_id)
+
+
+def _earliest(*seconds: float | None) -> float | None:
+    return min((each for each in seconds if each is not None), default=None)

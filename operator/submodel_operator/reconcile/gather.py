@@ -1,0 +1,101 @@
+"""First half of a reconcile: from raw facts to the inputs of the pure functions. Pure."""
+
+import hashlib
+from collections.abc import Sequence
+
+from submodel.contract.internal import EndpointRegistration, WorkerPresence, WorkerToken, WorkerView
+from submodel.contract.states import WorkerPhase
+from submodel_operator.api.v1alpha1 import ScalerType
+from submodel_operator.ports import Observed, ObservedWorker, Signals
+from submodel_operator.resolve import ResolvedEndpoint, worker_token
+from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, WorkerSignal
+
+_WORKING = (WorkerPhase.READY, WorkerPhase.DRAINING)
+
+
+def registration(endpoint: ResolvedEndpoint, revisions: Sequence[str]) -> EndpointRegistration:
+    """What the gateway must know. Workers of every revision that still has pods keep their credential."""
+    by_delay = endpoint.scaling.scaler_type is ScalerType.QUEUE_DELAY
+    return EndpointRegistration(
+        endpoint_id=endpoint.key.endpoint_id,
+        epoch=endpoint.uid,
+        generation=endpoint.generation,
+        execution_timeout_ms=endpoint.execution_timeout_ms,
+        ttl_ms=endpoint.ttl_ms,
+        late_after_ms=round(endpoint.scaling.scaler_value * 1000) if by_delay else None,
+        worker_tokens=[WorkerToken(revision=each, sha256=_sha256(worker_token(endpoint, each))) for each in revisions],
+    )
+
+
+def live_revisions(observed: Observed, present: str) -> list[str]:
+    """Revisions that have, or are about to have, workers; sorted, so that equal sets are equal pushes."""
+    pools = {pool.revision for pool in observed.pools}
+    return sorted({present} | pools | {worker.revision for worker in observed.workers})
+
+
+def presence(observed: Observed) -> list[WorkerPresence]:
+    """The workers that exist, as the gateway is told."""
+    return [
+        WorkerPresence(worker=worker.name, uid=worker.uid, revision=worker.revision, phase=worker.phase)
+        for worker in sorted(observed.workers, key=lambda worker: worker.name)
+    ]
+
+
+def views(signals: Signals | None) -> dict[str, WorkerView]:
+    """The gateway's view of each worker, by name."""
+    return {view.worker: view for view in signals.snapshot.workers} if signals else {}
+
+
+def scaling_inputs(
+    endpoint: ResolvedEndpoint, observed: Observed, revision: str, signals: Signals | None
+) -> ScalingInputs:
+    """Inputs of the decision for the pool of `revision`. Old signals are as good as none."""
+    fresh = signals if signals and signals.age_seconds < endpoint.settings.signals_stale_after_seconds else None
+    known = views(signals)
+    working: list[WorkerSignal] = []
+    starting: list[StartingWorker] = []
+    for worker in observed.workers:
+        if worker.revision != revision or worker.terminating:
+            continue
+        view = known.get(worker.name)
+        if view and view.phase in _WORKING and signals:
+            working.append(_working(view, signals))
+        else:
+            starting.append(_starting(worker, view))
+    return ScalingInputs(
+        scaling=endpoint.scaling,
+        replicas=next((pool.replicas for pool in observed.pools if pool.revision == revision), 0),
+        workers=tuple(working),
+        starting=tuple(starting),
+        demand=_demand(fresh, working) if fresh else None,
+    )
+
+
+def _working(view: WorkerView, signals: Signals) -> WorkerSignal:
+    idle_seconds = None
+    if view.idle_since_ms is not None and not view.running:
+        idle_seconds = _age_seconds(signals, view.idle_since_ms)
+    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining)
+
+
+def _starting(worker: ObservedWorker, view: WorkerView | None) -> StartingWorker:
+    return StartingWorker(worker.name, worker.age_seconds, draining=view is not None and view.draining)
+
+
+def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:
+    snapshot = signals.snapshot
+    oldest = snapshot.oldest_queued_ms
+    return Demand(
+        queued=snapshot.queued,
+        late=snapshot.late,
+        oldest_seconds=None if oldest is None else _age_seconds(signals, oldest),
+        in_progress=sum(worker.running for worker in working),
+    )
+
+
+def _age_seconds(signals: Signals, instant_ms: int) -> float:
+    return max(0.0, (signals.now_ms - instant_ms) / 1000 + signals.age_seconds)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,52 @@
+"""The outcome of a scaling decision. It carries its reason, and it may be to hold."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Hold(StrEnum):
+    """Why nothing may shrink now; stable words."""
+
+    SIGNALS_UNKNOWN = "SignalsUnknown"
+    NOT_SETTLED = "NotSettled"
+
+
+class Term(StrEnum):
+    """The rule that decided the number; stable words for status, events and metrics."""
+
+    FIRST_JOB = "FirstJob"
+    LATE_JOBS = "LateJobs"
+    REQUEST_COUNT = "RequestCount"
+    BUSY = "BusyWorkers"
+    MINIMUM = "WorkersMin"
+    MAXIMUM = "WorkersMax"
+    STEADY = "Steady"
+    IDLE = "IdleTimeout"
+    UNNEEDED_STARTS = "UnneededStarts"
+    SIGNALS_UNKNOWN = "SignalsUnknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a policy asks for, before bounds: at least `workers`, because of `term`."""
+
+    workers: int
+    term: Term
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingDecision:
+    """How many workers there should be.
+
+    `replicas` above the present number means: start that many more now. Workers named in `remove` may leave; each is
+    drained first and goes once it is confirmed empty, so `replicas` counts them as gone already.
+    """
+
+    replicas: int
+    term: Term
+    message: str
+    remove: tuple[str, ...] = ()
+    hold: Hold | None = None
+    evaluate_after_seconds: float | None = None
+    """When time alone may change the decision; None when only an event can."""

@@ -1,0 +1,73 @@
+"""What the scaling decision reads. Ages instead of instants, so that no two clocks ever meet here."""
+
+from dataclasses import dataclass
+
+from submodel_operator.resolve import ResolvedScaling
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSignal:
+    """A worker of the present revision that has spoken to the gateway and is not leaving."""
+
+    name: str
+    running: int
+    """Jobs it holds."""
+
+    idle_seconds: float | None
+    """How long it has held nothing; None while it holds a job."""
+
+    draining: bool = False
+    """Whether it was asked to take no more jobs."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartingWorker:
+    """A worker of the present revision that exists but has not asked for a job yet."""
+
+    name: str
+    age_seconds: float
+    draining: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """The queue of the endpoint."""
+
+    queued: int
+    late: int
+    """Queued jobs that have waited longer than the QUEUE_DELAY target."""
+
+    oldest_seconds: float | None
+    """How long the oldest queued job has waited."""
+
+    in_progress: int
+    """Jobs held by workers of the present revision; those of older revisions end where they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingInputs:
+    """All facts of one decision."""
+
+    scaling: ResolvedScaling
+    replicas: int
+    """Workers asked for at present."""
+
+    workers: tuple[WorkerSignal, ...]
+    starting: tuple[StartingWorker, ...]
+    demand: Demand | None
+    """None when the gateway is silent or its word is too old: unknown, never zero."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether as many workers exist as were asked for. Only then is it known whom a shrink would remove."""
+        return len(self.workers) + len(self.starting) == self.replicas
+
+    @property
+    def busy(self) -> int:
+        """Workers that hold a job."""
+        return sum(worker.running > 0 for worker in self.workers)
+
+    @property
+    def pending(self) -> int:
+        """Workers that were asked for and do not work yet: capacity on its way."""
+        return max(0, self.replicas - len(self.workers))

@@ -1,0 +1,32 @@
+"""Who may leave. Only workers that hold nothing, the longest idle first; and those that never came to work."""
+
+from submodel_operator.scaling.signals import ScalingInputs
+
+
+def unneeded_starts(inputs: ScalingInputs, surplus: int) -> tuple[str, ...]:
+    """Workers that are starting although nobody needs them any more, the youngest first.
+
+    They go before idle ones: a ReplicaSet that shrinks takes pods that are not ready first, whatever was marked.
+    They get as long as an idle worker would, because demand that comes back would start them again.
+    """
+    expired = [worker for worker in inputs.starting if worker.age_seconds >= inputs.scaling.idle_timeout_seconds]
+    expired.sort(key=lambda worker: (not worker.draining, worker.age_seconds, worker.name))
+    return tuple(worker.name for worker in expired[: max(0, surplus)])
+
+
+def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str, ...]:
+    """Workers that have held nothing for `after_seconds`; those that drain already keep their place."""
+    candidates = [
+        (not worker.draining, -worker.idle_seconds, worker.name)
+        for worker in inputs.workers
+        if worker.idle_seconds is not None and (worker.draining or worker.idle_seconds >= after_seconds)
+    ]
+    return tuple(name for _, _, name in sorted(candidates)[: max(0, surplus)])
+
+
+def seconds_until_next(inputs: ScalingInputs) -> float | None:
+    """When the next worker will have been idle (or starting) for the idle timeout."""
+    ages = [worker.idle_seconds for worker in inputs.workers if worker.idle_seconds is not None]
+    ages += [worker.age_seconds for worker in inputs.starting]
+    remaining = [inputs.scaling.idle_timeout_seconds - age for age in ages]
+    return min((seconds for seconds in remaining if seconds > 0), default=None)
