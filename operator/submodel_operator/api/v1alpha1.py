@@ -4,10 +4,21 @@ Field names are camelCase on the wire. Where a setting exists on the hosted plat
 kept, so that a copied configuration behaves the same. Every field has a description: `kubectl explain` shows it.
 """
 
+import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from submodel.contract import limits
@@ -17,15 +28,24 @@ _QUANTITY = (
     r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
 )
 
-Quantity = int | Annotated[str, Field(pattern=_QUANTITY, max_length=64)]
-"""A Kubernetes quantity, for example 1, 500m or 2Gi."""
+
+def _quantity(value: object, check: ValidatorFunctionWrapHandler) -> int | str:
+    try:
+        quantity: int | str = check(value)
+    except ValidationError:
+        raise ValueError('must be a quantity such as 1, "0.5", 500m or 2Gi') from None
+    return quantity
+
+
+Quantity = Annotated[int | Annotated[str, Field(pattern=_QUANTITY, max_length=64)], WrapValidator(_quantity)]
+"""A Kubernetes quantity: a whole number or text, for example 1, 500m or 2Gi."""
 
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
 
 class Model(BaseModel):
-    """Base of all parts of the resource: camelCase, closed, immutable."""
+    """Base of all parts of the resource: camelCase, closed, immutable, and no value is converted to another type."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -33,8 +53,24 @@ class Model(BaseModel):
         validate_by_alias=True,
         extra="forbid",
         frozen=True,
+        strict=True,
         use_attribute_docstrings=True,
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, value: object) -> object:
+        """The API server drops nulls before it applies defaults; a manifest means the same without one."""
+        if not isinstance(value, Mapping):
+            return value
+        known = {name for field in cls.model_fields for name in (field, to_camel(field))}
+        return {key: item for key, item in value.items() if item is not None or key not in known}
+
+
+class StatusModel(Model):
+    """Base of the parts of the status: fields of a newer operator are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
 
 
 class ScalerType(StrEnum):
@@ -87,6 +123,13 @@ class EnvVar(Model):
     """Takes the value from a Secret or ConfigMap instead."""
 
 
+def _distinct_names(env: list[EnvVar]) -> list[EnvVar]:
+    names = [variable.name for variable in env]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"repeats {', '.join(repeated)}; keep one entry for each name")
+    return env
+
+
 class Resources(Model):
     """Compute resources of one worker, in the shape of core/v1."""
 
@@ -106,7 +149,11 @@ class Worker(Model):
     handler: Handler | None = None
     """Handler source for the bundled runtime image. Exactly one of image and handler is set."""
 
-    env: Annotated[list[EnvVar], Field(max_length=256, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]})] = []
+    env: Annotated[
+        list[EnvVar],
+        Field(max_length=256, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]}),
+        AfterValidator(_distinct_names),
+    ] = []
     """Environment variables of the worker."""
 
     resources: Resources = Resources()
@@ -128,7 +175,7 @@ class Scaling(Model):
     idle_timeout: Annotated[int, Field(ge=1, le=3600)] = 5
     """Seconds a worker stays after its last job."""
 
-    scaler_type: ScalerType = ScalerType.QUEUE_DELAY
+    scaler_type: Annotated[ScalerType, Field(strict=False)] = ScalerType.QUEUE_DELAY
     """QUEUE_DELAY adds workers for jobs that wait longer than scalerValue seconds; REQUEST_COUNT keeps one worker per
     scalerValue jobs."""
 
@@ -194,6 +241,28 @@ SPEC_RULES = (
 )
 
 
+NAME_RULES = (
+    Rule(
+        rule="size(self.metadata.name) <= 45",
+        message="use a name of at most 45 characters, because the names of pods are built from it",
+        field_path=".metadata.name",
+    ),
+    Rule(
+        rule="!self.metadata.name.contains('.')",
+        message="use hyphens instead of dots, because the endpoint's id is <namespace>.<name>",
+        field_path=".metadata.name",
+    ),
+)
+
+
+class BrokenRules(ValueError):
+    """Cross-field rules that a spec breaks, all of them."""
+
+    def __init__(self, rules: tuple[Rule, ...]) -> None:
+        super().__init__("; ".join(f"spec{rule.field_path}: {rule.message}" for rule in rules))
+        self.rules = rules
+
+
 class EndpointSpec(Model):
     """What the user wants."""
 
@@ -208,9 +277,8 @@ class EndpointSpec(Model):
 
     @model_validator(mode="after")
     def _cross_field_rules(self) -> Self:
-        for rule, holds in zip(SPEC_RULES, self._verdicts(), strict=True):
-            if not holds:
-                raise ValueError(f"spec{rule.field_path}: {rule.message}")
+        if broken := tuple(rule for rule, holds in zip(SPEC_RULES, self._verdicts(), strict=True) if not holds):
+            raise BrokenRules(broken)
         return self
 
     def _verdicts(self) -> tuple[bool, ...]:
@@ -228,7 +296,7 @@ class EndpointSpec(Model):
         )
 
 
-class Condition(Model):
+class Condition(StatusModel):
     """A condition as in the Kubernetes API conventions."""
 
     type: Annotated[str, Field(max_length=316)]
@@ -250,7 +318,7 @@ class Condition(Model):
     """The generation of the spec that the condition speaks of."""
 
 
-class WorkersStatus(Model):
+class WorkersStatus(StatusModel):
     """Workers by state."""
 
     total: int = 0
@@ -278,7 +346,7 @@ class WorkersStatus(Model):
     """Workers that should run."""
 
 
-class JobsStatus(Model):
+class JobsStatus(StatusModel):
     """Jobs by state."""
 
     queued: int = 0
@@ -288,7 +356,7 @@ class JobsStatus(Model):
     """Jobs that run."""
 
 
-class LastDecision(Model):
+class LastDecision(StatusModel):
     """Why the number of workers is what it is."""
 
     at: Instant
@@ -300,33 +368,33 @@ class LastDecision(Model):
     desired: int
     """Workers wanted."""
 
-    reason: str
+    reason: Annotated[str, Field(max_length=1024)]
     """The term that decided, as a stable word."""
 
-    message: str
+    message: Annotated[str, Field(max_length=32_768)]
     """The decision in a sentence with its numbers."""
 
 
-class AutoscalingStatus(Model):
+class AutoscalingStatus(StatusModel):
     """The scaler's account of itself."""
 
     last_decision: LastDecision | None = None
     """The newest decision that changed the number of workers."""
 
 
-class EndpointStatus(Model):
+class EndpointStatus(StatusModel):
     """What is."""
 
     observed_generation: Int64 | None = None
     """Generation of the spec this status speaks of."""
 
-    phase: str | None = None
+    phase: Annotated[str, Field(max_length=64)] | None = None
     """Summary for people: Ready, Scaling, Idle, Parked or Degraded. Scripts use the conditions."""
 
-    url: str | None = None
+    url: Annotated[str, Field(max_length=2048)] | None = None
     """Base URL of the endpoint's job API."""
 
-    revision: str | None = None
+    revision: Annotated[str, Field(max_length=63)] | None = None
     """Revision that takes new jobs."""
 
     workers: WorkersStatus | None = None
@@ -344,13 +412,29 @@ class EndpointStatus(Model):
     """Conditions: Ready, ScalerHealthy."""
 
 
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+
+
+def _label(value: str) -> str:
+    if not _LABEL.fullmatch(value):
+        raise ValueError("must be lower-case letters, digits and hyphens, with a letter or digit at both ends")
+    return value
+
+
+def _endpoint_name(value: str) -> str:
+    for rule, holds in zip(NAME_RULES, (len(value) <= 45, "." not in value), strict=True):
+        if not holds:
+            raise ValueError(rule.message)
+    return _label(value)
+
+
 class Metadata(BaseModel):
     """The part of `metadata` that is read from a manifest; the rest is the cluster's business."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=45)]
-    namespace: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)] = "default"
+    name: Annotated[str, AfterValidator(_endpoint_name)]
+    namespace: Annotated[str, Field(max_length=63), AfterValidator(_label)] = "default"
 
 
 class SubModelEndpoint(Model):
