@@ -1,0 +1,61 @@
+"""The worker side of a serverless endpoint: `start` runs a handler for jobs until the process is told to end.
+
+User code imports this module; everything else here is the runtime's own:
+
+| Module | Thought |
+|---|---|
+| `settings` | the environment, read once |
+| `worker` | one process: start-up, serving, leaving; where fitness checks and other modes of `start` have their place |
+| `lifecycle` | signals, and the bound on leaving |
+| `executor` | calls the handler, in the main thread |
+| `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
+| `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |
+| `exchange` | the protocol threads around `session` |
+| `link` | one connection to the gateway |
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from submodel.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from submodel.serverless.worker import Worker
+
+__all__ = ["progress_update", "start"]
+
+_process_worker: "Worker | None" = None
+"""The worker of this process: made by `start`, or by `python -m submodel.serverless` before the handler's file runs."""
+
+
+def start(config: dict[str, Any]) -> None:
+    """Serve jobs with `config["handler"]` until SIGTERM or SIGINT; then finish what runs and return.
+
+    Args:
+        config: `handler` is called with the job, a dict with `id` and `input`; it may be a function, a coroutine
+            function, a generator or an asynchronous generator. `return_aggregate_stream` (bool) also collects a
+            generator's chunks into the job's output. Other keys are ignored.
+
+    Raises:
+        ConfigurationError: no usable handler, no worker environment, or not called in the main thread.
+        SystemExit: a handler asked the process to end; its job was reported as failed first.
+    """
+    global _process_worker
+    handler = config.get("handler")
+    if not callable(handler):
+        found = "is missing" if handler is None else f"is {type(handler).__name__}, not a callable"
+        raise ConfigurationError(f'start(): config["handler"] {found}; pass the function that runs a job')
+    from submodel.serverless.worker import Worker
+
+    if _process_worker is None:
+        _process_worker = Worker.from_environment(os.environ)
+    _process_worker.serve(handler, aggregate=bool(config.get("return_aggregate_stream")))
+
+
+def progress_update(job: dict[str, Any], value: Any) -> None:
+    """Publish `value` as the progress of a running job; the newest one wins. Callable from any thread.
+
+    Raises `TypeError` when `value` cannot be sent as JSON. Does nothing when the job is not running here (any more).
+    """
+    if _process_worker is not None:
+        _process_worker.progress(str(job.get("id")), value)

@@ -1,0 +1,67 @@
+"""`python -m submodel.serverless PATH/handler.py`: the entry of the worker image.
+
+Runs the file as `python PATH/handler.py` would, but tells the gateway before the file is run that the worker is
+starting, and why when the file fails: a crash at import is otherwise visible in the pod's log only.
+"""
+
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+from submodel import serverless
+from submodel.errors import SubModelError
+from submodel.serverless.worker import Worker
+
+USAGE = "usage: python -m submodel.serverless PATH/handler.py [arguments]"
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments or not Path(arguments[0]).is_file():
+        sys.stderr.write(f"{USAGE}\n" + (f"{arguments[0]}: no such file\n" if arguments else ""))
+        return 2
+    try:
+        worker = serverless._process_worker = Worker.from_environment(os.environ)
+    except SubModelError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    worker.announce()
+    return run_file(worker, arguments)
+
+
+def run_file(worker: Worker, arguments: list[str]) -> int:
+    """Run the handler's file; returns the process's exit code."""
+    path = arguments[0]
+    sys.argv[:] = arguments
+    sys.path[0] = str(Path(path).resolve().parent)
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except SystemExit as ending:
+        if not worker.served:
+            worker.fail(f"{path} exited with {ending.code!r} before it called submodel.serverless.start()")
+        raise
+    except BaseException as error:
+        text = _traceback_from(path, error)
+        sys.stderr.write(text)
+        if not worker.served:
+            worker.fail(text)
+        return 1
+    if not worker.served:
+        sentence = f'{path} ended without calling submodel.serverless.start({{"handler": fn}})'
+        sys.stderr.write(f"{sentence}\n")
+        worker.fail(sentence)
+        return 1
+    return 0
+
+
+def _traceback_from(path: str, error: BaseException) -> str:
+    """The traceback without the frames that started the file."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_frame.f_code.co_filename != path:
+        frame = frame.tb_next
+    return "".join(traceback.format_exception(type(error), error, frame))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,164 @@
+"""Calls the handler. Everything of the user's runs in the main thread, with an asyncio loop running in that thread.
+
+So `asyncio.get_running_loop()`, `signal.signal` and objects bound to the thread that imported the handler work, as on
+the hosted platforms. Plain functions and generators block the loop while they run; coroutines share it up to the
+worker's concurrency. What kind of handler it is shows in the value that a call gives, so wrappers, partials and
+lambdas around any kind work.
+"""
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import json
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from types import AsyncGeneratorType, GeneratorType
+from typing import Any
+
+from submodel.contract.exchange import LeasedJob
+from submodel.serverless import outcome
+from submodel.serverless.exchange import Exchange
+from submodel.serverless.log import about, logger
+from submodel.serverless.outcome import Identity, Outcome
+from submodel.serverless.session import News
+
+Handler = Callable[[dict[str, Any]], Any]
+
+
+class Executor:
+    """Runs the jobs of one worker on the loop of the main thread.
+
+    Args:
+        aggregate: collect a generator's chunks into the output.
+        on_exit: called when a handler wants the process to end, after its outcome was handed over.
+    """
+
+    def __init__(
+        self, handler: Handler, aggregate: bool, identity: Identity, exchange: Exchange, on_exit: Callable[[], None]
+    ) -> None:
+        self._handler = handler
+        self._aggregate = aggregate
+        self._identity = identity
+        self._exchange = exchange
+        self._on_exit = on_exit
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.exit: SystemExit | None = None
+        """What a handler ended the process with."""
+
+    def hear(self, news: News) -> None:
+        """Start jobs and stop others; on the loop's thread."""
+        for job in news.jobs:
+            task = asyncio.get_running_loop().create_task(self._run(job))
+            self._tasks[job.token] = task
+            task.add_done_callback(functools.partial(self._forget, job.token))
+        for token in news.stops:
+            if token in self._tasks:
+                self._tasks[token].cancel()
+
+    def _forget(self, token: str, task: asyncio.Task[None]) -> None:
+        del self._tasks[token]
+
+    async def _run(self, job: LeasedJob) -> None:
+        if not self._exchange.begin(job.token):
+            return
+        logger.debug("Started.", extra=about(job.id))
+        started = time.monotonic()
+        result = await self._outcome(job)
+        execution_ms = round((time.monotonic() - started) * 1000)
+        self._exchange.finish(job.token, result, execution_ms)
+        if result.error is None:
+            logger.info("Finished in %d ms.", execution_ms, extra=about(job.id))
+        if self.exit is not None:
+            self._on_exit()
+
+    async def _outcome(self, job: LeasedJob) -> Outcome:
+        """The outcome of one job. Catches everything: a job must end with a definite answer."""
+        try:
+            result = await self._call(job)
+        except (SystemExit, KeyboardInterrupt) as error:
+            logger.error("The handler ended the process: %r.", error, extra=about(job.id))
+            self.exit = self.exit or (error if isinstance(error, SystemExit) else SystemExit(130))
+            return outcome.of_exception(error, self._identity)
+        except BaseException as error:
+            logger.error("Failed: %s.", _where(error), extra=about(job.id))
+            return outcome.of_exception(error, self._identity)
+        if result.error is not None:
+            logger.error("Failed: the handler gave an error.", extra=about(job.id))
+        return result
+
+    async def _call(self, job: LeasedJob) -> Outcome:
+        value: Any = self._handler(_job_dict(job))
+        if inspect.isawaitable(value):
+            value = await value
+        elif not isinstance(value, AsyncGeneratorType):
+            self._one_at_a_time(job)
+        if isinstance(value, AsyncGeneratorType):
+            return await self._stream(job, value)
+        if isinstance(value, GeneratorType):
+            return self._stream_blocking(job, value)
+        return outcome.of_value(value)
+
+    def _one_at_a_time(self, job: LeasedJob) -> None:
+        """A handler that blocks runs one job at a time: more would wait here while other workers are free."""
+        if self._exchange.limit(1):
+            logger.warning("The handler is not asynchronous: this worker takes one job at a time.", extra=about(job.id))
+
+    async def _stream(self, job: LeasedJob, values: AsyncGenerator[Any, None]) -> Outcome:
+        stream = _Stream(job.token, self._exchange, self._aggregate)
+        try:
+            async for value in values:
+                if (ended := stream.add(value)) is not None:
+                    return ended
+                if self._exchange.congested:
+                    await asyncio.to_thread(self._exchange.wait_for_room)
+        finally:
+            await values.aclose()
+        return outcome.of_stream(stream.collected)
+
+    def _stream_blocking(self, job: LeasedJob, values: Generator[Any, None, None]) -> Outcome:
+        stream = _Stream(job.token, self._exchange, self._aggregate)
+        with contextlib.closing(values):
+            for value in values:
+                if (ended := stream.add(value)) is not None:
+                    return ended
+                if self._exchange.congested:
+                    self._exchange.wait_for_room()
+        return outcome.of_stream(stream.collected)
+
+
+class _Stream:
+    """The chunks of one job."""
+
+    def __init__(self, token: str, exchange: Exchange, aggregate: bool) -> None:
+        self._token = token
+        self._exchange = exchange
+        self._aggregate = aggregate
+        self._count = 0
+        self.collected: list[bytes] = []
+
+    def add(self, value: object) -> Outcome | None:
+        """Send one yielded value; returns the outcome when the job ends with it."""
+        chunk = outcome.chunk(value, self._count)
+        if isinstance(chunk, Outcome):
+            return chunk
+        if not self._exchange.add_chunk(self._token, chunk):
+            return Outcome(error="the job was stopped")
+        self._count += 1
+        if self._aggregate:
+            self.collected.append(chunk)
+        return None
+
+
+def _job_dict(job: LeasedJob) -> dict[str, Any]:
+    extra = {name: json.loads(bytes(value)) for name, value in job.extra.items()}
+    return {**extra, "id": job.id, "input": json.loads(bytes(job.input))}
+
+
+def _where(error: BaseException) -> str:
+    """The exception's type and place. Its text may hold a payload: that is in the job's error only."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    at = f" at {place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place is not None else ""
+    return f"{type(error).__name__}{at}"

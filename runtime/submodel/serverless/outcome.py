@@ -1,0 +1,114 @@
+"""What a handler did, as the outcome that is published for its job. Pure; called by the executor.
+
+The shapes are those of the hosted platforms: a returned `{"error": …}` fails the job and keeps the other keys as its
+output, a raised exception becomes a JSON text with a fixed list of keys.
+"""
+
+import json
+import traceback
+from dataclasses import dataclass
+
+from submodel.contract import limits
+from submodel.serverless import encoding
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`output` is JSON text, None for no output; a job with an `error` FAILED, any other COMPLETED."""
+
+    output: bytes | None = None
+    error: str | None = None
+    stop_worker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Where a failure happened, for its report."""
+
+    hostname: str
+    worker_id: str
+    version: str
+
+
+def of_value(value: object) -> Outcome:
+    """The outcome of a returned value."""
+    if not isinstance(value, dict):
+        return _completed(value)
+    rest = {key: item for key, item in value.items() if key not in ("error", "refresh_worker")}
+    stop_worker = bool(value.get("refresh_worker"))
+    output = _completed(rest) if rest else Outcome()
+    failure = value.get("error")
+    if not failure or output.error:
+        return Outcome(output.output, output.error, stop_worker)
+    return Outcome(output.output, error_text(failure), stop_worker)
+
+
+def _completed(value: object) -> Outcome:
+    try:
+        text = encoding.encode(value, "output")
+    except encoding.Unencodable as error:
+        return Outcome(error=str(error))
+    return bounded(text)
+
+
+def bounded(text: bytes) -> Outcome:
+    """An output, or a failure when no job may have one of this size."""
+    if len(text) > limits.RUNSYNC_BODY_BYTES:
+        size = _too_large(len(text), limits.RUNSYNC_BODY_BYTES)
+        return Outcome(error=f"output: {size}; upload it and return its URL")
+    return Outcome(text)
+
+
+def error_text(failure: object) -> str:
+    """A handler's own error value as the string that clients read."""
+    if isinstance(failure, str):
+        return encoding.sound(failure)
+    try:
+        return encoding.encode(failure, "error").decode()
+    except encoding.Unencodable:
+        return encoding.sound(str(failure))
+
+
+def of_exception(error: BaseException, identity: Identity) -> Outcome:
+    """The outcome of a handler that raised; never raises itself, whatever the exception's own methods do."""
+    try:
+        message, trace = str(error), "".join(traceback.format_exception(error))
+    except Exception as second:
+        message, trace = f"(the exception's text could not be made: {type(second).__name__})", ""
+    report = {
+        "error_type": str(type(error)),
+        "error_message": message,
+        "error_traceback": trace,
+        "hostname": identity.hostname,
+        "worker_id": identity.worker_id,
+        "runpod_version": identity.version,
+        "submodel_version": identity.version,
+    }
+    return Outcome(error=json.dumps(report))
+
+
+def chunk(value: object, index: int) -> bytes | Outcome:
+    """A yielded value as the JSON text of a chunk, or the outcome that ends the job there.
+
+    Args:
+        index: position among the chunks of the job, from 0; for error texts.
+    """
+    if isinstance(value, dict) and (failure := value.get("error")):
+        return Outcome(error=error_text(failure))
+    name = f"stream[{index}]"
+    try:
+        text = encoding.encode(value, name)
+    except encoding.Unencodable as error:
+        return Outcome(error=str(error))
+    if len(text) > limits.CHUNK_BYTES:
+        return Outcome(error=f"{name}: {_too_large(len(text), limits.CHUNK_BYTES)}; yield smaller pieces")
+    return text
+
+
+def of_stream(chunks: list[bytes]) -> Outcome:
+    """The outcome of a generator that ended; `chunks` are those to be collected in the output."""
+    return bounded(b"[" + b",".join(chunks) + b"]")
+
+
+def _too_large(size: int, limit: int) -> str:
+    return f"{size / 2**20:.1f} MiB is more than the limit of {limit / 2**20:g} MiB"

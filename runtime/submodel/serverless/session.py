@@ -1,0 +1,375 @@
+"""What the worker says to the gateway next, and what the answers mean. Pure; `exchange` adds threads and clock.
+
+A session has up to three requests under way, at most one of each kind:
+
+- TAKE is held by the gateway and may bring jobs. Its `capacity` is all that is free when it is written, and while it
+  is out no other request offers capacity: the gateway can never hand out more than fits.
+- LISTEN is held while nothing is free (or the worker drains), to hear of stops and drains. It cannot bring jobs and
+  carries nothing, so it is never waited for.
+- FLUSH is answered at once and carries what must not wait for a held request: results, chunks, progress, heartbeats,
+  a changed phase.
+
+A short job ends before LISTEN is due, so its result and the call for the next job travel in one TAKE. A result may
+ride on a TAKE because nothing follows it; chunks of a running job ride on a FLUSH only, where the answer is near.
+
+Consistency with several requests under way:
+
+1. Every request carries the full list of leases the worker knows. A lease whose result is under way in another request
+   stays in the list until that result is acknowledged; a lease is absent only from the request that ends it.
+2. `unanswered` names the requests whose answers were not read yet. A job handed out in an answer that is still on its
+   way is therefore absent from `running` without being missing (contract: `ExchangeRequest`).
+3. A request that offers capacity or carries items is repeated, under its number and unchanged, until it is answered:
+   the stored answer comes again and no lease is lost in a broken connection. Any other request is dropped when it
+   fails, and a new one says what is true by then.
+4. A worker that leaves cuts its TAKE short: it repeats the number with capacity 0 and no wait. That brings the stored
+   answer, whose jobs are released, or a new one without jobs.
+5. Answers are read in any order. `stale` for a lease that another request is ending at that moment means nothing.
+"""
+
+import enum
+import math
+from dataclasses import dataclass, field
+
+import msgspec
+
+from submodel.contract import limits
+from submodel.contract.exchange import (
+    REFUSED_GAP,
+    REFUSED_TOO_LARGE,
+    ExchangeAnswer,
+    ExchangeRequest,
+    Held,
+    LeasedJob,
+)
+from submodel.contract.states import WorkerPhase
+from submodel.serverless.leases import GAPS_MAX, Cargo, Lease
+from submodel.serverless.outcome import Outcome
+
+LISTEN_AFTER_SECONDS = 0.05
+"""How long a worker is full before it opens a LISTEN; shorter jobs never need one."""
+
+BATCH_SECONDS = 0.01
+BATCH_BYTES = 64 * 1024
+"""Chunks and progress wait at most this long, or for this much, after the previous FLUSH."""
+
+CONGESTED_BYTES = 8 * 1024 * 1024
+"""Unacknowledged chunks above which generators pause."""
+
+REQUEST_BYTES = limits.EXCHANGE_BODY_BYTES // 2
+"""Payload after which a request is full; the rest goes with the next one."""
+
+EMPTY_PAUSE_SECONDS = (0.01, 1.0)
+"""First and longest pause after a held request that came back early with nothing: no hot loop, whoever answers."""
+
+
+class Kind(enum.Enum):
+    TAKE = enum.auto()
+    LISTEN = enum.auto()
+    FLUSH = enum.auto()
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A request under way."""
+
+    kind: Kind
+    request: ExchangeRequest
+    sent_at: float
+    cargo: dict[str, Cargo] = field(default_factory=dict)
+    """By lease token."""
+
+    @property
+    def must_be_answered(self) -> bool:
+        """Whether losing its answer would lose something (rule 3)."""
+        return bool(self.cargo) or self.request.capacity > 0
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an answer means for the executor."""
+
+    jobs: list[LeasedJob]
+    stops: list[str]
+    """Tokens of begun leases whose handlers shall end."""
+
+
+class Session:
+    """State of one worker process towards the gateway. Not thread-safe. `now` is a monotonic clock in seconds."""
+
+    def __init__(self, session: str, concurrency: int) -> None:
+        self._session = session
+        self._concurrency = concurrency
+        self._number = 0
+        self._leases: dict[str, Lease] = {}
+        self._flights: dict[Kind, Flight] = {}
+        self._ready = False
+        self._leaving = False
+        self._told_to_drain = False
+        self._reason = ""
+        self._said_phase: WorkerPhase | None = None
+        self._lease_seconds = limits.LEASE_MS / 1000
+        self._sent_at = -math.inf
+        self._flushed_at = -math.inf
+        self._full_since = math.inf
+        self._quiet_until = -math.inf
+        self._hold_from = -math.inf
+        self._empty_pause = 0.0
+
+    # -- the worker's side --------------------------------------------------------------------------------------
+
+    @property
+    def phase(self) -> WorkerPhase:
+        if self._reason:
+            return WorkerPhase.UNHEALTHY
+        if self._leaving or (self._ready and self._told_to_drain):
+            return WorkerPhase.DRAINING
+        return WorkerPhase.READY if self._ready else WorkerPhase.STARTING
+
+    def ready(self) -> None:
+        """From now on jobs may come."""
+        self._ready = True
+
+    def fail(self, reason: str) -> None:
+        """The worker cannot serve; `reason` is for people."""
+        self._reason = reason
+
+    def limit(self, concurrency: int) -> bool:
+        """Take at most this many jobs at once from now on; says whether that is a change."""
+        changed = concurrency < self._concurrency
+        self._concurrency = min(self._concurrency, concurrency)
+        return changed
+
+    def begin(self, token: str) -> bool:
+        """The handler is about to be called; False when the job is no longer wanted."""
+        lease = self._leases.get(token)
+        if lease is None or lease.final:
+            return False
+        lease.begun = True
+        return True
+
+    def add_chunk(self, token: str, chunk: bytes) -> bool:
+        """Stream a chunk; False when the job is no longer wanted and the generator shall end."""
+        lease = self._leases.get(token)
+        if lease is None or lease.stopped or lease.final:
+            return False
+        lease.add_chunk(chunk)
+        return True
+
+    def set_progress(self, job_id: str, value: bytes) -> None:
+        for lease in self._leases.values():
+            if lease.id == job_id and lease.begun and not lease.stopped and not lease.final:
+                lease.progress = value
+
+    def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
+        """The handler returned. The outcome of a job that is no longer wanted is dropped."""
+        lease = self._leases.get(token)
+        if lease is None or lease.released:
+            return
+        if lease.stopped:
+            del self._leases[token]
+        elif lease.outcome is None:
+            lease.finish(outcome, execution_ms)
+
+    def leave(self) -> list[Flight]:
+        """Take no more jobs and give back what has not begun. Returns the requests to be sent again (rule 4)."""
+        if self._leaving:
+            return []
+        self._leaving = True
+        for lease in self._leases.values():
+            lease.released = not lease.begun
+        take = self._flights.get(Kind.TAKE)
+        if take is None:
+            return []
+        take.request = msgspec.structs.replace(take.request, capacity=0, wait_ms=0, phase=self.phase)
+        return [take]
+
+    def give_up(self) -> list[str]:
+        """Give back what still runs; returns the tokens of those jobs."""
+        running = [lease for lease in self._leases.values() if lease.begun and not lease.final and not lease.stopped]
+        for lease in running:
+            lease.released = True
+        return [lease.token for lease in running]
+
+    @property
+    def settled(self) -> bool:
+        """Whether a worker that leaves has nothing left to do or to say, or one that failed has said so."""
+        if self._reason:
+            return self._said_phase is WorkerPhase.UNHEALTHY
+        waiting = any(flight.must_be_answered for flight in self._flights.values())
+        return self._leaving and not self._leases and not waiting and Kind.TAKE not in self._flights
+
+    @property
+    def congested(self) -> bool:
+        """Whether generators should pause until the gateway has taken more."""
+        return sum(lease.size for lease in self._leases.values() if not lease.final) > CONGESTED_BYTES
+
+    # -- what to say next ---------------------------------------------------------------------------------------
+
+    def next_request(self, now: float) -> Flight | float:
+        """The next request to send, or the instant at which to ask again if nothing changes before (may be inf)."""
+        if now < self._quiet_until:
+            return self._quiet_until
+        free = self._free_slots()
+        if free:
+            self._full_since = math.inf
+        else:
+            self._full_since = min(self._full_since, now)
+        taking = Kind.TAKE in self._flights
+        if free and not taking and self._hold_from <= now:
+            return self._fly(Kind.TAKE, now, capacity=free)
+        flush_at = self._flush_at(now)
+        if flush_at <= now:
+            return self._fly(Kind.FLUSH, now)
+        hold_at = math.inf
+        if free and not taking:
+            hold_at = self._hold_from
+        elif not taking and self._ready and Kind.LISTEN not in self._flights and not self._reason:
+            hold_at = max(self._hold_from, self._full_since + LISTEN_AFTER_SECONDS)
+            if hold_at <= now:
+                return self._fly(Kind.LISTEN, now)
+        return min(flush_at, hold_at)
+
+    def _free_slots(self) -> int:
+        if self.phase is not WorkerPhase.READY:
+            return 0
+        busy = sum(1 for lease in self._leases.values() if not lease.final)
+        return max(0, self._concurrency - busy)
+
+    def _flush_at(self, now: float) -> float:
+        if Kind.FLUSH in self._flights:
+            return math.inf
+        at = self._sent_at + self._lease_seconds / 3 if self._leases or not self._ready else math.inf
+        if self.phase is not self._said_phase and not self._phase_under_way():
+            return now
+        waiting = 0
+        for lease in self._leases.values():
+            if lease.loaded:
+                if lease.final:
+                    return now
+                waiting += lease.size
+                at = min(at, self._flushed_at + BATCH_SECONDS)
+        return now if waiting >= BATCH_BYTES else at
+
+    def _phase_under_way(self) -> bool:
+        return any(flight.request.phase is self.phase for flight in self._flights.values())
+
+    def _fly(self, kind: Kind, now: float, capacity: int = 0) -> Flight:
+        self._number += 1
+        hold_ms = min(limits.EXCHANGE_WAIT_MS_MAX, int(self._lease_seconds * 1000 / 3))
+        request = ExchangeRequest(
+            session=self._session,
+            request=self._number,
+            phase=self.phase,
+            unanswered=[flight.request.request for flight in self._flights.values()],
+            reason=self._reason,
+            capacity=capacity,
+            wait_ms=0 if kind is Kind.FLUSH else hold_ms,
+        )
+        flight = Flight(kind, request, now)
+        if kind is not Kind.LISTEN:
+            self._load(flight)
+        for lease in self._leases.values():
+            cargo = flight.cargo.get(lease.token)
+            if not lease.stopped and not (cargo is not None and cargo.final):
+                request.running.append(Held(id=lease.id, token=lease.token))
+        self._flights[kind] = flight
+        self._sent_at = now
+        if kind is Kind.FLUSH:
+            self._flushed_at = now
+        return flight
+
+    def _load(self, flight: Flight) -> None:
+        size = 0
+        for lease in self._leases.values():
+            if not lease.loaded or (flight.kind is Kind.TAKE and not lease.final):
+                continue
+            if flight.cargo and size + lease.size > REQUEST_BYTES:
+                break
+            size += lease.size
+            flight.cargo[lease.token] = lease.load(flight.request)
+
+    # -- what the answers mean ----------------------------------------------------------------------------------
+
+    def dropped(self, flight: Flight) -> None:
+        """A request failed and is not repeated; only for one that need not be answered."""
+        self._flights.pop(flight.kind, None)
+
+    def answered(self, flight: Flight, answer: ExchangeAnswer, now: float) -> News:
+        """Read the answer to a request under way."""
+        self._flights.pop(flight.kind, None)
+        self._said_phase = flight.request.phase
+        if answer.lease_ms > 0:
+            self._lease_seconds = answer.lease_ms / 1000
+        self._told_to_drain = answer.drain
+        self._pace(flight, answer, now)
+        stops: list[str] = []
+        refused = {item.id: item.reason for item in answer.refused}
+        for token, cargo in flight.cargo.items():
+            self._settle(token, cargo, refused, stops)
+        for held in flight.request.running:
+            if held.id in refused and held.token not in flight.cargo:
+                self._stop(self._leases.get(held.token), stops)
+        for job_id in answer.stop:
+            for lease in [lease for lease in self._leases.values() if lease.id == job_id]:
+                self._stop(lease, stops)
+        return News(self._accept(answer.jobs), stops)
+
+    def _pace(self, flight: Flight, answer: ExchangeAnswer, now: float) -> None:
+        """Keep away from a gateway that is busy, or that does not hold what it should hold."""
+        if answer.retry_after_ms > 0:
+            self._quiet_until = now + min(answer.retry_after_ms / 1000, self._lease_seconds / 3)
+        held_for = now - flight.sent_at
+        if answer.jobs or answer.stop or answer.refused or held_for * 2000 >= flight.request.wait_ms:
+            self._empty_pause = 0.0 if flight.request.wait_ms else self._empty_pause
+            return
+        first, longest = EMPTY_PAUSE_SECONDS
+        self._empty_pause = min(longest, max(first, self._empty_pause * 2))
+        self._hold_from = now + self._empty_pause
+
+    def _settle(self, token: str, cargo: Cargo, refused: dict[str, str], stops: list[str]) -> None:
+        lease = self._leases.get(token)
+        if lease is None:
+            return
+        reason = refused.get(lease.id)
+        if reason is None or lease.stopped:
+            lease.acknowledge(cargo)
+            if cargo.final:
+                del self._leases[token]
+        elif reason == REFUSED_TOO_LARGE:
+            self._fail(lease, "the gateway refused the output: it is too large; upload it and return its URL", stops)
+        elif reason == REFUSED_GAP and lease.gaps + 1 < GAPS_MAX:
+            lease.carrier = 0
+            lease.gaps += 1
+        elif reason == REFUSED_GAP:
+            self._fail(lease, "chunks of the stream were lost on the way to the gateway", stops)
+        elif cargo.final:
+            del self._leases[token]
+        else:
+            lease.carrier = 0
+            self._stop(lease, stops)
+
+    def _fail(self, lease: Lease, text: str, stops: list[str]) -> None:
+        if lease.outcome is None:
+            stops.append(lease.token)
+        elif lease.outcome.error == text:
+            del self._leases[lease.token]
+            return
+        execution_ms = lease.execution_ms
+        lease.clear()
+        lease.finish(Outcome(error=text), execution_ms)
+
+    def _stop(self, lease: Lease | None, stops: list[str]) -> None:
+        if lease is None or lease.stopped or lease.final:
+            return
+        if lease.begun:
+            lease.clear()
+            lease.stopped = True
+            stops.append(lease.token)
+        else:
+            del self._leases[lease.token]
+
+    def _accept(self, jobs: list[LeasedJob]) -> list[LeasedJob]:
+        accepted = [job for job in jobs if job.token not in self._leases]
+        for job in accepted:
+            self._leases[job.token] = Lease(job.id, job.token, released=self._leaving)
+        return [] if self._leaving else accepted

@@ -1,0 +1,101 @@
+"""One worker process from its first word to the gateway until its end. Made by `start` or by `__main__`.
+
+Start-up has three steps: `announce` (phase `starting`, before the handler's file is run), what must hold before jobs
+may come (the place of fitness checks), and `serve` (phase `ready`). Other ways to run a handler (local test, local
+API, realtime, the legacy wire dialect) are siblings of `Worker.serve`, chosen in `start` before a worker is made.
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import submodel
+from submodel.errors import ConfigurationError
+from submodel.serverless import encoding, settings
+from submodel.serverless.exchange import Exchange
+from submodel.serverless.executor import Executor, Handler
+from submodel.serverless.lifecycle import Lifecycle
+from submodel.serverless.log import configure, logger
+from submodel.serverless.outcome import Identity
+from submodel.serverless.settings import Settings
+
+REASON_CHARACTERS = 2000
+UNHEALTHY_SECONDS = 5.0
+"""How long a worker that cannot serve tries to say so."""
+
+
+class Worker:
+    """The worker of this process."""
+
+    def __init__(self, settings: Settings) -> None:
+        configure(settings.log_level)
+        self._settings = settings
+        self._settled = threading.Event()
+        self._wake: Callable[[], None] | None = None
+        self._exchange = Exchange(settings, self._on_settled)
+        self._lifecycle = Lifecycle(settings.drain_seconds, self._exchange.leave, self._exchange.give_up)
+        self._announced = False
+        self.served = False
+        """Whether `serve` was called."""
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Worker":
+        """Raises `ConfigurationError` with what to set."""
+        return cls(settings.from_environment(environ))
+
+    def announce(self) -> None:
+        """Tell the gateway that this worker is starting; does not wait for it. In the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            raise ConfigurationError("start() must be called in the main thread: handlers and signals run there")
+        self._announced = True
+        self._lifecycle.install()
+        self._exchange.start()
+
+    def fail(self, reason: str) -> None:
+        """Tell the gateway that this worker cannot serve, and wait shortly for it to know."""
+        self._exchange.fail(reason[-REASON_CHARACTERS:])
+        self._settled.wait(UNHEALTHY_SECONDS)
+
+    def serve(self, handler: Handler, aggregate: bool) -> None:
+        """Run jobs until the process is told to end. Raises what a handler ended the process with."""
+        if self.served:
+            raise ConfigurationError("start() was called before in this process")
+        self.served = True
+        if not self._announced:
+            self.announce()
+        self._lifecycle.serving = True
+        logger.info("Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id)
+        try:
+            ending = asyncio.run(self._serve(handler, aggregate))
+        finally:
+            self._lifecycle.uninstall()
+        if ending is not None:
+            raise ending
+
+    def progress(self, job_id: str, value: Any) -> None:
+        """See `submodel.serverless.progress_update`."""
+        self._exchange.set_progress(job_id, encoding.encode(value, "progress"))
+
+    async def _serve(self, handler: Handler, aggregate: bool) -> SystemExit | None:
+        loop = asyncio.get_running_loop()
+        ended = asyncio.Event()
+        self._wake = lambda: _call(loop, ended.set)
+        identity = Identity(socket.gethostname(), self._settings.worker_id, submodel.__version__)
+        executor = Executor(handler, aggregate, identity, self._exchange, self._lifecycle.request_leave)
+        self._exchange.ready(lambda news: _call(loop, executor.hear, news))
+        await ended.wait()
+        return executor.exit
+
+    def _on_settled(self) -> None:
+        self._lifecycle.settled()
+        self._settled.set()
+        if self._wake is not None:
+            self._wake()
+
+
+def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
+    """Run `function` on the loop, unless the loop has ended with the worker."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *arguments)

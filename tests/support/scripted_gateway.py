@@ -1,0 +1,236 @@
+"""A small gateway for worker tests: the exchange over real HTTP, with faults on demand.
+
+It works on plain dicts, so that the spelling of the wire is checked without the contract's models, and it counts a
+lease as lost by the same rule as the gateway (missing from two requests that could have listed it).
+"""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+JsonObject = dict[str, Any]
+WAIT_SECONDS = 20.0
+
+
+class ScriptedGateway:
+    """Serves one endpoint (`e`) to any number of workers; a context manager."""
+
+    def __init__(self, port: int = 0, lease_ms: int = 45_000) -> None:
+        self.lease_ms = lease_ms
+        self.changed = threading.Condition()
+        self.requests: list[JsonObject] = []
+        self.answers: dict[tuple[str, int], JsonObject] = {}
+        self.queue: list[JsonObject] = []
+        self.leases: dict[str, JsonObject] = {}
+        """By job id: token, number of the request it was handed out to, times it was missing."""
+
+        self.results: dict[str, JsonObject] = {}
+        self.chunks: dict[str, list[Any]] = {}
+        self.progress: dict[str, Any] = {}
+        self.released: list[str] = []
+        self.lost: list[str] = []
+        self.refusals: dict[str, str] = {}
+        """Job id -> reason with which its results and chunks are refused."""
+
+        self.stops: list[str] = []
+        self.drain = False
+        self.status = 200
+        self.lose_answers = 0
+        """How many requests are applied and then closed without an answer."""
+
+        self._attempts = itertools.count(1)
+        self._open = True
+        self._connections: set[Any] = set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> "ScriptedGateway":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End abruptly: every connection breaks and the port refuses."""
+        with self.changed:
+            if not self._open:
+                return
+            self._open = False
+            self.changed.notify_all()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a worker of this gateway is started with."""
+        return {
+            "SUBMODEL_GATEWAY_URL": self.url,
+            "SUBMODEL_ENDPOINT_ID": "e",
+            "SUBMODEL_WORKER_ID": "w-1",
+            "SUBMODEL_WORKER_TOKEN": "secret",
+            **more,
+        }
+
+    # -- for tests ----------------------------------------------------------------------------------------------
+
+    def submit(self, job_id: str, job_input: Any = None, **extra: Any) -> None:
+        with self.changed:
+            self.queue.append({"id": job_id, "input": job_input, "extra": extra})
+            self.changed.notify_all()
+
+    def change(self, **attributes: Any) -> None:
+        """Set attributes and wake held requests."""
+        with self.changed:
+            for name, value in attributes.items():
+                setattr(self, name, value)
+            self.changed.notify_all()
+
+    def wait_for(self, condition: Callable[[], Any]) -> None:
+        """Wait until `condition` holds; fails the test when it does not within `WAIT_SECONDS`."""
+        with self.changed:
+            assert self.changed.wait_for(condition, WAIT_SECONDS), f"waited in vain; last: {self.requests[-3:]}"
+
+    def result(self, job_id: str) -> JsonObject:
+        self.wait_for(lambda: job_id in self.results)
+        return self.results[job_id]
+
+    def wait_phase(self, phase: str) -> None:
+        self.wait_for(lambda: any(request["phase"] == phase for request in self.requests))
+
+    def wait_running(self, job_id: str) -> None:
+        self.wait_for(lambda: any(job_id in _ids(request, "running") for request in self.requests))
+
+    # -- the exchange -------------------------------------------------------------------------------------------
+
+    def exchange(self, request: JsonObject) -> JsonObject | None:
+        """The answer, or None to break the connection."""
+        key = request["session"], request["request"]
+        with self.changed:
+            self.requests.append(request)
+            if key in self.answers:
+                self.changed.notify_all()
+                return self.answers[key]
+            answer: JsonObject = {"leaseMs": self.lease_ms, "refused": self._apply(request)}
+            self.changed.notify_all()
+            if self.lose_answers:
+                self.lose_answers -= 1
+                self.answers[key] = answer
+                return None
+            hold = request.get("waitMs", 0) / 1000
+            self.changed.wait_for(lambda: not self._open or answer["refused"] or self._news(request), hold)
+            if not self._open:
+                return None
+            if self.drain:
+                answer["drain"] = True
+            answer["stop"], self.stops = self.stops, []
+            answer["jobs"] = [] if self.drain else self._hand_out(request)
+            self.answers[key] = answer
+            return answer
+
+    def _news(self, request: JsonObject) -> bool:
+        draining = request["phase"] == "draining"
+        return bool(self.stops or self.drain != draining or (self.queue and request.get("capacity")))
+
+    def _apply(self, request: JsonObject) -> list[JsonObject]:
+        refused: dict[str, str] = {}
+        for chunk in request.get("chunks", []):
+            if reason := self._refusal(chunk):
+                refused[chunk["id"]] = reason
+                continue
+            so_far = self.chunks.setdefault(chunk["id"], [])
+            assert chunk["seq"] == len(so_far) + 1, f"chunk out of order: {chunk}"
+            so_far.extend(chunk["items"])
+        for progress in request.get("progress", []):
+            self.progress[progress["id"]] = progress["value"]
+        for result in request.get("results", []):
+            if reason := self._refusal(result):
+                refused[result["id"]] = reason
+                continue
+            assert result["id"] not in self.results, f"a second result: {result}"
+            self.results[result["id"]] = result
+            del self.leases[result["id"]]
+        for item in request.get("released", []):
+            self.released.append(item["id"])
+            self.leases.pop(item["id"], None)
+        for item in request.get("running", []):
+            if reason := self._refusal(item):
+                refused[item["id"]] = reason
+        self._count_missing(request)
+        return [{"id": job_id, "reason": reason} for job_id, reason in refused.items()]
+
+    def _refusal(self, item: JsonObject) -> str | None:
+        if item["id"] in self.refusals:
+            return self.refusals[item["id"]]
+        lease = self.leases.get(item["id"])
+        return None if lease and lease["token"] == item["token"] else "stale"
+
+    def _count_missing(self, request: JsonObject) -> None:
+        listed = set(_ids(request, "running"))
+        for job_id, lease in self.leases.items():
+            known = lease["request"] < request["request"] and lease["request"] not in request.get("unanswered", [])
+            if known and job_id not in listed:
+                lease["missing"] += 1
+                if lease["missing"] == 2:
+                    self.lost.append(job_id)
+
+    def _hand_out(self, request: JsonObject) -> list[JsonObject]:
+        capacity = request.get("capacity", 0)
+        taken, self.queue = self.queue[:capacity], self.queue[capacity:]
+        for job in taken:
+            job |= {"token": f"{next(self._attempts)}-n", "policy": {}}
+            self.leases[job["id"]] = {"token": job["token"], "request": request["request"], "missing": 0}
+        return taken
+
+
+def _ids(request: JsonObject, field: str) -> list[str]:
+    return [item["id"] for item in request.get(field, [])]
+
+
+def _handler(gateway: ScriptedGateway) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+        wbufsize = -1
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            assert self.headers["Authorization"] == "Bearer secret"
+            assert self.path == "/v2/e/workers/w-1/exchange"
+            if gateway.status != 200:
+                with gateway.changed:
+                    gateway.requests.append(json.loads(body))
+                    gateway.changed.notify_all()
+                self._answer(gateway.status, b"not now")
+                return
+            answer = gateway.exchange(json.loads(body))
+            if answer is None:
+                self.close_connection = True
+            else:
+                self._answer(200, json.dumps(answer).encode())
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def handle_one_request(self) -> None:
+            try:
+                super().handle_one_request()
+            except ConnectionError:
+                self.close_connection = True
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    return Handler
