@@ -1,0 +1,65 @@
+"""What a person sees of `submodel up`: one line per event, in words."""
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+LocalTime = Callable[[], time.struct_time]
+
+
+class Console:
+    """Prints lines to the terminal; `local_time` stamps them."""
+
+    def __init__(self, local_time: LocalTime) -> None:
+        self._local_time = local_time
+
+    def welcome(self, manifest: Path, url: str, folder: Path) -> None:
+        """The address and a command that works, before anything else."""
+        body = shlex.quote(json.dumps({"input": {}}))
+        click.secho("SubModel on this machine", bold=True)
+        click.echo(f"  manifest  {manifest} (read again when it changes)")
+        click.echo(f"  jobs      {folder}")
+        click.echo(f"  url       {url}")
+        click.echo(f"  try it    curl -s {url}/runsync -H 'Content-Type: application/json' -d {body}")
+        click.echo("  stop      Ctrl-C\n")
+
+    def line(self, text: str) -> None:
+        """One event."""
+        click.echo(f"{time.strftime('%H:%M:%S', self._local_time())} {text}")
+
+    def problem(self, text: str) -> None:
+        """Something that the person should mend."""
+        self.line(click.style(text, fg="red"))
+
+    def status(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Tell what is new in a status: a decision, the load, a problem."""
+        decision = (after.get("autoscaling") or {}).get("lastDecision")
+        if decision and decision != (before.get("autoscaling") or {}).get("lastDecision"):
+            self.line(click.style(_decision(decision), fg="cyan"))
+        if _load(before) != _load(after):
+            self.line(_load(after))
+        problem = _problem(after)
+        if problem and problem != _problem(before):
+            self.problem(problem)
+
+
+def _decision(decision: Mapping[str, Any]) -> str:
+    return f"workers {decision['current']} → {decision['desired']}: {decision['message']}"
+
+
+def _load(status: Mapping[str, Any]) -> str:
+    workers, jobs = status.get("workers") or {}, status.get("jobs") or {}
+    return (
+        f"jobs: {jobs.get('queued', 0)} queued, {jobs.get('inProgress', 0)} running · "
+        f"workers: {workers.get('starting', 0)} starting, {workers.get('idle', 0)} idle, {workers.get('busy', 0)} busy"
+    )
+
+
+def _problem(status: Mapping[str, Any]) -> str:
+    failing = (each for each in status.get("conditions") or () if each["type"] == "Ready" and each["status"] == "False")
+    return next((f"{each['reason']}: {each['message']}" for each in failing), "")

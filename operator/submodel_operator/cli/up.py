@@ -1,0 +1,192 @@
+"""`submodel up`: one manifest, this machine. Gateway, worker processes and the operator's own reconcile loop."""
+
+import asyncio
+import os
+import secrets
+import signal
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import click
+
+from submodel_operator.api.manifest import read_manifest
+from submodel_operator.api.v1alpha1 import SubModelEndpoint
+from submodel_operator.cli.console import Console
+from submodel_operator.errors import InvalidEndpoint, UsageError
+from submodel_operator.gateway_client import GatewayClient
+from submodel_operator.local import LocalCluster, LocalGateway
+from submodel_operator.ports import Key
+from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
+from submodel_operator.settings import WorkerSettings
+
+LOCAL_IMAGE = "submodel-worker"
+"""Stands in the pod specs of local mode, where no image is ever pulled."""
+
+
+class SystemClock:
+    """`ports.Clock` of a real process."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        return time.monotonic()
+
+
+@click.command("up", short_help="Run an endpoint on this machine, without a cluster.")
+@click.option("-f", "--file", "path", required=True, type=click.Path(path_type=Path), help="Manifest of the endpoint.")
+@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="Port of the job API.")
+@click.option(
+    "--data",
+    "folder",
+    default=Path(".submodel"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the job database; jobs in it survive a restart.",
+)
+def command(path: Path, port: int, folder: Path) -> None:
+    """Run an endpoint on this machine: gateway, job database and workers that scale to zero and back.
+
+    The manifest is the one you would `kubectl apply`; it is read again whenever it changes. Ctrl-C lets running jobs
+    end; a second Ctrl-C stops at once, and unfinished jobs wait in the database.
+    """
+    endpoint = _read(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--data: cannot create {folder}: {error.strerror}") from error
+    asyncio.run(_Up(path, endpoint, port, folder.resolve()).run())
+
+
+class _Up:
+    """One run of `submodel up`."""
+
+    def __init__(self, path: Path, endpoint: SubModelEndpoint, port: int, folder: Path) -> None:
+        self._path = path
+        self._endpoint = endpoint
+        self._key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
+        self._uid = f"local-{uuid.uuid4()}"
+        self._folder = folder
+        self._console = Console(time.localtime)
+        self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._gateway = LocalGateway(folder, f"127.0.0.1:{port}", self._console.line)
+        self._cluster = LocalCluster(
+            folder=folder / "handlers",
+            variables=os.environ,
+            announce=self._console.line,
+            changed=self._queue.add,
+            status_written=self._console.status,
+        )
+        self._stop = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        """Run until a signal; then end workers, then the gateway."""
+        await self._gateway.start()
+        try:
+            with self._signals():
+                async with GatewayClient(self._gateway.internal_url, self._gateway.token, SystemClock()) as client:
+                    await self._serve(client)
+        finally:
+            await self._gateway.stop()
+        self._console.line("stopped; unfinished jobs wait in the database")
+
+    async def _serve(self, client: GatewayClient) -> None:
+        reconciler = Reconciler(self._cluster, client, SystemClock(), self._worker_settings())
+        self._console.welcome(self._path, f"{self._gateway.url}/v2/{self._key.endpoint_id}", self._folder)
+        self._put(self._endpoint)
+        tasks = [
+            asyncio.create_task(Controller(reconciler, self._queue, workers=1).run()),
+            asyncio.create_task(client.watch(self._gateway_changed)),
+            asyncio.create_task(self._gateway.run()),
+            asyncio.create_task(self._reload()),
+            asyncio.create_task(self._stop.wait()),
+        ]
+        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        tasks_to_keep = {tasks[2]}  # a gateway that dies while workers deliver their results comes back
+        await _cancel(pending - tasks_to_keep)
+        await self._end_workers()
+        await _cancel(pending & tasks_to_keep)
+        for task in done:
+            task.result()
+
+    async def _end_workers(self) -> None:
+        self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
+        await self._cluster.close(self._hurry)
+
+    async def _reload(self) -> None:
+        from watchfiles import awatch  # loads a native extension; only this command needs it
+
+        async for _ in awatch(self._path.parent.resolve(), recursive=False, debounce=200, step=50):
+            with suppress(OSError):
+                self._reload_once()
+
+    def _reload_once(self) -> None:
+        try:
+            endpoint = _read(self._path)
+        except (UsageError, InvalidEndpoint) as error:
+            self._console.problem(f"{error}; the last good manifest stays in force")
+            return
+        if Key(endpoint.metadata.namespace, endpoint.metadata.name) != self._key:
+            self._console.problem(f"metadata.name changed from {self._key.name}: stop and start again to rename")
+        elif endpoint.spec != self._endpoint.spec:
+            self._endpoint = endpoint
+            self._console.line(f"{self._path} changed")
+            self._put(endpoint)
+
+    def _put(self, endpoint: SubModelEndpoint) -> None:
+        manifest = endpoint.model_dump(mode="json", by_alias=True, exclude_none=True)
+        self._cluster.put_endpoint(self._key, self._uid, manifest)
+
+    def _gateway_changed(self, endpoint_id: str) -> None:
+        if endpoint_id == self._key.endpoint_id:
+            self._queue.add(self._key)
+
+    def _worker_settings(self) -> WorkerSettings:
+        return WorkerSettings(
+            gateway_url=self._gateway.url,
+            runtime_image=LOCAL_IMAGE,
+            token_key=secrets.token_bytes(32),
+            public_url=self._gateway.url,
+        )
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        yield
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def _interrupt(self) -> None:
+        if self._stop.is_set():
+            self._hurry.set()
+        self._stop.set()
+
+
+def _read(path: Path) -> SubModelEndpoint:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"--file: cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--file: {path} is not UTF-8 text") from error
+    endpoint = read_manifest(text, str(path))
+    if endpoint.spec.worker.handler is None:
+        raise InvalidEndpoint(
+            [f"{path}: spec.worker.image: an image needs a cluster; use spec.worker.handler to run on this machine"]
+        )
+    return endpoint
+
+
+async def _cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,111 @@
+"""A worker of local mode: a process that is started again when it ends by itself, like a container in a pod."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+from submodel_operator.local.processes import Announce, ChildProcess
+from submodel_operator.ports import ObservedWorker
+
+RESTART_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+"""Pauses between starts of a worker that keeps failing; the last one stays."""
+
+
+class LocalWorker:
+    """Supervises one worker process until it is asked to leave."""
+
+    def __init__(
+        self,
+        name: str,
+        revision: str,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        announce: Announce,
+        changed: Callable[["LocalWorker"], None],
+    ) -> None:
+        self.name = name
+        self.revision = revision
+        self._command = command
+        self._env = env
+        self._announce = announce
+        self._changed = changed
+        self._phase = "Pending"
+        self._message = ""
+        self._child: ChildProcess | None = None
+        self._leaving = asyncio.Event()
+        self._killed = False
+        self._created_at = asyncio.get_running_loop().time()
+        self._task = asyncio.create_task(self._supervise())
+
+    @property
+    def ended(self) -> bool:
+        """Whether it left and will not come back."""
+        return self._task.done()
+
+    def observe(self, now: float) -> ObservedWorker:
+        """The worker as the operator sees it; `now` is the event loop's time."""
+        return ObservedWorker(
+            name=self.name,
+            uid=f"{self.name}/{id(self):x}",
+            revision=self.revision,
+            phase=self._phase,
+            age_seconds=now - self._created_at,
+            terminating=self._leaving.is_set(),
+            message=self._message,
+        )
+
+    def leave(self) -> None:
+        """Ask it to finish what it holds and end."""
+        self._leaving.set()
+        if self._child:
+            self._child.terminate()
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._killed = True
+        self.leave()
+        if self._child:
+            self._child.kill()
+
+    async def gone(self) -> None:
+        """Returns once the process has ended for good."""
+        await asyncio.wait([self._task])
+
+    async def _supervise(self) -> None:
+        failures = 0
+        while not self._leaving.is_set():
+            code = await self._run_once()
+            if self._leaving.is_set():
+                break
+            failures += 1
+            pause = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
+            self._enter("CrashLoopBackOff", self._last_words(code))
+            self._announce(f"worker {self.name} ended: {self._message}; next start in {pause:g} s")
+            await self._pause(pause)
+        self._enter("Succeeded", "")
+        self._announce(f"worker {self.name} left")
+
+    async def _run_once(self) -> int:
+        short = self.name.rpartition("-")[2]
+        self._child = await ChildProcess.start(
+            self._command, self._env, lambda line: self._announce(f"  {short} | {line}")
+        )
+        if self._leaving.is_set():
+            self._child.kill() if self._killed else self._child.terminate()
+        self._announce(f"worker {self.name} started (pid {self._child.pid})")
+        self._enter("Running", "")
+        return await self._child.wait()
+
+    def _enter(self, phase: str, message: str) -> None:
+        self._phase, self._message = phase, message
+        self._changed(self)
+
+    def _last_words(self, code: int) -> str:
+        lines = [line for line in self._child.last_lines if line.strip()] if self._child else []
+        return lines[-1].strip() if lines else f"exit code {code}"
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
+        except TimeoutError:
+            return
