@@ -5,7 +5,7 @@ PyYAML differs from kubectl's parser in what plain words stand for: `y` is a boo
 """
 
 import re
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import yaml
 
@@ -18,8 +18,7 @@ _MERGE: Final = "tag:yaml.org,2002:merge"
 class _Loader(yaml.SafeLoader):
     """Plain scalars as in kubectl, keys that are text and stand once."""
 
-    yaml_implicit_resolvers = {}
-    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+    bool_values: ClassVar[dict[str, bool]] = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node: yaml.MappingNode = super().compose_mapping_node(anchor)
@@ -42,20 +41,21 @@ class _Unusable(yaml.MarkedYAMLError):
         super().__init__(problem=problem, problem_mark=mark)
 
 
-for _tag, _pattern, _first in (
-    ("bool", r"y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF", "yYnNtTfFoO"),
-    ("int", r"[-+]?(0b[01_]+|0x[0-9a-fA-F_]+|0[0-7_]*|[1-9][0-9_]*)", "-+0123456789"),
-    (
-        "float",
-        r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+_PLAIN: Final = {
+    "bool": ("yYnNtTfFoO", r"y|Y|yes|Yes|YES|n|N|no|No|NO|true|True|TRUE|false|False|FALSE|on|On|ON|off|Off|OFF"),
+    "int": ("-+0123456789", r"[-+]?(0b[01][01_]*|0x[0-9a-fA-F][0-9a-fA-F_]*|0[0-7_]*|[1-9][0-9_]*)"),
+    "float": (
         "-+.0123456789",
+        r"[-+]?((\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))|\.(nan|NaN|NAN)",
     ),
-    ("null", r"~|null|Null|NULL|", "~nN\0"),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(
-        f"tag:yaml.org,2002:{_tag}", re.compile(rf"(?:{_pattern})\Z"), ["" if char == "\0" else char for char in _first]
-    )
+    "null": (["~", "n", "N", ""], r"~|null|Null|NULL|"),
+    "merge": ("<", r"<<"),
+}
+"""What an unquoted word may be, with the characters it begins with, in the order of the attempts."""
+
+_Loader.yaml_implicit_resolvers = {}
+for _name, (_beginnings, _pattern) in _PLAIN.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"({_pattern})\Z"), list(_beginnings))
 
 
 def read_document(text: str, source: str) -> dict[str, Any]:
@@ -85,6 +85,8 @@ def _parsed(text: str, source: str) -> list[Any]:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise InvalidEndpoint([f"{source}: line {line}: holds a control character; remove it"]) from None
+    except (ValueError, LookupError):
+        raise InvalidEndpoint([f"{source}: holds a value that does not fit its YAML tag; remove the tag"]) from None
     except RecursionError:
         raise InvalidEndpoint([f"{source}: is nested too deeply; a SubModelEndpoint needs a dozen levels"]) from None
 
