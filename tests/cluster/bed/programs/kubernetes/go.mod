@@ -1,4 +1,4 @@
-module submodel/tests/cluster/bed/cluster
+module submodel.test/bed/kubernetes
 
 go 1.24.0
 

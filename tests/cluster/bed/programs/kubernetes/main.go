@@ -12,6 +12,7 @@ import (
 	"go.etcd.io/etcd/server/v3/etcdmain"
 	"k8s.io/component-base/cli"
 	"k8s.io/kubectl/pkg/cmd"
+	"k8s.io/kubectl/pkg/cmd/util"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
@@ -48,13 +49,11 @@ func main() {
 	os.Exit(run(name, command()))
 }
 
-// kubectl prints its own errors; the servers log them.
+// A server's error goes to its log; kubectl words its errors for people and chooses its exit code itself.
 func run(name string, command *cobra.Command) int {
-	if name != "kubectl" {
-		return cli.Run(command)
+	if name == "kubectl" {
+		util.CheckErr(cli.RunNoErrOutput(command))
+		return 0
 	}
-	if err := cli.RunNoErrOutput(command); err != nil {
-		return 1
-	}
-	return 0
+	return cli.Run(command)
 }

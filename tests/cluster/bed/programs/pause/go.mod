@@ -1,0 +1,3 @@
+module submodel.test/bed/pause
+
+go 1.24.0
