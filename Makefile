@@ -1,22 +1,75 @@
-# Run `make` for help. Every target is a line or two; logic lives in Python or in tests/cluster/bed.
+# Run `make` for help. No target is longer than a few lines: logic lives in Python and in tests/cluster/bed.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
 UV_HOME := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/submodel-dev/uv
 UV := $(or $(shell command -v uv 2>/dev/null),$(UV_HOME)/bin/uv)
+BED := tests/cluster/bed/bed
+EXAMPLE := docs/examples/async-generator
 
 .PHONY: help
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV_HOME)/bin/uv:
 	$(PYTHON) -m venv $(UV_HOME) && $(UV_HOME)/bin/python -m pip install --quiet 'uv>=0.9'
 
-$(VENV)/.ready: uv.lock pyproject.toml operator/pyproject.toml runtime/pyproject.toml | $(UV)
-	$(UV) sync --frozen --python $(PYTHON)
+.venv/.ready: uv.lock pyproject.toml operator/pyproject.toml runtime/pyproject.toml | $(UV)
+	$(UV) sync --quiet --frozen --python $(PYTHON)
 	@touch $@
 
 .PHONY: setup
-setup: $(VENV)/.ready ## Create .venv from uv.lock (uv is fetched when it is missing)
+setup: .venv/.ready ## Create .venv from uv.lock (fetches uv when it is missing)
+
+.PHONY: demo
+demo: setup ## See it work: one manifest, a job from zero workers and back to zero
+	@$(BIN)/python $(EXAMPLE)/demo.py
+
+.PHONY: run
+run: setup ## Run the example endpoint on this machine until Ctrl-C
+	@$(BIN)/submodel up -f $(EXAMPLE)/endpoint.yaml
+
+.PHONY: check
+check: setup ## Lint, format, types, import contracts, lock file
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(UV) lock --check --quiet
+
+.PHONY: test
+test: check ## All checks and every test that needs no cluster
+	$(BIN)/pytest -m 'not cluster' -n 2 --dist loadgroup
+
+.PHONY: coverage
+coverage: setup ## The same tests with branch coverage
+	$(BIN)/pytest -m 'not cluster' --cov --cov-report=term
+
+.PHONY: fix
+fix: setup ## Format, autofix, and rewrite golden files for review
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
+
+.PHONY: manifests
+manifests: setup ## Regenerate the CRD in crds/ and in the chart
+	$(BIN)/python -m submodel_operator.api
+
+.PHONY: cluster-up
+cluster-up: ## Start the test cluster: a real Kubernetes on this machine (root, Linux)
+	$(BED) build && $(BED) up && $(BED) images
+
+.PHONY: cluster-down
+cluster-down: ## End the test cluster and everything in it
+	$(BED) down
+
+.PHONY: cluster-shell
+cluster-shell: ## A shell inside the test cluster, with kubectl and helm
+	$(BED) shell
+
+.PHONY: test-cluster
+test-cluster: setup ## Cluster tests, on the test cluster or on the one KUBECONFIG names
+	tests/cluster/run
+
+.PHONY: clean
+clean: ## Remove .venv and caches of the tools
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .submodel

@@ -1,0 +1,68 @@
+"""From observed and desired to actions: creation, growth, the two-step shrink, and the retirement of old revisions."""
+
+from submodel_operator.desired import DesiredPool
+from submodel_operator.plan import Apply, DeletePool, Drain, Scale, Undrain, plan
+from submodel_operator.scaling import ScalingDecision, Term
+from tests.support.endpoints import observed, pool, view, worker
+
+CHILDREN = ({"kind": "ConfigMap"}, {"kind": "Secret"}, {"kind": "Deployment"})
+NEW = DesiredPool("tokens-r1", "r1", "h1", CHILDREN)
+
+
+def decision(replicas: int, *remove: str) -> ScalingDecision:
+    return ScalingDecision(replicas, Term.STEADY, "because", remove)
+
+
+def test_a_new_endpoint_gets_its_children_in_order_and_then_its_workers() -> None:
+    actions = plan(observed(), NEW, decision(2), {})
+    assert actions == (*map(Apply, CHILDREN), Scale("tokens-r1", 2))
+
+
+def test_nothing_is_done_when_all_is_as_it_should_be() -> None:
+    assert plan(observed(worker("a"), pools=(pool(replicas=1),)), NEW, decision(1), {"a": view("a")}) == ()
+
+
+def test_changed_children_are_applied_again() -> None:
+    assert plan(observed(pools=(pool(desired_hash="old"),)), NEW, decision(0), {}) == tuple(map(Apply, CHILDREN))
+
+
+def test_a_worker_is_drained_before_it_is_removed() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    assert plan(facts, NEW, decision(0, "a"), {"a": view("a")}) == (Drain(("a",)),)
+
+
+def test_a_drained_worker_is_removed_once_it_is_confirmed_empty() -> None:
+    facts = observed(worker("a"), worker("b"), pools=(pool(replicas=2),))
+    known = {"a": view("a", draining=True), "b": view("b", draining=True, running=1)}
+    assert plan(facts, NEW, decision(0, "a", "b"), known) == (Scale("tokens-r1", 1, ("a",)),)
+
+
+def test_a_worker_the_gateway_has_not_confirmed_is_not_removed() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    assert plan(facts, NEW, decision(0, "a"), {}) == (Drain(("a",)),)
+
+
+def test_a_drained_worker_is_taken_back_when_demand_returns() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    assert plan(facts, NEW, decision(2), {"a": view("a", draining=True)}) == (Undrain(("a",)), Scale("tokens-r1", 2))
+
+
+def test_an_old_revision_is_drained_while_the_new_one_takes_the_jobs() -> None:
+    facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool(replicas=0)))
+    assert plan(facts, NEW, decision(1), {"old": view("old", "r0")}) == (Scale("tokens-r1", 1), Drain(("old",)))
+
+
+def test_a_busy_worker_of_an_old_revision_stays_until_it_is_done() -> None:
+    facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool()))
+    assert plan(facts, NEW, decision(0), {"old": view("old", "r0", draining=True, running=1)}) == ()
+
+
+def test_an_empty_old_pool_is_deleted_once_nothing_of_it_is_alive() -> None:
+    leaving = observed(worker("old", "r0", terminating=True), pools=(pool("r0", 0, "h0"), pool()))
+    assert plan(leaving, NEW, decision(0), {}) == (DeletePool("tokens-r0"),)
+
+
+def test_an_old_pool_starts_no_workers_that_are_still_missing() -> None:
+    facts = observed(worker("old", "r0"), pools=(pool("r0", 3, "h0"), pool()))
+    busy = {"old": view("old", "r0", draining=True, running=1)}
+    assert plan(facts, NEW, decision(0), busy) == (Scale("tokens-r0", 1),)

@@ -1,0 +1,109 @@
+"""The status document: what people read, and when it is left alone."""
+
+from typing import Any
+
+from submodel.contract.states import WorkerPhase
+from submodel_operator.scaling import Hold, ScalingDecision, Term
+from submodel_operator.status import Account, Problem, build_status
+from tests.support.endpoints import manifest, observed, pool, signals, view, worker
+
+NOW = 1_800_000_000.0
+STEADY = ScalingDecision(1, Term.STEADY, "steady")
+
+
+def account(**changes: Any) -> Account:
+    values: dict[str, Any] = {
+        "observed": observed(worker("a"), pools=(pool(replicas=1),)),
+        "url": "https://jobs.example/v2/team-a.tokens",
+        "revision": "r1",
+        "workers_max": 3,
+        "decision": STEADY,
+        "replicas_before": 1,
+        "signals": signals(view("a")),
+    }
+    return Account(**(values | changes))
+
+
+def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(each for each in status["conditions"] if each["type"] == kind)
+    return found
+
+
+def test_workers_and_jobs_are_counted_by_state() -> None:
+    workers = (worker("a"), worker("b"), worker("c"), worker("d", terminating=True), worker("e", "r0"))
+    known = signals(view("a", running=2), view("b"), view("d", running=1), queued=4, in_progress=3)
+    status = build_status(account(observed=observed(*workers), signals=known), NOW)
+    assert status["workers"] == {
+        "total": 5, "ready": 2, "busy": 1, "idle": 1, "starting": 1, "draining": 1, "outdated": 1, "desired": 1,
+    }  # fmt: skip
+    assert status["jobs"] == {"queued": 4, "inProgress": 3}
+
+
+def test_ready_stays_true_at_zero_workers() -> None:
+    status = build_status(account(observed=observed(), decision=ScalingDecision(0, Term.STEADY, "")), NOW)
+    assert condition(status, "Ready")["status"] == "True"
+    assert status["phase"] == "Idle"
+
+
+def test_every_condition_carries_the_generation_it_speaks_of() -> None:
+    assert {each["observedGeneration"] for each in build_status(account(), NOW)["conditions"]} == {1}
+
+
+def test_an_unchanged_endpoint_gives_the_same_status_at_any_later_time() -> None:
+    first = build_status(account(), NOW)
+    document = manifest() | {"status": first}
+    again = account(observed=observed(worker("a"), pools=(pool(replicas=1),), document=document))
+    assert build_status(again, NOW + 3600) == first
+
+
+def test_a_changed_number_of_workers_is_recorded_with_its_reason() -> None:
+    grown = account(decision=ScalingDecision(2, Term.LATE_JOBS, "1 job waited"), replicas_before=1)
+    assert build_status(grown, NOW)["autoscaling"]["lastDecision"] == {
+        "at": "2027-01-15T08:00:00Z", "current": 1, "desired": 2, "reason": "LateJobs", "message": "1 job waited",
+    }  # fmt: skip
+
+
+def test_the_last_decision_stays_while_the_number_stays() -> None:
+    document = manifest() | {"status": {"autoscaling": {"lastDecision": {"reason": "FirstJob"}}}}
+    status = build_status(account(observed=observed(document=document)), NOW)
+    assert status["autoscaling"] == {"lastDecision": {"reason": "FirstJob"}}
+
+
+def test_a_problem_makes_the_endpoint_not_ready_in_its_own_words() -> None:
+    ready = condition(build_status(account(problem=Problem("NameConflict", "taken")), NOW), "Ready")
+    assert (ready["status"], ready["reason"], ready["message"]) == ("False", "NameConflict", "taken")
+
+
+def test_workers_that_only_fail_are_reported_with_their_last_words() -> None:
+    failing = observed(worker("a", phase="CrashLoopBackOff", message="ModuleNotFoundError: No module named 'torch'"))
+    ready = condition(build_status(account(observed=failing, signals=signals()), NOW), "Ready")
+    assert ready["reason"] == "WorkersFailing"
+    assert "No module named 'torch'" in ready["message"]
+
+
+def test_a_workers_own_report_comes_before_the_clusters() -> None:
+    known = signals(view("a", phase=WorkerPhase.UNHEALTHY, reason="SyntaxError: line 3"))
+    ready = condition(build_status(account(signals=known), NOW), "Ready")
+    assert ready["message"] == "worker a does not start: SyntaxError: line 3"
+
+
+def test_one_working_worker_keeps_the_endpoint_ready_while_another_fails() -> None:
+    workers = observed(worker("a"), worker("b", phase="CrashLoopBackOff"))
+    assert condition(build_status(account(observed=workers), NOW), "Ready")["status"] == "True"
+
+
+def test_silence_of_the_gateway_shows_as_a_scaler_that_holds() -> None:
+    held = ScalingDecision(1, Term.SIGNALS_UNKNOWN, "", hold=Hold.SIGNALS_UNKNOWN)
+    health = condition(build_status(account(decision=held), NOW), "ScalerHealthy")
+    assert (health["status"], health["reason"]) == ("False", "SignalsStale")
+
+
+def test_unknown_signals_are_unknown_and_keep_the_last_job_counts() -> None:
+    document = manifest() | {"status": {"jobs": {"queued": 7, "inProgress": 1}}}
+    status = build_status(account(observed=observed(document=document), signals=None), NOW)
+    assert status["jobs"] == {"queued": 7, "inProgress": 1}
+    assert condition(status, "ScalerHealthy")["status"] == "Unknown"
+
+
+def test_an_endpoint_without_a_maximum_is_parked() -> None:
+    assert build_status(account(workers_max=0), NOW)["phase"] == "Parked"
