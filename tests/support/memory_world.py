@@ -1,0 +1,141 @@
+"""The operator's ports in memory: a cluster whose workers start when a test says so, a gateway a test speaks for."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from submodel.contract.internal import EndpointRegistration, WorkerPresence
+from submodel_operator.api import constants
+from submodel_operator.errors import OperatorError
+from submodel_operator.ports import Key, Manifest, Observed, ObservedPool, ObservedWorker, Signals
+from tests.support.endpoints import KEY, UID, worker
+
+
+@dataclass
+class MemoryCluster:
+    """`ports.Cluster` that does what it is told and remembers it."""
+
+    endpoints: dict[Key, Observed] = field(default_factory=dict)
+    alive: set[Key] = field(default_factory=set)
+    """What a live read finds; a cache may be behind it."""
+
+    applied: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    statuses: list[Mapping[str, Any]] = field(default_factory=list)
+    refuse_applies: OperatorError | None = None
+
+    def put(self, manifest: Manifest, generation: int = 1, key: Key = KEY) -> None:
+        """Create or change the endpoint."""
+        present = self.endpoints.get(key)
+        pools, workers = (present.pools, present.workers) if present else ((), ())
+        self.endpoints[key] = Observed(key, UID, generation, manifest, pools=pools, workers=workers)
+        self.alive.add(key)
+
+    def set_workers(self, *workers: ObservedWorker, key: Key = KEY) -> None:
+        """The pods that exist now."""
+        self.endpoints[key] = replace(self.endpoints[key], workers=workers)
+
+    def start_missing(self, key: Key = KEY) -> list[str]:
+        """Create a running worker for every replica that has none; returns the names of all workers."""
+        observed = self.endpoints[key]
+        workers = list(observed.workers)
+        for pool in observed.pools:
+            missing = pool.replicas - sum(each.revision == pool.revision for each in workers)
+            workers += [worker(f"{pool.name}-{len(workers) + n}", pool.revision) for n in range(missing)]
+        self.set_workers(*workers, key=key)
+        return [each.name for each in workers]
+
+    def keys(self) -> Iterable[Key]:
+        return tuple(self.endpoints)
+
+    def observe(self, key: Key, now: float) -> Observed | None:
+        return self.endpoints.get(key)
+
+    async def exists(self, key: Key) -> bool:
+        return key in self.alive
+
+    async def apply(self, observed: Observed, child: Manifest) -> None:
+        if self.refuse_applies:
+            raise self.refuse_applies
+        self.applied.append(child["kind"])
+        if child["kind"] == "Deployment":
+            metadata = child["metadata"]
+            revision = metadata["labels"][constants.REVISION_LABEL]
+            pool = ObservedPool(
+                metadata["name"], revision, 0, metadata["annotations"][constants.DESIRED_HASH_ANNOTATION]
+            )
+            self._put_pool(observed.key, pool)
+
+    async def delete_pool(self, key: Key, pool: str) -> None:
+        self.deleted.append(pool)
+        kept = tuple(each for each in self.endpoints[key].pools if each.name != pool)
+        self.endpoints[key] = replace(self.endpoints[key], pools=kept)
+
+    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
+        observed = self.endpoints[key]
+        present = next(each for each in observed.pools if each.name == pool)
+        kept = tuple(each for each in observed.workers if each.name not in victims)
+        self.endpoints[key] = replace(observed, workers=kept)
+        self._put_pool(key, replace(present, replicas=replicas))
+
+    async def write_status(self, observed: Observed, status: Manifest) -> None:
+        self.statuses.append(status)
+        endpoint = self.endpoints[observed.key]
+        self.endpoints[observed.key] = replace(endpoint, manifest={**endpoint.manifest, "status": status})
+
+    def _put_pool(self, key: Key, pool: ObservedPool) -> None:
+        observed = self.endpoints[key]
+        others = tuple(each for each in observed.pools if each.name != pool.name)
+        self.endpoints[key] = replace(observed, pools=(*others, pool))
+
+
+@dataclass
+class MemoryGateway:
+    """`ports.Gateway` whose snapshots a test sets."""
+
+    boot: str = "boot-1"
+    known: dict[str, Signals] = field(default_factory=dict)
+    registrations: list[EndpointRegistration] = field(default_factory=list)
+    presence: list[list[WorkerPresence]] = field(default_factory=list)
+    drained: list[str] = field(default_factory=list)
+    undrained: list[str] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+    silent: OperatorError | None = None
+
+    def say(self, signals: Signals) -> None:
+        """The gateway's newest word."""
+        self.known[signals.snapshot.endpoint_id] = signals
+
+    def signals(self, endpoint_id: str) -> Signals | None:
+        return self.known.get(endpoint_id)
+
+    async def register(self, registration: EndpointRegistration) -> None:
+        if self.silent:
+            raise self.silent
+        self.registrations.append(registration)
+
+    async def publish_workers(self, endpoint_id: str, workers: Sequence[WorkerPresence]) -> None:
+        self.presence.append(list(workers))
+
+    async def drain(self, endpoint_id: str, workers: Sequence[str]) -> None:
+        self.drained += workers
+
+    async def undrain(self, endpoint_id: str, workers: Sequence[str]) -> None:
+        self.undrained += workers
+
+    async def forget(self, endpoint_id: str) -> None:
+        self.forgotten.append(endpoint_id)
+        self.known.pop(endpoint_id, None)
+
+
+@dataclass
+class ManualClock:
+    """`ports.Clock` that stands still until a test moves it."""
+
+    seconds: float = 1_800_000_000.0
+
+    def now(self) -> float:
+        return self.seconds
+
+    def monotonic(self) -> float:
+        return self.seconds

@@ -1,0 +1,177 @@
+"""Reconciling an endpoint over its whole life, with the ports in memory."""
+
+from typing import Any
+
+import pytest
+
+from submodel_operator.errors import ClusterUnavailable, GatewayUnavailable, NameConflict
+from submodel_operator.reconcile import Reconciler
+from tests.support.endpoints import KEY, manifest, signals, view, worker, worker_settings
+from tests.support.memory_world import ManualClock, MemoryCluster, MemoryGateway
+
+
+class World:
+    """An operator with a cluster and a gateway of its own."""
+
+    def __init__(self, **spec: Any) -> None:
+        self.cluster, self.gateway, self.clock = MemoryCluster(), MemoryGateway(), ManualClock()
+        self.reconciler = Reconciler(self.cluster, self.gateway, self.clock, worker_settings())
+        self.cluster.put(manifest(**spec))
+
+    async def step(self) -> Any:
+        """One reconcile, a while after the one before."""
+        self.clock.seconds += 2
+        return await self.reconciler.reconcile(KEY)
+
+    @property
+    def replicas(self) -> list[int]:
+        return [pool.replicas for pool in self.cluster.endpoints[KEY].pools]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return dict(self.cluster.endpoints[KEY].manifest["status"])
+
+    def ready(self) -> dict[str, Any]:
+        return next(dict(each) for each in self.status["conditions"] if each["type"] == "Ready")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+async def test_a_new_endpoint_is_registered_and_gets_its_children_but_no_worker(world: World) -> None:
+    await world.step()
+    assert world.cluster.applied == ["ConfigMap", "Secret", "Deployment"]
+    assert world.replicas == [0]
+    assert [each.endpoint_id for each in world.gateway.registrations] == ["team-a.tokens"]
+    assert world.ready()["status"] == "True"
+
+
+async def test_a_job_at_zero_workers_starts_one_and_after_the_idle_timeout_it_goes(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    assert world.replicas == [1]
+    assert world.status["autoscaling"]["lastDecision"]["reason"] == "FirstJob"
+
+    (name,) = world.cluster.start_missing()
+    revision = world.status["revision"]
+    world.gateway.say(signals(view(name, revision, running=1, idle_since_ms=None), in_progress=1))
+    await world.step()
+    assert (world.replicas, world.gateway.drained) == ([1], [])
+
+    world.gateway.say(signals(view(name, revision, idle_since_ms=90_000)))
+    await world.step()
+    assert (world.replicas, world.gateway.drained) == ([1], [name])
+
+    world.gateway.say(signals(view(name, revision, draining=True, idle_since_ms=90_000)))
+    await world.step()
+    assert (world.replicas, world.cluster.endpoints[KEY].workers) == ([0], ())
+
+
+async def test_at_rest_nothing_is_written(world: World) -> None:
+    world.gateway.say(signals())
+    await world.step()
+    await world.step()
+    applied, statuses = len(world.cluster.applied), len(world.cluster.statuses)
+    for _ in range(3):
+        await world.step()
+    assert (len(world.cluster.applied), len(world.cluster.statuses)) == (applied, statuses)
+
+
+async def test_status_is_written_at_most_once_a_second_and_the_rest_is_not_lost(world: World) -> None:
+    await world.step()
+    written = len(world.cluster.statuses)
+    world.gateway.say(signals(queued=0, in_progress=3))
+    outcome = await world.reconciler.reconcile(KEY)
+    assert len(world.cluster.statuses) == written
+    assert outcome.again_after_seconds == pytest.approx(1.0)
+    await world.step()
+    assert world.status["jobs"]["inProgress"] == 3
+
+
+async def test_a_changed_handler_starts_a_new_pool_and_retires_the_old_one(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    (old,) = world.cluster.start_missing()
+    old_revision = world.status["revision"]
+    world.cluster.put(manifest({"handler": {"inline": "print()"}}), generation=2)
+    world.gateway.say(signals(view(old, old_revision, running=1, idle_since_ms=None), in_progress=1))
+    await world.step()
+    assert world.gateway.drained == [old]
+    assert [each.revision for each in world.gateway.registrations[-1].worker_tokens].count(old_revision) == 1
+
+    world.gateway.say(signals(view(old, old_revision, draining=True)))
+    await world.step()
+    assert sorted(world.replicas) == [0, 0]
+    await world.step()
+    assert world.cluster.deleted == [f"tokens-{old_revision}"]
+    assert len(world.cluster.endpoints[KEY].pools) == 1
+
+
+async def test_an_invalid_spec_shows_as_a_condition_and_touches_nothing(world: World) -> None:
+    world.cluster.put(manifest(scaling={"workersMin": 9}))
+    outcome = await world.step()
+    assert outcome.failure is None
+    assert world.ready()["reason"] == "InvalidSpec"
+    assert "workersMin must not exceed" in world.ready()["message"]
+    assert world.cluster.applied == []
+
+
+async def test_a_name_that_is_taken_shows_as_a_condition_and_is_tried_again(world: World) -> None:
+    world.cluster.refuse_applies = NameConflict("Deployment tokens-x belongs to somebody else")
+    outcome = await world.step()
+    assert isinstance(outcome.failure, NameConflict)
+    assert world.ready()["reason"] == "NameConflict"
+
+
+async def test_a_silent_gateway_holds_the_workers_and_shows_as_a_condition(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    world.gateway.silent = GatewayUnavailable("connection refused")
+    outcome = await world.step()
+    assert isinstance(outcome.failure, GatewayUnavailable)
+    assert world.replicas == [1]
+    assert world.ready()["reason"] == "GatewayUnreachable"
+
+
+async def test_old_signals_never_shrink(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    world.gateway.say(signals(view(name, world.status["revision"], idle_since_ms=0), age_seconds=60))
+    await world.step()
+    assert (world.replicas, world.gateway.drained) == ([1], [])
+
+
+async def test_a_deleted_endpoint_is_forgotten_by_the_gateway(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals())
+    world.cluster.endpoints.clear()
+    world.cluster.alive.clear()
+    await world.step()
+    assert world.gateway.forgotten == ["team-a.tokens"]
+
+
+async def test_an_endpoint_that_only_the_cache_misses_keeps_its_jobs(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=5))
+    world.cluster.endpoints.clear()
+    await world.step()
+    assert world.gateway.forgotten == []
+
+
+async def test_an_unavailable_cluster_is_left_to_the_queue(world: World) -> None:
+    world.cluster.refuse_applies = ClusterUnavailable("etcd leader changed")
+    with pytest.raises(ClusterUnavailable):
+        await world.step()
+
+
+async def test_workers_of_other_revisions_keep_their_credentials_while_they_live(world: World) -> None:
+    world.cluster.set_workers(worker("old", "r0", terminating=True))
+    await world.step()
+    assert "r0" in {each.revision for each in world.gateway.registrations[-1].worker_tokens}
