@@ -1,0 +1,63 @@
+"""The error tree of the gateway.
+
+GatewayError
+├── ConfigurationError     a setting cannot be used; the text names the variable and the remedy
+├── StoreError             the job store could not do it
+│   ├── StoreUnusable      it cannot be opened: path, owner or schema; the text says which
+│   └── OperationFailed    one operation failed and had no effect; the others of its group went through
+└── RequestError           the caller's request cannot be served; `http` turns each kind into one status
+    ├── InvalidRequest
+    ├── Unauthorized
+    ├── NotFound
+    ├── Outdated           a push of the operator that is older than what is stored
+    ├── TooLarge
+    └── Unavailable        the process is going down, or its store is away; the caller comes back
+"""
+
+
+class GatewayError(Exception):
+    """Base of every error that the gateway raises on purpose."""
+
+
+class ConfigurationError(GatewayError):
+    """A setting is missing or cannot be read."""
+
+
+class StoreError(GatewayError):
+    """The job store could not do what was asked."""
+
+
+class StoreUnusable(StoreError):
+    """The store cannot be opened."""
+
+
+class OperationFailed(StoreError):
+    """An operation had no effect."""
+
+
+class RequestError(GatewayError):
+    """A request that is answered with an error; the text is one sentence for the caller."""
+
+
+class InvalidRequest(RequestError):
+    """The request does not fit: the text names the field and the remedy."""
+
+
+class Unauthorized(RequestError):
+    """The credential is missing or unknown."""
+
+
+class NotFound(RequestError):
+    """No such endpoint, job or path; never says which of them another tenant owns."""
+
+
+class Outdated(RequestError):
+    """A push with a lower generation than the stored one."""
+
+
+class TooLarge(RequestError):
+    """A body over its limit."""
+
+
+class Unavailable(RequestError):
+    """Not now; the same request may succeed later."""

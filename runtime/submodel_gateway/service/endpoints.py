@@ -1,0 +1,196 @@
+"""What the gateway has in mind of its endpoints and their workers; everything here can be learnt again.
+
+The registration comes from the store at start, sessions from the workers' next exchange, presence and drains from the
+operator's next push.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from itertools import islice
+
+from submodel.contract.exchange import ExchangeRequest
+from submodel.contract.internal import EndpointRegistration, WorkerPresence
+from submodel.contract.states import WorkerPhase
+from submodel_gateway.errors import NotFound, Unauthorized
+from submodel_gateway.jobs.record import Job
+from submodel_gateway.service.waiting import Hold
+
+ANSWERS_KEPT = 4
+FORMER_KEPT = 16
+
+
+@dataclass(slots=True)
+class Holding:
+    """A lease as its worker's session knows it."""
+
+    token: str
+    taken_at: int
+    renewed_at: int
+    misses: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A request that is being served, and the answer it will get."""
+
+    hold: Hold
+    answer: "asyncio.Future[bytes]"
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """One process of a worker: from its first exchange until another takes its name, or it is gone."""
+
+    worker: str
+    id: str
+    revision: str
+    last_seen_ms: int
+    idle_since_ms: int | None
+    phase: WorkerPhase = WorkerPhase.STARTING
+    reason: str = ""
+    gone: bool = False
+    """Superseded, or no longer among the existing workers: it gets nothing more."""
+
+    former: list[str] = field(default_factory=list)
+    """Sessions that had the name before."""
+
+    held: dict[str, Holding] = field(default_factory=dict)
+    stops: set[str] = field(default_factory=set)
+    """Jobs that ended without this worker, not told yet."""
+
+    stops_told: set[str] = field(default_factory=set)
+    drain_told: bool = False
+    answers: dict[int, bytes] = field(default_factory=dict)
+    """The last answers by request number, for a worker that did not get them."""
+
+    open: dict[int, OpenRequest] = field(default_factory=dict)
+    """Requests that are being served, by request number."""
+
+    def hear(self, request: ExchangeRequest, now: int) -> bool:
+        """Note what the worker says of itself; returns whether it is news."""
+        self.last_seen_ms = now
+        said = (request.phase, request.reason)
+        news = said != (self.phase, self.reason)
+        self.phase, self.reason = said
+        return news
+
+    def seen_ms(self, now: int) -> int:
+        """When it was last heard of: now, while a request of it is open."""
+        return now if self.open else self.last_seen_ms
+
+    def hold(self, job: Job, now: int) -> None:
+        """The session got a lease."""
+        self.held[job.id] = Holding(job.token, job.taken_at or now, now)
+        self.idle_since_ms = None
+
+    def lose(self, job: str, now: int, *, stop: bool) -> None:
+        """The session's lease ended; `stop` when the worker does not know."""
+        if self.held.pop(job, None) and not self.held:
+            self.idle_since_ms = now
+        if stop:
+            self.stops.add(job)
+            self.wake()
+
+    def keep_answer(self, number: int, answer: bytes) -> None:
+        """Store an answer, forgetting the oldest."""
+        self.answers[number] = answer
+        while len(self.answers) > ANSWERS_KEPT:
+            del self.answers[next(iter(self.answers))]
+
+    def wake(self) -> None:
+        """Let the held requests look again."""
+        for request in self.open.values():
+            request.hold.wake()
+
+    def end(self) -> None:
+        """No more for this session."""
+        self.gone = True
+        self.end_requests()
+
+    def end_requests(self) -> None:
+        """Let the held requests answer now."""
+        for request in self.open.values():
+            request.hold.end()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it takes jobs, or will when it has started."""
+        return not self.gone and self.phase in (WorkerPhase.STARTING, WorkerPhase.READY)
+
+
+@dataclass(slots=True, eq=False)
+class EndpointState:
+    """One registered endpoint."""
+
+    registration: EndpointRegistration
+    sessions: dict[str, Session] = field(default_factory=dict)
+    presence: dict[str, WorkerPresence] = field(default_factory=dict)
+    """The operator's last list."""
+
+    draining: set[str] = field(default_factory=set)
+    takers: dict[Hold, None] = field(default_factory=dict)
+    """Held exchanges that want jobs, the longest waiting first."""
+
+    version: int = 0
+    urgent_version: int = 0
+    """When demand last met no capacity."""
+
+    urgent: bool = False
+
+    @property
+    def id(self) -> str:
+        return self.registration.endpoint_id
+
+    def revision_of(self, token: str) -> str:
+        """The revision that the token belongs to. Raises `Unauthorized` for an unknown one."""
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        found = None
+        for known in self.registration.worker_tokens:
+            if hmac.compare_digest(known.sha256.lower().encode(), digest.encode()):
+                found = known.revision
+        if found is None:
+            raise Unauthorized(f"the bearer token is not one of a worker of endpoint {self.id}")
+        return found
+
+    def drains(self, session: Session) -> bool:
+        """Whether the session is to take no more jobs."""
+        return session.gone or session.worker in self.draining
+
+    def wake_takers(self, count: int) -> None:
+        """Let up to `count` waiting exchanges try to take a job."""
+        for hold in list(islice(self.takers, count)):
+            del self.takers[hold]
+            hold.wake()
+
+
+class Endpoints:
+    """The registered endpoints by id."""
+
+    def __init__(self) -> None:
+        self._states: dict[str, EndpointState] = {}
+
+    def get(self, endpoint: str) -> EndpointState:
+        """Raises `NotFound` for an endpoint that is not registered."""
+        state = self._states.get(endpoint)
+        if state is None:
+            raise NotFound(f"endpoint {endpoint!r} does not exist; check the id in the path")
+        return state
+
+    def find(self, endpoint: str) -> EndpointState | None:
+        return self._states.get(endpoint)
+
+    def put(self, registration: EndpointRegistration) -> EndpointState:
+        """Add an endpoint or replace its registration."""
+        state = self._states.get(registration.endpoint_id)
+        if state is None:
+            state = self._states[registration.endpoint_id] = EndpointState(registration)
+        state.registration = registration
+        return state
+
+    def remove(self, endpoint: str) -> None:
+        self._states.pop(endpoint, None)
+
+    def all(self) -> list[EndpointState]:
+        return list(self._states.values())

@@ -1,0 +1,141 @@
+"""What the operator tells: which endpoints exist, which workers exist, which of them shall drain.
+
+Every push is level-triggered: the whole truth of its object, repeatable at any time.
+"""
+
+from collections.abc import Callable, Iterable
+
+from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
+from submodel.contract.wire import decode, encode
+from submodel_gateway.errors import InvalidRequest, Outdated
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.store import base
+from submodel_gateway.store.group import GroupCommit
+
+DELETE_BATCH = 1_000
+
+
+class Registry:
+    """The operator's writes. `changed` and `deleted` tell the snapshots."""
+
+    def __init__(
+        self,
+        store: GroupCommit,
+        endpoints: Endpoints,
+        clock: Clock,
+        changed: Callable[[EndpointState], None],
+        deleted: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._endpoints = endpoints
+        self._clock = clock
+        self._changed = changed
+        self._deleted = deleted
+
+    def load(self) -> None:
+        """Remember what the store remembers; called once, before anything is served."""
+        for registration in self._store.store.endpoints().values():
+            self._endpoints.put(decode(registration, EndpointRegistration))
+
+    async def put(self, endpoint: str, registration: EndpointRegistration) -> None:
+        """Register an endpoint. Raises `InvalidRequest`, `Outdated`."""
+        _check(endpoint, registration)
+        known = self._endpoints.find(endpoint)
+        if known is not None and _older(registration, known.registration):
+            raise Outdated(
+                f"generation {registration.generation} of endpoint {endpoint} is older than "
+                f"{known.registration.generation}, which is in force"
+            )
+        if known is None or known.registration != registration:
+            await self._store.one(base.PutEndpoint(endpoint=endpoint, registration=encode(registration)))
+            self._changed(self._endpoints.put(registration))
+
+    async def delete(self, endpoint: str) -> None:
+        """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine."""
+        state = self._endpoints.find(endpoint)
+        if state is None:
+            return
+        self._endpoints.remove(endpoint)
+        for session in state.sessions.values():
+            session.end()
+        up_to = self._store.store.last_seq()
+        purge = base.Purge(endpoint=endpoint, up_to=up_to, limit=DELETE_BATCH, running=True)
+        while base.changes(await self._store.one(purge)):
+            pass
+        if self._endpoints.find(endpoint) is None:
+            await self._store.one(base.DeleteEndpoint(endpoint=endpoint))
+            self._deleted(endpoint)
+
+    async def put_workers(self, endpoint: str, workers: list[WorkerPresence], began_ms: int) -> None:
+        """The workers that exist, as of a push that began at `began_ms`. Raises `NotFound`.
+
+        Clocks of operator and worker race: a worker may exchange before a list names it. So the list says *gone* only
+        of a worker that an earlier list named, or that was not heard of since the push began.
+        """
+        state = self._endpoints.get(endpoint)
+        now = self._clock.now_ms()
+        listed = {worker.worker: worker for worker in workers}
+        earlier, state.presence = state.presence, listed
+        gone = [
+            session.worker
+            for session in state.sessions.values()
+            if session.worker not in listed
+            and not session.gone
+            and (session.worker in earlier or session.seen_ms(now) < began_ms)
+        ]
+        for name in listed:
+            if (known := state.sessions.get(name)) is not None and known.gone:
+                known.gone = False
+                known.wake()
+        unseen = [name for name in earlier if name not in listed and name not in state.sessions]
+        await self._end(state, (GoneWorker(worker=name, reason="it no longer exists") for name in (*gone, *unseen)))
+
+    async def gone(self, endpoint: str, workers: Iterable[GoneWorker]) -> None:
+        """These workers ended, with every session they had. Raises `NotFound`."""
+        await self._end(self._endpoints.get(endpoint), workers)
+
+    def drain(self, endpoint: str, workers: Iterable[str]) -> None:
+        """Hand these workers no more jobs and tell them so. Raises `NotFound`."""
+        state = self._endpoints.get(endpoint)
+        state.draining |= set(workers)
+        self._tell(state)
+
+    def undrain(self, endpoint: str, workers: Iterable[str]) -> None:
+        """Take a drain back. Raises `NotFound`."""
+        state = self._endpoints.get(endpoint)
+        state.draining -= set(workers)
+        self._tell(state)
+
+    def _tell(self, state: EndpointState) -> None:
+        for session in state.sessions.values():
+            if session.drain_told != state.drains(session):
+                session.wake()
+        self._changed(state)
+
+    async def _end(self, state: EndpointState, workers: Iterable[GoneWorker]) -> None:
+        operations: list[base.Operation] = []
+        for worker in workers:
+            if (session := state.sessions.get(worker.worker)) is not None:
+                session.end()
+            state.draining.discard(worker.worker)
+            reason = f"worker {worker.worker} ended: {worker.reason}"
+            gone = base.WorkerGone(endpoint=state.id, worker=worker.worker, reason=reason, charged=worker.charged)
+            operations.append(gone)
+        if operations:
+            await self._store.many(operations)
+            self._changed(state)
+
+
+def _older(registration: EndpointRegistration, known: EndpointRegistration) -> bool:
+    """Generations count within one custom resource; a re-created namesake starts again."""
+    return registration.epoch == known.epoch and registration.generation < known.generation
+
+
+def _check(endpoint: str, registration: EndpointRegistration) -> None:
+    if registration.endpoint_id != endpoint:
+        raise InvalidRequest(f"endpointId {registration.endpoint_id!r} is not the id in the path, {endpoint!r}")
+    if registration.max_attempts < 1:
+        raise InvalidRequest("maxAttempts must be at least 1")
+    if registration.ttl_ms < 1 or registration.execution_timeout_ms < 0:
+        raise InvalidRequest("ttlMs must be above 0, and executionTimeoutMs not below it (0 means no limit)")

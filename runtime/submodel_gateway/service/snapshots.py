@@ -1,0 +1,134 @@
+"""What the operator hears: a snapshot per endpoint that changed, by a long poll with a version.
+
+Demand that meets no capacity is told at once: it is the wake-up from zero. Everything else is put together, so that a
+busy gateway answers a handful of times per second. A reader that lost its place gets everything.
+"""
+
+import asyncio
+
+from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.waiting import Hangup, Hold
+from submodel_gateway.store import base
+
+COALESCE_MS = 200
+
+
+class SnapshotFeed:
+    """Versions of what the operator sees.
+
+    Args:
+        boot: random per process start; totals and versions belong to it.
+    """
+
+    def __init__(self, store: base.Store, endpoints: Endpoints, clock: Clock, boot: str) -> None:
+        self._store = store
+        self._endpoints = endpoints
+        self._clock = clock
+        self._boot = boot
+        self._version = 1
+        self._urgent_version = 0
+        self._deleted: dict[str, int] = {}
+        self._answered_at = 0
+        self._holds: set[Hold] = set()
+
+    def changed(self, state: EndpointState) -> None:
+        """Something that a snapshot shows is different."""
+        self._version += 1
+        state.version = self._version
+        self._deleted.pop(state.id, None)
+        urgent = self._urgent(state)
+        if urgent and not state.urgent:
+            self._urgent_version = state.urgent_version = self._version
+        state.urgent = urgent
+        self._wake()
+
+    def deleted(self, endpoint: str) -> None:
+        """The endpoint is gone."""
+        self._version += 1
+        self._deleted[endpoint] = self._version
+        self._wake()
+
+    async def read(self, since: int, boot: str | None, wait_ms: int, hangup: Hangup) -> Snapshots:
+        """What changed after version `since`, held up to `wait_ms` for it; everything for a reader without a place."""
+        if boot not in (None, self._boot) or since > self._version:
+            since = 0
+        with Hold(wait_ms, hangup) as hold:
+            self._holds.add(hold)
+            try:
+                await self._until_news(since, hold)
+            finally:
+                self._holds.discard(hold)
+        return self._snapshots(since)
+
+    def end_all(self) -> None:
+        """Answer every reader now."""
+        for hold in self._holds:
+            hold.end()
+
+    async def _until_news(self, since: int, hold: Hold) -> None:
+        loop = asyncio.get_running_loop()
+        while since > 0 and not hold.ended and self._urgent_version <= since:
+            timer: asyncio.TimerHandle | None = None
+            if self._version > since:
+                rest_ms = self._answered_at + COALESCE_MS - self._clock.now_ms()
+                if rest_ms <= 0:
+                    return
+                timer = loop.call_later(rest_ms / 1000, hold.wake)
+            await hold.woken()
+            if timer is not None:
+                timer.cancel()
+
+    def _snapshots(self, since: int) -> Snapshots:
+        now = self._answered_at = self._clock.now_ms()
+        return Snapshots(
+            boot=self._boot,
+            version=self._version,
+            now_ms=now,
+            endpoints=[
+                self._snapshot(state, now)
+                for state in self._endpoints.all()
+                if since == 0 or state.version > since or self._store.tally(state.id).queued
+            ],
+            deleted=[endpoint for endpoint, version in self._deleted.items() if version > since > 0],
+        )
+
+    def _snapshot(self, state: EndpointState, now: int) -> EndpointSnapshot:
+        registration = state.registration
+        tally = self._store.tally(state.id)
+        late_at = None if registration.late_after_ms is None else now - registration.late_after_ms
+        backlog = self._store.backlog(state.id, late_at) if tally.queued else base.Backlog()
+        return EndpointSnapshot(
+            endpoint_id=state.id,
+            registration=f"{registration.epoch}/{registration.generation}",
+            queued=tally.queued,
+            late=backlog.late,
+            in_progress=tally.in_progress,
+            oldest_queued_ms=backlog.oldest_at,
+            arrived_total=tally.arrived,
+            completed_total=tally.completed,
+            failed_total=tally.failed + tally.timed_out,
+            workers=[_view(state, session, now) for session in state.sessions.values() if not session.gone],
+        )
+
+    def _urgent(self, state: EndpointState) -> bool:
+        usable = any(session.usable and not state.drains(session) for session in state.sessions.values())
+        return not usable and self._store.tally(state.id).queued > 0
+
+    def _wake(self) -> None:
+        for hold in self._holds:
+            hold.wake()
+
+
+def _view(state: EndpointState, session: Session, now: int) -> WorkerView:
+    return WorkerView(
+        worker=session.worker,
+        revision=session.revision,
+        phase=session.phase,
+        running=len(session.held),
+        draining=state.drains(session),
+        idle_since_ms=session.idle_since_ms,
+        last_seen_ms=session.seen_ms(now),
+        reason=session.reason,
+    )

@@ -1,0 +1,69 @@
+"""Waiting without polling: requests that are held until something happens, and readers of a job that changes."""
+
+import asyncio
+from collections import defaultdict
+
+Hangup = asyncio.Future[None]
+"""Done as soon as the caller of a held request has gone away; nobody reads the answer then."""
+
+
+class Hold:
+    """A held request: `wake` lets it look again, `end` lets it answer with what there is.
+
+    Use as a context manager; it ends by itself after `wait_ms`, or when the caller hangs up.
+    """
+
+    def __init__(self, wait_ms: int, hangup: Hangup) -> None:
+        self.ended = wait_ms <= 0 or hangup.done()
+        self._wait_ms = wait_ms
+        self._hangup = hangup
+        self._event = asyncio.Event()
+
+    def __enter__(self) -> "Hold":
+        self._timer = asyncio.get_running_loop().call_later(self._wait_ms / 1000, self.end)
+        self._hangup.add_done_callback(self._hung_up)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._timer.cancel()
+        self._hangup.remove_done_callback(self._hung_up)
+
+    def wake(self) -> None:
+        self._event.set()
+
+    def end(self) -> None:
+        self.ended = True
+        self._event.set()
+
+    async def woken(self) -> None:
+        """Wait for the next wake or the end."""
+        if not self.ended:
+            await self._event.wait()
+            self._event.clear()
+
+    def _hung_up(self, hangup: Hangup) -> None:
+        self.end()
+
+
+class JobWatchers:
+    """Readers that wait for a change of one job."""
+
+    def __init__(self) -> None:
+        self._holds: defaultdict[str, set[Hold]] = defaultdict(set)
+
+    def add(self, job: str, hold: Hold) -> None:
+        self._holds[job].add(hold)
+
+    def remove(self, job: str, hold: Hold) -> None:
+        self._holds[job].discard(hold)
+        if not self._holds[job]:
+            del self._holds[job]
+
+    def wake(self, job: str) -> None:
+        for hold in self._holds.get(job, ()):
+            hold.wake()
+
+    def end_all(self) -> None:
+        for holds in self._holds.values():
+            for hold in holds:
+                hold.end()

@@ -1,0 +1,343 @@
+"""The worker exchange: everything a worker says in one request is applied in one go, and answered with what is new.
+
+A request that leaves nothing to say is held until a job, a stop or a drain is there. What a worker says again (a
+request number, a result, a chunk) has no second effect.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from submodel.contract import limits
+from submodel.contract.exchange import (
+    REFUSED_TOO_LARGE,
+    ExchangeAnswer,
+    ExchangeRequest,
+    Held,
+    JobPolicy,
+    LeasedJob,
+    Refused,
+)
+from submodel.contract.states import WorkerPhase
+from submodel.contract.wire import encode
+from submodel_gateway.errors import Unavailable
+from submodel_gateway.jobs.ids import is_sync
+from submodel_gateway.jobs.transition import Reason
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.endpoints import FORMER_KEPT, Endpoints, EndpointState, OpenRequest, Session
+from submodel_gateway.service.waiting import Hangup, Hold
+from submodel_gateway.store import base
+from submodel_gateway.store.group import GroupCommit
+
+TAKE_MAX = 256
+"""Jobs per answer at most."""
+
+RENEW_MS = 5_000
+"""A lease is renewed no more often than this: a busy worker exchanges many times per second."""
+
+MISSED_GRACE_MS = 20_000
+MISSES_MAX = 2
+"""A held job that this many held requests do not list, this long after its take, is lost."""
+
+RETRY_AFTER_MS = 500
+"""Told to workers when the gateway goes down: time enough for another to take over."""
+
+_EXTRA = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+@dataclass(slots=True)
+class _Turn:
+    """One request on its way to its answer."""
+
+    endpoint: EndpointState
+    session: Session
+    request: ExchangeRequest
+    refused: list[Refused] = field(default_factory=list)
+    stop: set[str] = field(default_factory=set)
+    leases: tuple[base.Lease, ...] = ()
+
+    @property
+    def wants(self) -> int:
+        """How many jobs the worker may get."""
+        ready = self.request.phase is WorkerPhase.READY and not self.endpoint.drains(self.session)
+        return min(self.request.capacity, TAKE_MAX) if ready else 0
+
+    @property
+    def news(self) -> bool:
+        """Whether the worker should hear of something at once; what it was told before can wait."""
+        return bool(
+            self.leases
+            or self.refused
+            or self.session.stops
+            or self.stop - self.session.stops_told
+            or self.session.drain_told != self.endpoint.drains(self.session)
+        )
+
+
+class Workers:
+    """What workers can ask for. `changed` is told when a session's state is news for the operator."""
+
+    def __init__(
+        self,
+        store: GroupCommit,
+        endpoints: Endpoints,
+        clock: Clock,
+        random_bits: Callable[[int], int],
+        changed: Callable[[EndpointState], None],
+    ) -> None:
+        self._store = store
+        self._endpoints = endpoints
+        self._clock = clock
+        self._random_bits = random_bits
+        self._changed = changed
+        self._closing = False
+
+    async def exchange(self, endpoint: str, worker: str, token: str, request: ExchangeRequest, hangup: Hangup) -> bytes:
+        """The JSON answer to a worker's request.
+
+        Raises `NotFound`, `Unauthorized`, and `Unavailable` when the store could not apply all of it: the worker sends
+        the same request again.
+        """
+        state = self._endpoints.get(endpoint)
+        revision = state.revision_of(token)
+        session = await self._session(state, worker, request.session, revision)
+        if (answer := session.answers.get(request.request)) is not None:
+            return answer
+        if (earlier := session.open.get(request.request)) is not None:
+            # The worker gave up on its connection before the gateway noticed: what that request got is the answer.
+            earlier.hold.end()
+            return await asyncio.shield(earlier.answer)
+        with Hold(min(request.wait_ms, limits.EXCHANGE_WAIT_MS_MAX), hangup) as hold:
+            turn = asyncio.ensure_future(self._answer(_Turn(state, session, request), hold, hangup))
+            session.open[request.request] = OpenRequest(hold, turn)
+            try:
+                return await turn
+            finally:
+                session.last_seen_ms = self._clock.now_ms()
+                del session.open[request.request]
+
+    def close(self) -> None:
+        """Answer every held request; hand out nothing more."""
+        self._closing = True
+        for state in self._endpoints.all():
+            for session in state.sessions.values():
+                session.end_requests()
+
+    def expire_silent(self, now: int) -> None:
+        """Forget sessions that were not heard of for longer than a lease and hold nothing."""
+        for state in self._endpoints.all():
+            for session in list(state.sessions.values()):
+                if not session.held and session.seen_ms(now) + limits.LEASE_MS < now:
+                    del state.sessions[session.worker]
+                    self._changed(state)
+
+    async def _session(self, state: EndpointState, worker: str, id: str, revision: str) -> Session:
+        """The session of that id; a new one takes the name over and ends the jobs of the one before."""
+        known = state.sessions.get(worker)
+        if known is not None and known.id == id:
+            return known
+        now = self._clock.now_ms()
+        session = Session(worker, id, revision, last_seen_ms=now, idle_since_ms=now)
+        if known is not None and id in known.former:
+            session.gone = True
+            return session
+        if known is not None:
+            session.former = [*known.former, known.id][-FORMER_KEPT:]
+            known.end()
+        reason = f"worker {worker} was started again"
+        await self._store.one(base.WorkerGone(endpoint=state.id, worker=worker, reason=reason, keep=id))
+        current = state.sessions.get(worker)
+        if current is not None and current.id == id:
+            return current
+        for job in self._store.store.held(state.id, worker):
+            session.hold(job, now)
+        state.sessions[worker] = session
+        self._changed(state)
+        return session
+
+    async def _answer(self, turn: _Turn, hold: Hold, hangup: Hangup) -> bytes:
+        if turn.session.hear(turn.request, self._clock.now_ms()):
+            self._changed(turn.endpoint)
+        await self._apply(turn)
+        said = turn.request.results or turn.request.chunks or turn.request.released
+        if not turn.news and not said and not self._closing:
+            await self._wait(turn, hold)
+        if hangup.done() and turn.leases:
+            await self._give_back(turn)
+        answer = self._encode(turn)
+        turn.session.keep_answer(turn.request.request, answer)
+        return answer
+
+    async def _apply(self, turn: _Turn) -> None:
+        """Apply what the worker said, and take jobs in the same transaction when some are known to wait."""
+        said = [*self._writes(turn), *self._signs_of_life(turn), *self._lost(turn)]
+        take = self._take(turn) if self._store.store.tally(turn.endpoint.id).queued else None
+        operations: list[base.Operation] = [*said, *([take] if take else [])]
+        if not operations:
+            return
+        outcomes = await self._store.many(operations)
+        oversized = []
+        for operation, outcome in zip(said, outcomes, strict=False):
+            if isinstance(outcome, base.Refused):
+                self._refuse(turn, operation, outcome.reason)
+                if outcome.reason is Reason.TOO_LARGE:
+                    oversized.append(_too_large(operation, "it streamed more than one attempt may"))
+        if take:
+            self._got(turn, outcomes[-1])
+        if oversized:
+            outcomes = [*outcomes, *await self._store.many(oversized)]
+        failed = next((outcome for outcome in outcomes if isinstance(outcome, base.Failed)), None)
+        if failed is not None:
+            await self._give_back(turn)
+            raise Unavailable(f"the job store could not apply the whole request, send it again: {failed.error}")
+
+    async def _wait(self, turn: _Turn, hold: Hold) -> None:
+        takers = turn.endpoint.takers
+        try:
+            while True:
+                # Registered before the tally is read and while a take is on its way: no job comes unnoticed.
+                if turn.wants:
+                    takers[hold] = None
+                await hold.woken()
+                if hold.ended or turn.news:
+                    return
+                if take := self._take(turn):
+                    takers[hold] = None
+                    (outcome,) = await self._store.many([take])
+                    self._got(turn, outcome)
+                    if turn.news:
+                        return
+        finally:
+            takers.pop(hold, None)
+
+    def _take(self, turn: _Turn) -> base.Take | None:
+        if self._closing or not turn.wants:
+            return None
+        return base.Take(
+            endpoint=turn.endpoint.id,
+            worker=turn.session.worker,
+            session=turn.session.id,
+            limit=turn.wants,
+            nonce=self._random_bits(63),
+            lease_ms=limits.LEASE_MS,
+        )
+
+    def _got(self, turn: _Turn, outcome: base.Outcome) -> None:
+        if isinstance(outcome, base.Taken):
+            turn.leases = outcome.leases
+
+    async def _give_back(self, turn: _Turn) -> None:
+        """Nobody will read the answer: the jobs go to the next worker unharmed."""
+        leases, turn.leases = turn.leases, ()
+        if leases:
+            jobs = [lease.job for lease in leases]
+            await self._store.many([base.Release(endpoint=job.endpoint, id=job.id, token=job.token) for job in jobs])
+
+    def _writes(self, turn: _Turn) -> Iterable[base.JobOperation]:
+        endpoint = turn.endpoint.id
+        for item in turn.request.progress:
+            yield base.Progress(endpoint=endpoint, id=item.id, token=item.token, value=bytes(item.value))
+        for chunk in turn.request.chunks:
+            items = tuple(bytes(item) for item in chunk.items)
+            append = base.AppendChunk(endpoint=endpoint, id=chunk.id, token=chunk.token, seq=chunk.seq, items=items)
+            if max(map(len, items), default=0) > limits.CHUNK_BYTES:
+                turn.refused.append(Refused(id=chunk.id, reason=REFUSED_TOO_LARGE))
+                yield _too_large(append, f"a streamed item is larger than {limits.CHUNK_BYTES} bytes")
+            else:
+                yield append
+        for result in turn.request.results:
+            output = None if isinstance(result.output, msgspec.UnsetType) else bytes(result.output)
+            finish = base.Finish(
+                endpoint=endpoint,
+                id=result.id,
+                token=result.token,
+                output=output,
+                error=result.error,
+                execution_ms=None if result.execution_ms is None else _bounded(result.execution_ms),
+            )
+            limit = limits.RUNSYNC_BODY_BYTES if is_sync(result.id) else limits.RUN_BODY_BYTES
+            if output is not None and len(output) > limit:
+                turn.refused.append(Refused(id=result.id, reason=REFUSED_TOO_LARGE))
+                yield _too_large(finish, f"its output has {len(output)} bytes, the limit is {limit}")
+            else:
+                yield finish
+        for held in turn.request.released:
+            yield base.Release(endpoint=endpoint, id=held.id, token=held.token)
+
+    def _signs_of_life(self, turn: _Turn) -> Iterable[base.JobOperation]:
+        now = self._clock.now_ms()
+        for item in turn.request.running:
+            holding = turn.session.held.get(item.id)
+            if holding is not None and holding.token == item.token:
+                holding.misses = 0
+                if now - holding.renewed_at < RENEW_MS:
+                    continue
+                holding.renewed_at = now
+            yield _heartbeat(turn.endpoint.id, item)
+
+    def _lost(self, turn: _Turn) -> Iterable[base.JobOperation]:
+        """Held jobs that the worker has not listed twice. A flush lists nothing and does not count."""
+        if turn.request.wait_ms == 0:
+            return
+        request, now = turn.request, self._clock.now_ms()
+        listed = {item.id for items in (request.running, request.results, request.released) for item in items}
+        for id, holding in turn.session.held.items():
+            if id in listed or now - holding.taken_at <= MISSED_GRACE_MS:
+                continue
+            holding.misses += 1
+            if holding.misses >= MISSES_MAX:
+                reason = f"worker {turn.session.worker} no longer listed it as running"
+                yield base.Lose(endpoint=turn.endpoint.id, id=id, token=holding.token, reason=reason)
+
+    def _refuse(self, turn: _Turn, operation: base.JobOperation, reason: Reason) -> None:
+        if isinstance(operation, base.Heartbeat):
+            turn.stop.add(operation.id)
+        elif not isinstance(operation, base.Lose):
+            known = reason if reason in (Reason.GAP, Reason.TOO_LARGE) else Reason.STALE
+            turn.refused.append(Refused(id=operation.id, reason=known.value))
+
+    def _encode(self, turn: _Turn) -> bytes:
+        session = turn.session
+        turn.stop |= session.stops
+        session.stops_told = (session.stops_told | turn.stop) & {item.id for item in turn.request.running} | turn.stop
+        session.stops.clear()
+        session.drain_told = turn.endpoint.drains(session)
+        return encode(
+            ExchangeAnswer(
+                jobs=[_leased(lease) for lease in turn.leases],
+                refused=turn.refused,
+                stop=sorted(turn.stop),
+                drain=session.drain_told,
+                lease_ms=limits.LEASE_MS,
+                retry_after_ms=RETRY_AFTER_MS if self._closing else 0,
+            )
+        )
+
+
+def _heartbeat(endpoint: str, item: Held) -> base.Heartbeat:
+    return base.Heartbeat(endpoint=endpoint, id=item.id, token=item.token, lease_ms=limits.LEASE_MS)
+
+
+def _too_large(operation: base.JobOperation, why: str) -> base.Finish:
+    """A refusal that repeating cannot change must end the job, or it would run again for ever."""
+    error = f"the job was ended because {why}"
+    token = operation.token if not isinstance(operation, base.Cancel) else ""
+    return base.Finish(endpoint=operation.endpoint, id=operation.id, token=token, error=error)
+
+
+def _bounded(milliseconds: int) -> int:
+    return max(0, min(milliseconds, limits.POLICY_MS_MAX))
+
+
+def _leased(lease: base.Lease) -> LeasedJob:
+    job = lease.job
+    return LeasedJob(
+        id=job.id,
+        token=job.token,
+        input=msgspec.Raw(lease.input),
+        policy=JobPolicy(execution_timeout_ms=job.execution_timeout_ms, ttl_ms=max(0, job.deadline - job.created_at)),
+        attempt=job.attempt,
+        extra=_EXTRA.decode(lease.extra),
+    )

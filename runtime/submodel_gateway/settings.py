@@ -1,0 +1,94 @@
+"""The gateway's settings: read once, at process start, from a mapping of environment variables.
+
+| Variable | Default | Meaning |
+|---|---|---|
+| `SUBMODEL_GATEWAY_LISTEN` | `127.0.0.1:8000` | address for clients and workers; port 0 picks one |
+| `SUBMODEL_GATEWAY_INTERNAL_LISTEN` | `127.0.0.1:8001` | address of the operator's port; never expose it |
+| `SUBMODEL_GATEWAY_STORE` | `sqlite:submodel-gateway.db` | also `sqlite:///absolute/path.db`; `memory:` keeps nothing |
+| `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
+| `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
+| `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from submodel_gateway.errors import ConfigurationError
+
+LISTEN = "SUBMODEL_GATEWAY_LISTEN"
+INTERNAL_LISTEN = "SUBMODEL_GATEWAY_INTERNAL_LISTEN"
+STORE = "SUBMODEL_GATEWAY_STORE"
+INTERNAL_TOKEN = "SUBMODEL_GATEWAY_INTERNAL_TOKEN"
+INTERNAL_TOKEN_FILE = "SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE"
+LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, checked. `store` is None for the store in memory."""
+
+    listen: Address
+    internal_listen: Address
+    store: Path | None
+    internal_token: str = field(repr=False)
+    log_level: str
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> "Settings":
+        """Raises `ConfigurationError` with a sentence that names the variable and the remedy."""
+        return cls(
+            listen=_address(environ, LISTEN, "127.0.0.1:8000"),
+            internal_listen=_address(environ, INTERNAL_LISTEN, "127.0.0.1:8001"),
+            store=_store(environ.get(STORE) or "sqlite:submodel-gateway.db"),
+            internal_token=_internal_token(environ),
+            log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
+        )
+
+
+def _address(environ: Mapping[str, str], name: str, default: str) -> Address:
+    text = environ.get(name) or default
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
+        raise ConfigurationError(f"{name} is {text!r}; give host:port, for example {default}")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def _store(text: str) -> Path | None:
+    if text == "memory:":
+        return None
+    path = text.removeprefix("sqlite:").removeprefix("//") if text.startswith("sqlite:") else ""
+    if not path or path.endswith("/"):
+        raise ConfigurationError(f"{STORE} is {text!r}; give sqlite:///absolute/path.db or memory:")
+    return Path(path)
+
+
+def _internal_token(environ: Mapping[str, str]) -> str:
+    token = environ.get(INTERNAL_TOKEN, "")
+    if file := environ.get(INTERNAL_TOKEN_FILE):
+        try:
+            token = Path(file).read_text()
+        except (OSError, UnicodeError) as error:
+            raise ConfigurationError(f"{INTERNAL_TOKEN_FILE} names {file}, which cannot be read: {error}") from error
+    if not token.strip():
+        raise ConfigurationError(f"{INTERNAL_TOKEN} is missing; set it, or {INTERNAL_TOKEN_FILE}, to a random text")
+    return token.strip()
+
+
+def _log_level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise ConfigurationError(f"{LOG_LEVEL} is {text!r}; give one of {', '.join(_LEVELS)}")
+    return text.upper()

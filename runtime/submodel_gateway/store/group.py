@@ -1,0 +1,131 @@
+"""Group commit: many operations, one transaction, one fsync; the asyncio front of a store.
+
+Operations wait in a queue while a group is being committed; the next group takes what has come together, in order.
+Futures are resolved after the commit, so an answer never promises what a crash could take back. One writer thread
+serves a blocking store; a store in memory is applied on the event loop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from submodel_gateway.errors import OperationFailed, StoreError, Unavailable
+from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.store import base
+
+GROUP_MAX = 256
+
+_Waiting = tuple[Sequence[base.Operation], "asyncio.Future[list[base.Outcome]]"]
+
+
+class GroupCommit:
+    """Queue of operations in front of a store. All methods are called on the event loop's thread.
+
+    Args:
+        store: the engine.
+        now: the clock, in milliseconds; read once per group.
+        on_commit: told the transitions of each group, after its commit and before its callers go on.
+    """
+
+    def __init__(
+        self, store: base.Store, now: Callable[[], int], on_commit: Callable[[Iterable[Transition]], None]
+    ) -> None:
+        self.store = store
+        self._now = now
+        self._on_commit = on_commit
+        self._queue: deque[_Waiting] = deque()
+        self._busy = False
+        self._closed = False
+        self._idle: asyncio.Future[None] | None = None
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer") if store.blocking else None
+
+    async def one(self, operation: base.Operation) -> base.Outcome:
+        """Apply one operation. Raises `OperationFailed` when the store could not."""
+        (outcome,) = await self.many([operation])
+        if isinstance(outcome, base.Failed):
+            raise OperationFailed(outcome.error)
+        return outcome
+
+    def many(self, operations: Sequence[base.Operation]) -> "asyncio.Future[list[base.Outcome]]":
+        """Queue operations that shall be applied in this order; done with one outcome each, `Failed` included.
+
+        They are queued before this returns. Raises `Unavailable` after `close`.
+        """
+        if self._closed:
+            raise Unavailable("the gateway is going down; try again")
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[list[base.Outcome]] = loop.create_future()
+        self._queue.append((operations, done))
+        if not self._busy:
+            self._busy = True
+            loop.call_soon(self._drain)
+        return done
+
+    async def close(self) -> None:
+        """Refuse new operations, finish the queued ones, and let the store go."""
+        self._closed = True
+        if self._busy:
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+        if self._thread is not None:
+            self._thread.shutdown()
+        self.store.close()
+
+    def _drain(self) -> None:
+        group = self._next_group()
+        now = self._now()
+        if self._thread is None:
+            self._finish(group, _apply(self.store, group, now))
+            return
+        loop = asyncio.get_running_loop()
+
+        def applied(done: Future[list[list[base.Outcome]]]) -> None:
+            loop.call_soon_threadsafe(self._finish, group, done.result())
+
+        self._thread.submit(_apply, self.store, group, now).add_done_callback(applied)
+
+    def _next_group(self) -> list[_Waiting]:
+        group: list[_Waiting] = []
+        size = 0
+        while self._queue and (not group or size + len(self._queue[0][0]) <= GROUP_MAX):
+            group.append(self._queue.popleft())
+            size += len(group[-1][0])
+        return group
+
+    def _finish(self, group: list[_Waiting], outcomes: list[list[base.Outcome]]) -> None:
+        try:
+            self._on_commit(change for batch in outcomes for outcome in batch for change in base.changes(outcome))
+        finally:
+            for (_, done), batch in zip(group, outcomes, strict=True):
+                if not done.done():
+                    done.set_result(batch)
+            self._next()
+
+    def _next(self) -> None:
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._drain)
+        else:
+            self._busy = False
+            if self._idle is not None:
+                self._idle.set_result(None)
+
+
+def _apply(store: base.Store, group: list[_Waiting], now: int) -> list[list[base.Outcome]]:
+    """One transaction for all; when it fails, one for each operation, so that only the culprit goes without."""
+    operations = [operation for batch, _ in group for operation in batch]
+    try:
+        outcomes = store.apply(operations, now)
+    except Exception:
+        outcomes = [_alone(store, operation, now) for operation in operations]
+    rest = iter(outcomes)
+    return [[next(rest) for _ in batch] for batch, _ in group]
+
+
+def _alone(store: base.Store, operation: base.Operation, now: int) -> base.Outcome:
+    try:
+        return store.apply([operation], now)[0]
+    except StoreError as error:
+        return base.Failed(str(error))
+    except Exception as error:
+        return base.Failed(f"{type(error).__name__}: {error}")
