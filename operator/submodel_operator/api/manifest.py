@@ -38,7 +38,7 @@ def parse_endpoint(obj: Mapping[str, Any]) -> SubModelEndpoint:
     """
     _require_kind(obj)
     try:
-        return SubModelEndpoint.model_validate({**obj, "status": _status(obj.get("status"))})
+        return SubModelEndpoint.model_validate({**obj, "status": _status(obj.get("status"))}, by_name=False)
     except ValidationError as error:
         raise InvalidEndpoint(sentences(error)) from None
 
@@ -59,6 +59,6 @@ def _require_kind(obj: Mapping[str, Any]) -> None:
 
 def _status(value: object) -> EndpointStatus | None:
     try:
-        return EndpointStatus.model_validate(value)
+        return EndpointStatus.model_validate(value, by_name=False)
     except ValidationError:
         return None

@@ -36,7 +36,7 @@ def structural(model: type[BaseModel], *, defaults: bool) -> Schema:
 
 
 def with_defaults(schema: Mapping[str, Any], value: Any) -> Any:
-    """`value` as the API server stores it: nulls dropped, then defaults filled in, outermost first."""
+    """`value` as the API server stores it: nulls of known fields dropped, then defaults filled in, outermost first."""
     if isinstance(value, list):
         return [with_defaults(schema.get("items", {}), item) for item in value]
     if not isinstance(value, Mapping):
@@ -44,7 +44,7 @@ def with_defaults(schema: Mapping[str, Any], value: Any) -> Any:
     fields: Mapping[str, Schema] = schema.get("properties", {})
     other: Schema = schema.get("additionalProperties", {})
     filled = {name: field["default"] for name, field in fields.items() if "default" in field}
-    filled |= {name: item for name, item in value.items() if item is not None}
+    filled |= {name: item for name, item in value.items() if item is not None or name not in fields}
     return {name: with_defaults(fields.get(name, other), item) for name, item in filled.items()}
 
 

@@ -63,7 +63,7 @@ class Model(BaseModel):
         """The API server drops nulls before it applies defaults; a manifest means the same without one."""
         if not isinstance(value, Mapping):
             return value
-        known = {name for field in cls.model_fields for name in (field, to_camel(field))}
+        known = {to_camel(name) for name in cls.model_fields}
         return {key: item for key, item in value.items() if item is not None or key not in known}
 
 
