@@ -86,14 +86,14 @@ class Gateway:
 
     def _tell_session(self, change: Transition, now: int) -> None:
         before, after = change.before, change.after
-        if before is not None and before.state is JobState.IN_PROGRESS:
-            if (session := self._session(before)) is not None:
-                session.lose(before.id, now, stop=change.stop)
-        if after is not None and after.state is JobState.IN_PROGRESS:
-            if (session := self._session(after)) is not None:
-                session.hold(after, now)
+        if before is not None and (session := self._holder(before)) is not None:
+            session.lose(before.id, now, stop=change.stop)
+        if after is not None and (session := self._holder(after)) is not None:
+            session.hold(after, now)
 
-    def _session(self, job: Job) -> Session | None:
+    def _holder(self, job: Job) -> Session | None:
+        if job.state is not JobState.IN_PROGRESS:
+            return None
         state = self._endpoints.find(job.endpoint)
         session = state.sessions.get(job.worker or "") if state else None
         return session if session and session.id == job.session else None

@@ -64,8 +64,7 @@ class _Turn:
         ready = self.request.phase is WorkerPhase.READY and not self.endpoint.drains(self.session)
         return min(self.request.capacity, TAKE_MAX) if ready else 0
 
-    @property
-    def news(self) -> bool:
+    def has_news(self) -> bool:
         """Whether the worker should hear of something at once; what it was told before can wait."""
         return bool(
             self.leases
@@ -162,7 +161,7 @@ class Workers:
             self._changed(turn.endpoint)
         await self._apply(turn)
         said = turn.request.results or turn.request.chunks or turn.request.released
-        if not turn.news and not said and not self._closing:
+        if not turn.has_news() and not said and not self._closing:
             await self._wait(turn, hold)
         if hangup.done() and turn.leases:
             await self._give_back(turn)
@@ -201,13 +200,13 @@ class Workers:
                 if turn.wants:
                     takers[hold] = None
                 await hold.woken()
-                if hold.ended or turn.news:
+                if hold.ended or turn.has_news():
                     return
                 if take := self._take(turn):
                     takers[hold] = None
                     (outcome,) = await self._store.many([take])
                     self._got(turn, outcome)
-                    if turn.news:
+                    if turn.has_news():
                         return
         finally:
             takers.pop(hold, None)

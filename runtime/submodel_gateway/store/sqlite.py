@@ -74,7 +74,7 @@ class SqliteStore:
             raise
         self._rows.committed()
         self._now = now
-        self._checkpoint(idle=any(isinstance(operation, base.Sweep) for operation in operations))
+        self._checkpoint()
         return outcomes
 
     def job(self, endpoint: str, id: str) -> Job | None:
@@ -118,11 +118,10 @@ class SqliteStore:
         if self._writer.in_transaction:
             self._writer.execute("ROLLBACK")
 
-    def _checkpoint(self, *, idle: bool) -> None:
-        """Move the log into the file: in the quiet moments (the sweep comes every second), and before it gets long."""
-        pending = self._writer.total_changes - self._checkpointed
+    def _checkpoint(self) -> None:
+        """Move the log into the file before it gets long."""
         long = self._wal.stat().st_size > WAL_BYTES_MAX
-        if pending > CHECKPOINT_ROWS or long or (idle and pending > CHECKPOINT_ROWS // 8):
+        if long or self._writer.total_changes - self._checkpointed > CHECKPOINT_ROWS:
             self._writer.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if long else 'PASSIVE'})")
             self._checkpointed = self._writer.total_changes
 

@@ -1,0 +1,66 @@
+"""`python -m submodel_gateway`: the edge where environment, wall clock, signals and sockets are read.
+
+Exit code 0 after SIGTERM or SIGINT, 2 with one sentence on stderr when it cannot start.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+
+import uvloop
+
+from submodel_gateway import settings as names
+from submodel_gateway.errors import ConfigurationError, StoreError
+from submodel_gateway.http.internal import internal_app
+from submodel_gateway.http.public import public_app
+from submodel_gateway.http.servers import Servers, bind, url
+from submodel_gateway.service.clock import MonotonicClock
+from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.settings import Settings
+from submodel_gateway.store.base import Store
+from submodel_gateway.store.memory import MemoryStore
+from submodel_gateway.store.sqlite import SqliteStore
+
+log = logging.getLogger("submodel_gateway")
+
+
+def main(environ: Mapping[str, str]) -> int:
+    """Run the gateway until it is told to end; returns the exit code."""
+    try:
+        settings = Settings.read(environ)
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        uvloop.run(_serve(settings))
+    except (ConfigurationError, StoreError) as error:
+        sys.stderr.write(f"submodel-gateway: {error}\n")
+        return 2
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    public = bind(settings.listen, names.LISTEN)
+    internal = bind(settings.internal_listen, names.INTERNAL_LISTEN)
+    store: Store = SqliteStore(settings.store) if settings.store else MemoryStore()
+    clock = MonotonicClock(max(time.time_ns() // 1_000_000, store.last_now()))
+    gateway = Gateway(store, clock)
+    servers = Servers([(public_app(gateway), public), (internal_app(gateway, settings.internal_token), internal)])
+
+    def stop() -> None:
+        log.info("going down: held requests are answered, writes are finished")
+        gateway.drain()
+        servers.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await gateway.start()
+    log.info("listening public=%s internal=%s", url(public), url(internal))
+    await servers.run()
+    await gateway.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

@@ -1,0 +1,131 @@
+"""What callers get to read: the JSON of jobs and streams, and every error as one sentence with its status."""
+
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from submodel.contract.states import JobState
+from submodel.contract.wire import Message, encode
+from submodel_gateway import errors
+from submodel_gateway.http.messages import Asgi, Receive, Request, Scope, Send, send_json
+from submodel_gateway.service.clients import Health, JobView, StreamPart
+
+Route = Callable[[Request], Awaitable[bytes]]
+"""Reads a request and returns the JSON text of a 200, or raises an error of `errors`."""
+
+log = logging.getLogger(__name__)
+
+_STATUS: dict[type[errors.GatewayError], int] = {
+    errors.InvalidRequest: 400,
+    errors.Unauthorized: 401,
+    errors.NotFound: 404,
+    errors.Outdated: 409,
+    errors.TooLarge: 413,
+    errors.Unavailable: 503,
+    errors.OperationFailed: 503,
+}
+
+
+class MethodNotAllowed(Exception):
+    """The path exists, its methods are others."""
+
+    def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
+        super().__init__(f"method {method} is not allowed here; use {' or '.join(allowed)}")
+        self.allowed = allowed
+
+
+class Accepted(Message):
+    """The answer of `/run`."""
+
+    id: str
+    status: JobState
+
+
+class JobStatus(Message):
+    """A job as clients read it; times are whole milliseconds."""
+
+    id: str
+    status: JobState
+    delay_time: int | msgspec.UnsetType = msgspec.UNSET
+    execution_time: int | msgspec.UnsetType = msgspec.UNSET
+    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    error: str | msgspec.UnsetType = msgspec.UNSET
+    worker_id: str | msgspec.UnsetType = msgspec.UNSET
+    retries: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class StreamItem(msgspec.Struct):
+    """One streamed item."""
+
+    output: msgspec.Raw
+
+
+class StreamStatus(msgspec.Struct):
+    """The answer of `/stream`. `offset` is where the next read goes on; it belongs to one `attempt`."""
+
+    id: str
+    status: JobState
+    stream: list[StreamItem]
+    offset: int
+    attempt: int
+
+
+def application(route: Route) -> Asgi:
+    """An ASGI application that serves `route` and turns what it raises into answers, in this one place."""
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        try:
+            status, body, headers = 200, await route(request), None
+        except MethodNotAllowed as error:
+            status, body, headers = 405, _error(error), [(b"allow", ", ".join(error.allowed).encode())]
+        except errors.GatewayError as error:
+            status, body = _STATUS.get(type(error), 500), _error(error)
+            headers = [(b"retry-after", b"1")] if status == 503 else None
+            if status >= 500:
+                log.error("%s answered with %d: %s", request.method, status, error)
+        except Exception:
+            log.exception("%s failed", request.method)
+            status, headers = 500, None
+            body = encode({"error": "the gateway failed on this request; its log says why"})
+        finally:
+            request.close()
+        await send_json(send, status, body, headers)
+
+    return serve
+
+
+def job_answer(view: JobView) -> bytes:
+    """The JSON of a job's status."""
+    job, content = view.job, view.content
+    answer = JobStatus(id=job.id, status=job.state)
+    if content.output is not None:
+        answer.output = msgspec.Raw(content.output)
+    if content.error is not None:
+        answer.error = content.error
+    if job.taken_at is not None:
+        answer.delay_time = job.taken_at - job.created_at
+        answer.worker_id = job.worker or ""
+        answer.retries = max(0, job.used - 1)
+        if job.finished_at is not None:
+            measured = job.finished_at - job.taken_at
+            answer.execution_time = measured if job.execution_ms is None else job.execution_ms
+    return encode(answer)
+
+
+def stream_answer(part: StreamPart) -> bytes:
+    """The JSON of a part of a stream; `stream` is always an array."""
+    items = [StreamItem(msgspec.Raw(item)) for item in part.items]
+    return encode(StreamStatus(part.job.id, part.job.state, items, part.offset + len(items), part.job.attempt))
+
+
+def health_answer(health: Health) -> bytes:
+    """The JSON of an endpoint's health: eleven integers, always all of them."""
+    return encode({"jobs": health.jobs, "workers": health.workers})
+
+
+def _error(error: Exception) -> bytes:
+    return encode({"error": str(error)})

@@ -1,0 +1,81 @@
+"""Bodies in: the envelope is parsed, payloads stay the bytes they were.
+
+Everything that is asked for and not available is refused by name; nothing is accepted and then ignored.
+"""
+
+from typing import TypeVar
+
+import msgspec
+
+from submodel.contract import limits
+from submodel.contract.wire import Message
+from submodel_gateway.errors import InvalidRequest
+from submodel_gateway.service.clients import NewJob
+
+T = TypeVar("T")
+
+_WEBHOOKS = ("webhook", "webhookV2")
+_HANDLED = {"input", "policy", *_WEBHOOKS}
+
+
+class Policy(Message, forbid_unknown_fields=True):
+    """The limits that a client may set for one job, in milliseconds."""
+
+    execution_timeout: int | None = None
+    ttl: int | None = None
+    low_priority: bool = False
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def parse(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """Decode a body. Raises `InvalidRequest` that says where it does not fit."""
+    try:
+        if not body.isascii():
+            # Raw values are passed on unseen: text that is no UTF-8 would break its reader instead of its sender.
+            body.decode()
+        return decoder.decode(body)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the body is not UTF-8 (byte {error.start}); send JSON in UTF-8") from error
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"the body does not fit: {error}") from error
+    except msgspec.DecodeError as error:
+        raise InvalidRequest(f"the body is not JSON: {error}") from error
+    except RecursionError as error:
+        raise InvalidRequest("the body is nested too deeply; send a flatter document") from error
+
+
+def new_job(body: bytes) -> NewJob:
+    """The request of `/run` and `/runsync`. Raises `InvalidRequest` that names the field and the remedy."""
+    fields = parse(body, _OBJECT)
+    if "input" not in fields:
+        raise InvalidRequest('the field "input" is missing; send {"input": ...}')
+    for name in _WEBHOOKS:
+        if name in fields and fields[name] not in (b"null", b'""'):
+            raise InvalidRequest(f'"{name}": webhooks are not available yet; leave it out and read the status instead')
+    policy = _policy(fields["policy"]) if "policy" in fields else Policy()
+    extra = {name: value for name, value in fields.items() if name not in _HANDLED}
+    return NewJob(
+        input=bytes(fields["input"]),
+        extra=msgspec.json.encode(extra),
+        execution_timeout_ms=policy.execution_timeout,
+        ttl_ms=policy.ttl,
+    )
+
+
+def _policy(raw: msgspec.Raw) -> Policy:
+    try:
+        policy = msgspec.json.decode(raw, type=Policy | None) or Policy()
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f'"policy" does not fit: {error}') from error
+    _within("policy.executionTimeout", policy.execution_timeout, limits.EXECUTION_TIMEOUT_MS_MIN)
+    _within("policy.ttl", policy.ttl, limits.TTL_MS_MIN)
+    if policy.low_priority:
+        raise InvalidRequest('"policy.lowPriority" is not available yet; leave it out')
+    return policy
+
+
+def _within(name: str, value: int | None, minimum: int) -> None:
+    if value is not None and not minimum <= value <= limits.POLICY_MS_MAX:
+        raise InvalidRequest(f'"{name}" is {value}; give {minimum} to {limits.POLICY_MS_MAX} milliseconds')

@@ -1,0 +1,86 @@
+"""The operator's port: registry, presence, drains and snapshots under `/internal/v1`, and the probes.
+
+Everything but the probes needs the bearer token of this port.
+"""
+
+import hmac
+
+import msgspec
+
+from submodel.contract.internal import EndpointRegistration, WorkerNames, WorkersGone, WorkersPush
+from submodel.contract.wire import encode
+from submodel_gateway.errors import NotFound, Unauthorized, Unavailable
+from submodel_gateway.http import answers, envelope
+from submodel_gateway.http.messages import Asgi, Request
+from submodel_gateway.service.gateway import Gateway
+
+BODY_BYTES = 16 * 1024 * 1024
+SNAPSHOT_WAIT_MS_MAX = 60_000
+
+_REGISTRATION = msgspec.json.Decoder(EndpointRegistration)
+_PUSH = msgspec.json.Decoder(WorkersPush)
+_NAMES = msgspec.json.Decoder(WorkerNames)
+_GONE = msgspec.json.Decoder(WorkersGone)
+_DONE = encode({})
+
+
+def internal_app(gateway: Gateway, token: str) -> Asgi:
+    """The application of the internal port; `token` is what the operator must present."""
+    return answers.application(_Internal(gateway, token).route)
+
+
+class _Internal:
+    def __init__(self, gateway: Gateway, token: str) -> None:
+        self._gateway = gateway
+        self._registry = gateway.registry
+        self._token = token.encode()
+
+    async def route(self, request: Request) -> bytes:
+        """Serve one request. Raises what `answers.application` turns into an answer."""
+        match request.path:
+            case ["healthz"]:
+                return encode({"status": "alive"})
+            case ["readyz"]:
+                if not self._gateway.ready:
+                    raise Unavailable("not ready: the gateway is starting or going down")
+                return encode({"status": "ready"})
+            case ["internal", "v1", *path]:
+                if not hmac.compare_digest(request.bearer().encode(), self._token):
+                    raise Unauthorized("the internal token is missing or wrong; send `Authorization: Bearer <token>`")
+                return await self._operator(request, path)
+        raise _no_path()
+
+    async def _operator(self, request: Request, path: list[str]) -> bytes:
+        match request.method, path:
+            case "GET", ["snapshots"]:
+                return await self._snapshots(request)
+            case "PUT", ["endpoints", endpoint]:
+                body = await request.body(BODY_BYTES)
+                await self._registry.put(endpoint, envelope.parse(body, _REGISTRATION))
+            case "DELETE", ["endpoints", endpoint]:
+                await self._registry.delete(endpoint)
+            case "PUT", ["endpoints", endpoint, "workers"]:
+                began_ms = self._gateway.clock.now_ms()
+                push = envelope.parse(await request.body(BODY_BYTES), _PUSH)
+                await self._registry.put_workers(endpoint, push.workers, began_ms)
+            case "POST", ["endpoints", endpoint, "workers", "gone"]:
+                gone = envelope.parse(await request.body(BODY_BYTES), _GONE)
+                await self._registry.gone(endpoint, gone.workers)
+            case "POST", ["endpoints", endpoint, "drain"]:
+                self._registry.drain(endpoint, envelope.parse(await request.body(BODY_BYTES), _NAMES).workers)
+            case "POST", ["endpoints", endpoint, "undrain"]:
+                self._registry.undrain(endpoint, envelope.parse(await request.body(BODY_BYTES), _NAMES).workers)
+            case _:
+                raise _no_path()
+        return _DONE
+
+    async def _snapshots(self, request: Request) -> bytes:
+        since = request.whole("since") or 0
+        wait_ms = min(request.whole("waitMs") or 0, SNAPSHOT_WAIT_MS_MAX)
+        boot = request.query("boot")
+        await request.body(BODY_BYTES)
+        return encode(await self._gateway.snapshots.read(since, boot, wait_ms, request.hangup()))
+
+
+def _no_path() -> NotFound:
+    return NotFound("there is nothing at this path and method; the internal API is at /internal/v1")

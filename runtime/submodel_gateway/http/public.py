@@ -1,0 +1,124 @@
+"""The public port: the job API for clients and the exchange for workers, both under `/v2/{endpoint}`.
+
+Other prefixes and the older worker dialect are further cases of `_route`; they call the same functions.
+"""
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from submodel.contract import limits
+from submodel.contract.exchange import ExchangeRequest
+from submodel.contract.states import JobState
+from submodel.contract.wire import encode
+from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
+from submodel_gateway.http import answers, envelope
+from submodel_gateway.http.messages import Asgi, Request
+from submodel_gateway.service.gateway import Gateway
+
+STREAM_WAIT_MS_DEFAULT = 1_000
+
+_WELCOME = encode({"service": "SubModel gateway", "api": "/v2/{endpoint}/run, runsync, status, stream, cancel, health"})
+_EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
+
+_OnEndpoint = Callable[[Request, str], Awaitable[bytes]]
+_OnJob = Callable[[Request, str, str], Awaitable[bytes]]
+
+_GET = ("GET",)
+_POST = ("POST",)
+_EITHER = ("GET", "POST")
+
+
+def public_app(gateway: Gateway) -> Asgi:
+    """The application of the public port."""
+    return answers.application(_Public(gateway).route)
+
+
+class _Public:
+    def __init__(self, gateway: Gateway) -> None:
+        self._clients = gateway.clients
+        self._workers = gateway.workers
+        self._on_endpoint: dict[str, tuple[tuple[str, ...], _OnEndpoint]] = {
+            "run": (_POST, self._run),
+            "runsync": (_POST, self._runsync),
+            "purge-queue": (_POST, self._purge_queue),
+            "health": (_GET, self._health),
+        }
+        self._on_job: dict[str, tuple[tuple[str, ...], _OnJob]] = {
+            "status": (_EITHER, self._status),
+            "status-sync": (_EITHER, self._status_sync),
+            "stream": (_EITHER, self._stream),
+            "cancel": (_EITHER, self._cancel),
+        }
+
+    async def route(self, request: Request) -> bytes:
+        """Serve one request. Raises what `answers.application` turns into an answer."""
+        match request.path:
+            case [""]:
+                _allow(request, _GET)
+                return _WELCOME
+            case ["v2", endpoint, operation] if operation in self._on_endpoint:
+                methods, serve = self._on_endpoint[operation]
+                _allow(request, methods)
+                return await serve(request, endpoint)
+            case ["v2", endpoint, operation, job] if operation in self._on_job:
+                methods, serve_job = self._on_job[operation]
+                _allow(request, methods)
+                return await serve_job(request, endpoint, job)
+            case ["v2", endpoint, "workers", worker, "exchange"]:
+                _allow(request, _POST)
+                return await self._exchange(request, endpoint, worker)
+        raise NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
+
+    async def _run(self, request: Request, endpoint: str) -> bytes:
+        new = envelope.new_job(await request.body(limits.RUN_BODY_BYTES))
+        id = await self._clients.submit(endpoint, new)
+        return encode(answers.Accepted(id=id, status=JobState.IN_QUEUE))
+
+    async def _runsync(self, request: Request, endpoint: str) -> bytes:
+        wait_ms = _wait(request, limits.RUNSYNC_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
+        new = envelope.new_job(await request.body(limits.RUNSYNC_BODY_BYTES))
+        id = await self._clients.submit(endpoint, new, sync=True)
+        return answers.job_answer(await self._clients.wait(endpoint, id, wait_ms, request.hangup()))
+
+    async def _purge_queue(self, request: Request, endpoint: str) -> bytes:
+        return encode({"removed": await self._clients.purge(endpoint), "status": "completed"})
+
+    async def _health(self, request: Request, endpoint: str) -> bytes:
+        return answers.health_answer(self._clients.health(endpoint))
+
+    async def _status(self, request: Request, endpoint: str, job: str) -> bytes:
+        return answers.job_answer(self._clients.status(endpoint, job))
+
+    async def _status_sync(self, request: Request, endpoint: str, job: str) -> bytes:
+        wait_ms = _wait(request, limits.RUNSYNC_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
+        await request.body(limits.RUN_BODY_BYTES)
+        return answers.job_answer(await self._clients.wait(endpoint, job, wait_ms, request.hangup()))
+
+    async def _stream(self, request: Request, endpoint: str, job: str) -> bytes:
+        wait_ms = _wait(request, STREAM_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
+        offset = request.whole("offset")
+        await request.body(limits.RUN_BODY_BYTES)
+        return answers.stream_answer(await self._clients.stream(endpoint, job, offset, wait_ms, request.hangup()))
+
+    async def _cancel(self, request: Request, endpoint: str, job: str) -> bytes:
+        return answers.job_answer(await self._clients.cancel(endpoint, job))
+
+    async def _exchange(self, request: Request, endpoint: str, worker: str) -> bytes:
+        token = request.bearer()
+        if not token:
+            raise Unauthorized("the worker's token is missing; send it as `Authorization: Bearer <token>`")
+        message = envelope.parse(await request.body(limits.EXCHANGE_BODY_BYTES), _EXCHANGE)
+        if message.capacity < 0 or message.wait_ms < 0:
+            raise InvalidRequest("capacity and waitMs must not be below 0")
+        return await self._workers.exchange(endpoint, worker, token, message, request.hangup())
+
+
+def _allow(request: Request, methods: tuple[str, ...]) -> None:
+    if request.method not in methods:
+        raise answers.MethodNotAllowed(request.method, methods)
+
+
+def _wait(request: Request, default: int, maximum: int) -> int:
+    wait_ms = request.whole("wait")
+    return min(default if wait_ms is None else wait_ms, maximum)

@@ -1,0 +1,75 @@
+"""Two uvicorn servers in one event loop, on sockets that were bound before: a taken port is found out early."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+
+import uvicorn
+
+from submodel_gateway.errors import ConfigurationError
+from submodel_gateway.http.messages import Asgi
+from submodel_gateway.settings import Address
+
+KEEP_ALIVE_SECONDS = 75
+SHUTDOWN_SECONDS = 5
+BACKLOG = 2_048
+
+
+def bind(address: Address, variable: str) -> socket.socket:
+    """A bound socket. Raises `ConfigurationError` that names the variable when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        text = f"{variable}: cannot listen on {address} ({error.strerror or error}); free the port or choose another"
+        raise ConfigurationError(text) from error
+    return listener
+
+
+def url(listener: socket.socket) -> str:
+    """The address that the socket got, as the base of URLs."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{Address(host, port)}"
+
+
+class Servers:
+    """One application per bound socket; `run` serves until `stop`."""
+
+    def __init__(self, apps: list[tuple[Asgi, socket.socket]]) -> None:
+        self._servers = [(_Server(_config(app)), listener) for app, listener in apps]
+
+    async def run(self) -> None:
+        await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self._servers))
+
+    def stop(self) -> None:
+        """Accept nothing more; `run` returns when what is open has been answered."""
+        for server, _ in self._servers:
+            server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """Signals are the business of `__main__`: it has more than one server to stop."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _config(app: Asgi) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
