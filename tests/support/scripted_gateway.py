@@ -38,6 +38,7 @@ class ScriptedGateway:
         self.stops: list[str] = []
         self.drain = False
         self.status = 200
+        self.unauthorized = 0
         self.lose_answers = 0
         """How many requests are applied and then closed without an answer."""
 
@@ -204,7 +205,10 @@ def _handler(gateway: ScriptedGateway) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            assert self.headers["Authorization"] == "Bearer secret"
+            if self.headers["Authorization"] != "Bearer secret":
+                gateway.change(unauthorized=gateway.unauthorized + 1)
+                self._answer(401, b"unknown token")
+                return
             assert self.path == "/v2/e/workers/w-1/exchange"
             if gateway.status != 200:
                 with gateway.changed:

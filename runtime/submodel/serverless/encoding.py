@@ -33,8 +33,8 @@ def encode(value: object, root: str) -> bytes:
     """
     try:
         return _utf8(_FAST.encode(value))
-    except (TypeError, ValueError, RecursionError):
-        return _utf8(_FAST.encode(_plain(value, root, ())))
+    except Exception:  # also whatever `tolist` or `model_dump` of the user's objects raises
+        return _utf8(_FAST.encode(_mended(value, root)))
 
 
 def sound(text: str) -> str:
@@ -80,6 +80,13 @@ def _simpler(value: Any) -> Any:
 _FAST = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_simpler)
 
 
+def _mended(value: object, root: str) -> Any:
+    try:
+        return _plain(value, root, ())
+    except RecursionError:
+        raise Unencodable(f"{root}: nested too deeply to be sent as JSON") from None
+
+
 def _plain(value: Any, path: str, above: tuple[int, ...]) -> Any:
     """A copy of `value` made of JSON's own types; `above` are the ids of the containers around it."""
     if value is None or isinstance(value, str | int):
@@ -88,8 +95,6 @@ def _plain(value: Any, path: str, above: tuple[int, ...]) -> Any:
         return value if value - value == 0 else None
     if id(value) in above:
         raise Unencodable(f"{path}: the value contains itself and cannot be sent as JSON")
-    if len(above) > 500:
-        raise Unencodable(f"{path[:80]}…: nested too deeply to be sent as JSON")
     inside = (*above, id(value))
     if isinstance(value, dict):
         return {_key(key, path): _plain(item, _below(path, key), inside) for key, item in value.items()}

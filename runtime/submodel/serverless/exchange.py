@@ -5,6 +5,7 @@ them are alike: each takes the next request, sends it on its own connection, rep
 reads the answer. One lock guards the session.
 """
 
+import os
 import random
 import secrets
 import threading
@@ -15,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from submodel.contract import wire
-from submodel.contract.exchange import ExchangeAnswer
+from submodel.contract.exchange import REFUSED_TOO_LARGE, ExchangeAnswer, Refused
 from submodel.errors import GatewayRefused, GatewayUnavailable
 from submodel.serverless.link import Link
 from submodel.serverless.log import logger
@@ -145,6 +146,13 @@ class Exchange:
     # -- threads ------------------------------------------------------------------------------------------------
 
     def _run(self, link: Link) -> None:
+        try:
+            self._converse(link)
+        except Exception:
+            logger.critical("A defect of the runtime ends this worker:", exc_info=True)
+            os._exit(70)
+
+    def _converse(self, link: Link) -> None:
         failures = 0
         while True:
             flight = self._next(link)
@@ -174,6 +182,8 @@ class Exchange:
             try:
                 return wire.decode(link.post(body, hold_seconds), ExchangeAnswer)
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
+                if isinstance(error, GatewayRefused) and error.status == 413 and flight.cargo:
+                    return _all_too_large(flight)
                 failures += 1
                 if self._retry(link, flight, failures, error):
                     continue
@@ -214,6 +224,13 @@ class Exchange:
             self._settled = True
             self._room.notify_all()
             self._on_settled()
+
+
+def _all_too_large(flight: Flight) -> ExchangeAnswer:
+    """The answer that a proxy in front of the gateway could not give."""
+    request = flight.request
+    ids = [item.id for items in (request.results, request.chunks, request.progress) for item in items]
+    return ExchangeAnswer(refused=[Refused(id=job_id, reason=REFUSED_TOO_LARGE) for job_id in ids])
 
 
 def _ignore(news: News) -> None:

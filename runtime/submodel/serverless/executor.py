@@ -77,7 +77,7 @@ class Executor:
         try:
             result = await self._call(job)
         except (SystemExit, KeyboardInterrupt) as error:
-            logger.error("The handler ended the process: %r.", error, extra=about(job.id))
+            logger.error("The handler ends the process: %s.", _where(error), extra=about(job.id))
             self.exit = self.exit or (error if isinstance(error, SystemExit) else SystemExit(130))
             return outcome.of_exception(error, self._identity)
         except BaseException as error:

@@ -33,7 +33,8 @@ class Lifecycle:
         self._leave = leave
         self._give_up = give_up
         self._settled = threading.Event()
-        self._leaving = threading.Event()
+        self._leaving = False
+        self._signals = 0
         self.serving = False
         """Until then there is nothing to finish, and a signal ends the process at once."""
 
@@ -45,10 +46,12 @@ class Lifecycle:
         for number in SIGNALS:
             signal.signal(number, self._python_level)
         signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        # A forked child shares the descriptor: ending it with SIGTERM would drain this worker instead.
+        os.register_at_fork(before=_hold_signals, after_in_parent=_let_signals, after_in_child=self._disown)
         threading.Thread(target=self._watch, name="submodel-signals", daemon=True).start()
 
     def uninstall(self) -> None:
-        """Give the signals back to their defaults: the worker has ended, the user's script goes on."""
+        """Give the signals back to their defaults: the worker has ended, or this is a forked child."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -60,6 +63,10 @@ class Lifecycle:
     def settled(self) -> None:
         """The worker has nothing left to do."""
         self._settled.set()
+
+    def _disown(self) -> None:
+        self.uninstall()
+        _let_signals()
 
     def _python_level(self, number: int, frame: FrameType | None) -> None:
         """Needed for the interpreter to write to the descriptor at all; does the writing when that was taken away.
@@ -77,12 +84,14 @@ class Lifecycle:
                 self._on(number)
 
     def _on(self, number: int) -> None:
-        if number not in SIGNALS and number != _LEAVE[0]:
+        if number in SIGNALS:
+            self._signals += 1
+            if self._signals > 1 or not self.serving:
+                os._exit(128 + number)
+        elif number != _LEAVE[0]:
             return
-        if number in SIGNALS and (self._leaving.is_set() or not self.serving):
-            os._exit(128 + number)
-        if not self._leaving.is_set():
-            self._leaving.set()
+        if not self._leaving:
+            self._leaving = True
             threading.Thread(target=self._drain, name="submodel-drain", daemon=True).start()
 
     def _drain(self) -> None:
@@ -93,3 +102,11 @@ class Lifecycle:
         logger.error("Leaving: the time is up, %d job(s) given back.", self._give_up())
         self._settled.wait(FINAL_FLUSH_SECONDS)
         os._exit(1)
+
+
+def _hold_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+
+
+def _let_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)

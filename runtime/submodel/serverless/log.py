@@ -16,7 +16,8 @@ class _LineFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         job = getattr(record, "job", None)
         level = _NAMES.get(record.levelname, record.levelname)
-        return f"{level:<7}| " + (f"{job} | " if job else "") + record.getMessage()
+        line = f"{level:<7}| " + (f"{job} | " if job else "") + record.getMessage()
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
 def about(job_id: str) -> dict[str, Any]:

@@ -98,7 +98,7 @@ class Session:
 
     def __init__(self, session: str, concurrency: int) -> None:
         self._session = session
-        self._concurrency = concurrency
+        self.concurrency = concurrency
         self._number = 0
         self._leases: dict[str, Lease] = {}
         self._flights: dict[Kind, Flight] = {}
@@ -135,8 +135,8 @@ class Session:
 
     def limit(self, concurrency: int) -> bool:
         """Take at most this many jobs at once from now on; says whether that is a change."""
-        changed = concurrency < self._concurrency
-        self._concurrency = min(self._concurrency, concurrency)
+        changed = concurrency < self.concurrency
+        self.concurrency = min(self.concurrency, concurrency)
         return changed
 
     def begin(self, token: str) -> bool:
@@ -233,7 +233,7 @@ class Session:
         if self.phase is not WorkerPhase.READY:
             return 0
         busy = sum(1 for lease in self._leases.values() if not lease.final)
-        return max(0, self._concurrency - busy)
+        return max(0, self.concurrency - busy)
 
     def _flush_at(self, now: float) -> float:
         if Kind.FLUSH in self._flights:

@@ -55,7 +55,7 @@ class Worker:
 
     def fail(self, reason: str) -> None:
         """Tell the gateway that this worker cannot serve, and wait shortly for it to know."""
-        self._exchange.fail(reason[-REASON_CHARACTERS:])
+        self._exchange.fail(encoding.sound(reason)[-REASON_CHARACTERS:])
         self._settled.wait(UNHEALTHY_SECONDS)
 
     def serve(self, handler: Handler, aggregate: bool) -> None:
@@ -69,6 +69,10 @@ class Worker:
         logger.info("Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id)
         try:
             ending = asyncio.run(self._serve(handler, aggregate))
+        except (SystemExit, KeyboardInterrupt):  # raised in a task of the user's own, past the executor
+            self._lifecycle.request_leave()
+            self._settled.wait(self._settings.drain_seconds)
+            raise
         finally:
             self._lifecycle.uninstall()
         if ending is not None:

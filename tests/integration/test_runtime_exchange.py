@@ -1,0 +1,274 @@
+"""The worker's side of the exchange over real HTTP: streams, stops, drains, and a gateway that fails."""
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_runtime_lifecycle import gated, open_gate
+from tests.support.scripted_gateway import ScriptedGateway
+from tests.support.worker_process import WorkerProcess
+
+STREAM = gated("""
+def handler(job):
+    for number in range(5):
+        yield number
+        wait_for(f"gate-{number}")
+""")
+ASYNC_STREAM = STREAM.replace("def handler", "async def handler")
+
+ECHO_ASYNC = gated("""
+async def handler(job):
+    if job["input"] == "wait":
+        try:
+            await asyncio.Event().wait()
+        finally:
+            print("cleaned up", file=sys.stderr)
+    return job["input"]
+""")
+
+
+@pytest.fixture
+def gateway() -> Iterator[ScriptedGateway]:
+    with ScriptedGateway() as gateway:
+        yield gateway
+        assert gateway.lost == []
+
+
+@pytest.mark.parametrize("source", [STREAM, ASYNC_STREAM], ids=["blocking", "async"])
+def test_each_chunk_arrives_while_the_generator_is_busy_with_the_next(
+    gateway: ScriptedGateway, tmp_path: Path, source: str
+) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        for number in range(5):
+            gateway.wait_for(functools.partial(chunks_are, gateway, [*range(number + 1)]))
+            (tmp_path / f"gate-{number}").touch()
+        assert gateway.result("a")["output"] == []
+        assert worker.terminate() == 0
+
+
+def chunks_are(gateway: ScriptedGateway, expected: list[int]) -> bool:
+    return gateway.chunks.get("a") == expected
+
+
+def test_many_chunks_travel_in_batches(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    yield from range(20_000)
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()):
+        gateway.result("a")
+    assert gateway.chunks["a"] == [*range(20_000)]
+    assert len(gateway.requests) < 1000
+
+
+def test_heartbeats_flow_while_a_handler_blocks_its_thread(tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    wait_for("gate")
+    return 1
+""")
+    with ScriptedGateway(lease_ms=300) as gateway, WorkerProcess(tmp_path, source, gateway.environment()):
+        gateway.submit("a")
+        gateway.wait_running("a")
+        heard = len(gateway.requests)
+        gateway.wait_for(lambda: len(gateway.requests) >= heard + 5)
+        assert all(request["running"] for request in gateway.requests[heard:])
+        open_gate(tmp_path)
+        assert gateway.result("a")["output"] == 1
+
+
+def test_a_stopped_coroutine_is_cancelled_and_its_slot_is_free(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, ECHO_ASYNC, gateway.environment()) as worker:
+        gateway.submit("a", "wait")
+        gateway.wait_running("a")
+        gateway.change(stops=["a"], leases={})
+        gateway.submit("b", 1)
+        assert gateway.result("b")["output"] == 1
+        assert "cleaned up" in worker.log
+    assert list(gateway.results) == ["b"]
+
+
+def test_a_stopped_generator_ends_at_its_next_yield(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    if job["input"] == "quick":
+        return
+    while True:
+        yield 1
+        time.sleep(0.01)
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()):
+        gateway.wait_for(lambda: gateway.chunks.get("a"))
+        gateway.change(stops=["a"], leases={})
+        gateway.submit("b", "quick")
+        gateway.result("b")
+    assert list(gateway.results) == ["b"]
+
+
+def test_a_blocking_handler_is_not_interrupted_but_its_result_is_dropped(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = gated("""
+def handler(job):
+    wait_for("gate")
+    return job["input"]
+""")
+    gateway.submit("a", 1)
+    with WorkerProcess(tmp_path, source, gateway.environment()):
+        gateway.wait_running("a")
+        gateway.change(stops=["a"], leases={})
+        gateway.wait_for(lambda: not gateway.stops)
+        gateway.submit("b", 2)
+        open_gate(tmp_path)
+        assert gateway.result("b")["output"] == 2
+    assert list(gateway.results) == ["b"]
+
+
+def test_a_stale_lease_stops_the_job(tmp_path: Path) -> None:
+    with ScriptedGateway(lease_ms=300) as gateway, WorkerProcess(tmp_path, ECHO_ASYNC, gateway.environment()):
+        gateway.submit("a", "wait")
+        gateway.wait_running("a")
+        gateway.change(leases={})
+        gateway.submit("b", 1)
+        assert gateway.result("b")["output"] == 1
+
+
+def test_a_refused_output_fails_the_job_with_a_sentence(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    gateway.refusals["a"] = "too-large"
+    gateway.submit("a", "x" * 100)
+    with WorkerProcess(tmp_path, ECHO_ASYNC, gateway.environment()):
+        gateway.wait_for(lambda: any(results_of(request) for request in gateway.requests))
+        gateway.change(refusals={})
+        assert "too large" in gateway.result("a")["error"]
+
+
+def results_of(request: dict[str, Any]) -> list[Any]:
+    return list(request.get("results", []))
+
+
+def test_jobs_of_a_coroutine_run_at_once_up_to_the_concurrency(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+arrived = 0
+async def handler(job):
+    global arrived
+    arrived += 1
+    while arrived < 3:
+        await asyncio.sleep(0.005)
+    return arrived
+""")
+    for job_id in "abc":
+        gateway.submit(job_id)
+    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_CONCURRENCY="3")):
+        assert [gateway.result(job_id)["output"] for job_id in "abc"] == [3, 3, 3]
+
+
+def test_a_blocking_handler_takes_one_job_at_a_time(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    if job["input"] == "wait":
+        wait_for("gate")
+    return 1
+""")
+    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_CONCURRENCY="5")) as worker:
+        for job_id in ("first", "second"):
+            gateway.submit(job_id)
+            gateway.result(job_id)
+        gateway.wait_for(lambda: gateway.requests[-1].get("capacity") == 1)
+        assert "takes one job at a time" in worker.log
+
+
+def test_a_drain_is_obeyed_until_it_is_taken_back(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, ECHO_ASYNC, gateway.environment()) as worker:
+        gateway.wait_phase("ready")
+        gateway.change(drain=True)
+        gateway.wait_phase("draining")
+        gateway.submit("a", 1)
+        gateway.change(drain=False)
+        assert gateway.result("a")["output"] == 1
+        assert worker.terminate() == 0
+
+
+# -- a gateway that fails ---------------------------------------------------------------------------------------
+
+
+def test_a_result_survives_a_restart_of_the_gateway(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    yield 1
+    wait_for("gate")
+    yield 2
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.wait_for(lambda: gateway.chunks.get("a") == [1])
+        gateway.kill()
+        open_gate(tmp_path)
+        restarted = ScriptedGateway(port=gateway.port)
+        restarted.leases, restarted.chunks = gateway.leases, gateway.chunks
+        with restarted:
+            assert restarted.result("a")["output"] == []
+            assert restarted.chunks["a"] == [1, 2]
+            restarted.submit("b")
+            restarted.result("b")
+            assert restarted.lost == []
+        assert "trying again" in worker.log
+
+
+def test_a_lost_answer_loses_neither_the_job_in_it_nor_the_result_before_it(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    with WorkerProcess(tmp_path, ECHO_ASYNC, gateway.environment()):
+        gateway.wait_phase("ready")
+        for number in range(20):
+            gateway.change(lose_answers=1)
+            gateway.submit(f"j{number}", number)
+        for number in range(20):
+            assert gateway.result(f"j{number}")["output"] == number
+
+
+@pytest.mark.parametrize("status", [401, 404, 500, 503])
+def test_a_gateway_that_refuses_is_asked_again_ever_more_slowly(
+    gateway: ScriptedGateway, tmp_path: Path, status: int
+) -> None:
+    gateway.change(status=status)
+    with WorkerProcess(tmp_path, ECHO_ASYNC, gateway.environment()) as worker:
+        gateway.wait_for(lambda: len(gateway.requests) >= 5)
+        gateway.change(status=200)
+        gateway.submit("a", 1)
+        assert gateway.result("a")["output"] == 1
+        assert worker.log.count("trying again") == 1
+        assert worker.log.count("answers again") == 1
+
+
+def test_a_result_that_a_proxy_refuses_as_too_large_fails_the_job(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    wait_for("gate")
+    return 1
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()):
+        gateway.wait_running("a")
+        gateway.change(status=413)
+        open_gate(tmp_path)
+        gateway.wait_for(lambda: any(results_of(request) for request in gateway.requests))
+        gateway.change(status=200)
+        assert "too large" in gateway.result("a")["error"]
+
+
+def test_a_renewed_token_file_is_read_again(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    token.write_text("old")
+    environment = gateway.environment(SUBMODEL_WORKER_TOKEN_FILE=str(token))
+    with WorkerProcess(tmp_path, ECHO_ASYNC, environment) as worker:
+        gateway.wait_for(lambda: gateway.unauthorized)
+        token.write_text("secret\n")
+        gateway.submit("a", 1)
+        assert gateway.result("a")["output"] == 1
+        assert "secret" not in worker.log

@@ -1,0 +1,278 @@
+"""How a worker process starts and ends: what the gateway hears, what is delivered, and the exit code."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.scripted_gateway import ScriptedGateway
+from tests.support.worker_process import WorkerProcess
+
+ECHO = """
+    import submodel
+    submodel.serverless.start({"handler": lambda job: job["input"]})
+"""
+
+GATED = """
+    import asyncio, os, signal, sys, threading, time
+    import submodel.serverless
+
+    def wait_for(path):
+        while not os.path.exists(path):
+            time.sleep(0.005)
+
+    {handler}
+
+    submodel.serverless.start({{"handler": handler}})
+    print("after start", file=sys.stderr)
+"""
+
+
+def gated(handler: str) -> str:
+    """A handler's file; its jobs can wait until the file `gate` exists."""
+    return GATED.format(handler=handler.strip().replace("\n", "\n    "))
+
+
+BLOCKING = gated("""
+def handler(job):
+    wait_for("gate")
+    return "finished"
+""")
+
+BLOCKING_IN_C = gated("""
+def handler(job):
+    lock = threading.Lock()
+    lock.acquire()
+    threading.Thread(target=lambda: (wait_for("gate"), lock.release())).start()
+    lock.acquire()
+    return "finished"
+""")
+
+ASYNC = gated("""
+async def handler(job):
+    while not os.path.exists("gate"):
+        await asyncio.sleep(0.005)
+    return "finished"
+""")
+
+
+@pytest.fixture
+def gateway() -> Iterator[ScriptedGateway]:
+    with ScriptedGateway() as gateway:
+        yield gateway
+
+
+def open_gate(folder: Path) -> None:
+    (folder / "gate").touch()
+
+
+# -- start ------------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_announces_itself_before_its_file_is_run(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("wait_for('gate')\ndef handler(job): return 1")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.wait_phase("starting")
+        assert all(request["phase"] == "starting" for request in gateway.requests)
+        open_gate(tmp_path)
+        gateway.wait_phase("ready")
+        assert worker.terminate() == 0
+
+
+def test_a_signal_while_the_file_is_still_being_run_ends_the_process_at_once(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    with WorkerProcess(tmp_path, gated("wait_for('gate')\nhandler = print"), gateway.environment()) as worker:
+        gateway.wait_phase("starting")
+        assert worker.terminate() == 128 + signal.SIGTERM
+
+
+def test_a_file_that_raises_is_reported_and_exits_1(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = "def load():\n    raise ValueError('no weights')\nload()\n"
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert worker.exit_code() == 1
+        last = gateway.requests[-1]
+        assert last["phase"] == "unhealthy"
+        assert last["reason"].endswith("in load\n    raise ValueError('no weights')\nValueError: no weights\n")
+        assert last["reason"] in worker.log
+        assert "runpy" not in worker.log
+
+
+def test_a_long_traceback_is_cut_to_its_end(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, "raise ValueError('x' * 5000 + ' end')", gateway.environment()) as worker:
+        assert worker.exit_code() == 1
+    assert len(gateway.requests[-1]["reason"]) == 2000
+    assert gateway.requests[-1]["reason"].endswith(" end\n")
+
+
+def test_a_file_that_never_calls_start_is_reported_and_exits_1(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, "def handler(job): return 1", gateway.environment()) as worker:
+        assert worker.exit_code() == 1
+        assert 'ended without calling submodel.serverless.start({"handler": fn})' in worker.log
+    assert "ended without calling" in gateway.requests[-1]["reason"]
+
+
+def test_a_file_that_exits_is_reported_and_keeps_its_code(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, "import sys; sys.exit(7)", gateway.environment()) as worker:
+        assert worker.exit_code() == 7
+    assert "exited with 7 before" in gateway.requests[-1]["reason"]
+
+
+def test_a_handler_that_cannot_be_called_is_reported(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = "import submodel.serverless\nsubmodel.serverless.start({'handler': 3})"
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert worker.exit_code() == 1
+        assert 'config["handler"] is int, not a callable' in worker.log
+    assert gateway.requests[-1]["phase"] == "unhealthy"
+
+
+@pytest.mark.parametrize("module", [True, False])
+def test_without_the_worker_environment_start_says_how_to_run_locally(tmp_path: Path, module: bool) -> None:
+    with WorkerProcess(tmp_path, ECHO, {}, module=module) as worker:
+        assert worker.exit_code() != 0
+        assert "SUBMODEL_GATEWAY_URL" in worker.log
+        assert "submodel up -f endpoint.yaml" in worker.log
+
+
+def test_importing_the_runtime_stays_light() -> None:
+    heavy = ["kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "uvicorn", "sqlite3", "urllib3"]
+    code = f"import sys, submodel; submodel.serverless.start; print([m for m in {heavy} if m in sys.modules])"
+    code += f"; import submodel.serverless.__main__; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n[]\n"
+
+
+# -- end --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_an_idle_worker_leaves_at_once(gateway: ScriptedGateway, tmp_path: Path, number: signal.Signals) -> None:
+    with WorkerProcess(tmp_path, ECHO, gateway.environment()) as worker:
+        gateway.wait_phase("ready")
+        worker.signal(number)
+        assert worker.exit_code() == 0
+    assert gateway.requests[-1]["phase"] == "draining"
+
+
+@pytest.mark.parametrize("source", [BLOCKING, BLOCKING_IN_C, ASYNC], ids=["blocking", "blocking in C", "async"])
+def test_a_running_job_is_finished_and_delivered_before_the_worker_leaves(
+    gateway: ScriptedGateway, tmp_path: Path, source: str
+) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.wait_running("a")
+        worker.signal(signal.SIGTERM)
+        gateway.wait_phase("draining")
+        gateway.submit("b")
+        open_gate(tmp_path)
+        assert gateway.result("a")["output"] == "finished"
+        assert worker.exit_code() == 0
+        assert "after start" in worker.log
+    assert [job["id"] for job in gateway.queue] == ["b"], "nothing is taken while draining"
+
+
+def test_a_job_that_has_not_begun_is_given_back(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    gateway.submit("a")
+    gateway.submit("b")
+    with WorkerProcess(tmp_path, BLOCKING, gateway.environment(SUBMODEL_CONCURRENCY="2")) as worker:
+        gateway.wait_running("b")
+        worker.signal(signal.SIGTERM)
+        gateway.wait_for(lambda: gateway.released == ["b"])
+        open_gate(tmp_path)
+        assert worker.exit_code() == 0
+    assert list(gateway.results) == ["a"]
+
+
+@pytest.mark.parametrize("source", [BLOCKING, BLOCKING_IN_C, ASYNC], ids=["blocking", "blocking in C", "async"])
+def test_a_job_that_outlasts_the_drain_is_given_back(gateway: ScriptedGateway, tmp_path: Path, source: str) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_DRAIN_SECONDS="0.1")) as worker:
+        gateway.wait_running("a")
+        assert worker.terminate() == 1
+    assert gateway.released == ["a"]
+    assert gateway.results == {}
+
+
+def test_a_second_signal_ends_the_worker_at_once(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, BLOCKING_IN_C, gateway.environment()) as worker:
+        gateway.wait_running("a")
+        worker.signal(signal.SIGTERM)
+        gateway.wait_phase("draining")
+        assert worker.terminate() == 128 + signal.SIGTERM
+
+
+def test_a_worker_leaves_although_the_gateway_is_gone(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, ECHO, gateway.environment()) as worker:
+        gateway.wait_phase("ready")
+        gateway.kill()
+        assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "text"),
+    [
+        ("sys.exit(3)", 3, "SystemExit"),
+        ("sys.exit('the GPU is lost')", 1, "SystemExit"),
+        ("raise KeyboardInterrupt", 130, "KeyboardInterrupt"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_handler_that_ends_the_process_fails_its_job_first(
+    gateway: ScriptedGateway, tmp_path: Path, kind: str, ending: str, code: int, text: str
+) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, gated(f"{kind} handler(job): {ending}"), gateway.environment()) as worker:
+        assert text in json.loads(gateway.result("a")["error"])["error_type"]
+        assert worker.exit_code() == code
+
+
+def test_an_exit_in_a_task_of_the_handlers_own_fails_the_running_job_first(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = gated("""
+async def leave(): sys.exit(4)
+async def handler(job):
+    task = asyncio.create_task(leave())
+    await asyncio.Event().wait()
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert "CancelledError" in gateway.result("a")["error"]
+        assert worker.exit_code() == 4
+
+
+def test_ending_a_forked_child_does_not_drain_the_worker(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    child = os.fork()
+    if child == 0:
+        while True:
+            signal.pause()
+    os.kill(child, signal.SIGTERM)
+    return os.WTERMSIG(os.waitpid(child, 0)[1])
+""")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        for job_id in ("a", "b"):
+            gateway.submit(job_id)
+            assert gateway.result(job_id)["output"] == signal.SIGTERM
+        assert not any(request["phase"] == "draining" for request in gateway.requests)
+        assert worker.terminate() == 0
+
+
+def test_a_signal_reaches_the_worker_although_the_handler_watches_others(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = gated("""
+async def handler(job):
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+    return 1
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.result("a")
+        assert worker.terminate() == 0

@@ -1,0 +1,54 @@
+"""A real worker process for tests, started from the text of a handler's file."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+EXIT_SECONDS = 20.0
+
+
+class WorkerProcess:
+    """`python -m submodel.serverless handler.py`, or `python handler.py` with `module=False`; a context manager.
+
+    Args:
+        environment: the whole of it; nothing of this process leaks in.
+    """
+
+    def __init__(self, folder: Path, source: str, environment: dict[str, str], module: bool = True) -> None:
+        self.file = folder / "handler.py"
+        self.file.write_text(textwrap.dedent(source))
+        self._log = folder / "stderr.txt"
+        command = [sys.executable, *(["-m", "submodel.serverless"] if module else []), str(self.file)]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+
+    def __enter__(self) -> "WorkerProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def exit_code(self) -> int:
+        """Wait for the end of the process."""
+        return self._process.wait(EXIT_SECONDS)
+
+    def terminate(self) -> int:
+        """SIGTERM, and the exit code it leads to."""
+        self.signal(signal.SIGTERM)
+        return self.exit_code()
+
+    @property
+    def log(self) -> str:
+        """What the worker printed so far."""
+        return self._log.read_text()

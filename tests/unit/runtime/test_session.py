@@ -1,0 +1,348 @@
+"""What a worker says next, and what answers mean (pure; instants are made up)."""
+
+import math
+from typing import Any
+
+import msgspec
+
+from submodel.contract.exchange import ExchangeAnswer, JobPolicy, LeasedJob, Refused
+from submodel.contract.states import WorkerPhase
+from submodel.serverless.outcome import Outcome
+from submodel.serverless.session import CONGESTED_BYTES, Flight, Kind, Session
+
+
+def job(job_id: str, token: str = "1-n") -> LeasedJob:
+    return LeasedJob(id=job_id, token=token, input=msgspec.Raw(b"null"), policy=JobPolicy())
+
+
+def ready(concurrency: int = 1) -> Session:
+    session = Session("s", concurrency)
+    session.ready()
+    return session
+
+
+def flight(session: Session, now: float, kind: Kind) -> Flight:
+    step = session.next_request(now)
+    assert isinstance(step, Flight)
+    assert step.kind is kind
+    return step
+
+
+def pause(session: Session, now: float) -> float:
+    step = session.next_request(now)
+    assert isinstance(step, float)
+    return step
+
+
+def answer(session: Session, under_way: Flight, now: float = 0.0, **fields: Any) -> list[str]:
+    return session.answered(under_way, ExchangeAnswer(**fields), now).stops
+
+
+def settled(session: Session) -> bool:
+    return session.settled
+
+
+def congested(session: Session) -> bool:
+    return session.congested
+
+
+def running(session: Session, *job_ids: str, now: float = 0.0) -> None:
+    """Take jobs, begin them, and let the session notice at `now` when that made it full."""
+    taken = flight(session, now, Kind.TAKE)
+    answer(session, taken, now, jobs=[job(job_id, f"t-{job_id}") for job_id in job_ids])
+    for job_id in job_ids:
+        assert session.begin(f"t-{job_id}")
+    if len(job_ids) == session.concurrency:
+        pause(session, now)
+
+
+def test_the_first_word_of_a_starting_worker_asks_for_nothing() -> None:
+    session = Session("s", 1)
+    first = flight(session, 0.0, Kind.FLUSH)
+    assert (first.request.phase, first.request.capacity, first.request.wait_ms) == (WorkerPhase.STARTING, 0, 0)
+    answer(session, first)
+    assert pause(session, 0.0) == 15.0, "it is heard of three times per lease while it starts"
+
+
+def test_a_ready_worker_holds_one_request_and_offers_its_slots_once() -> None:
+    session = ready(3)
+    take = flight(session, 0.0, Kind.TAKE)
+    assert (take.request.phase, take.request.capacity, take.request.wait_ms) == (WorkerPhase.READY, 3, 15_000)
+    assert pause(session, 0.0) == math.inf
+
+
+def test_the_result_of_a_short_job_travels_with_the_call_for_the_next() -> None:
+    session = ready()
+    running(session, "a")
+    session.finish("t-a", Outcome(b"1"), 5)
+    take = flight(session, 0.001, Kind.TAKE)
+    assert [(result.id, result.execution_ms) for result in take.request.results] == [("a", 5)]
+    assert take.request.capacity == 1
+    assert take.request.running == [], "the request that ends a lease does not renew it"
+
+
+def test_a_full_worker_listens_for_stops_after_a_moment() -> None:
+    session = ready()
+    running(session, "a")
+    listen_at = pause(session, 0.0)
+    assert listen_at == 0.05
+    listen = flight(session, listen_at, Kind.LISTEN)
+    assert (listen.request.capacity, listen.request.running[0].id) == (0, "a")
+    assert answer(session, listen, stop=["a"]) == ["t-a"]
+
+
+def test_a_long_job_is_heard_of_three_times_per_lease() -> None:
+    session = ready()
+    running(session, "a")
+    flight(session, 0.05, Kind.LISTEN)
+    assert pause(session, 0.05) == 15.05
+    assert flight(session, 15.05, Kind.FLUSH).request.running[0].token == "t-a"
+
+
+def test_the_lease_time_of_the_gateway_sets_the_heartbeat() -> None:
+    session = ready(2)
+    take = flight(session, 0.0, Kind.TAKE)
+    answer(session, take, jobs=[job("a")], lease_ms=3000)
+    assert flight(session, 0.0, Kind.TAKE).request.wait_ms == 1000
+    assert pause(session, 0.0) == 1.0
+
+
+def test_a_result_is_kept_and_its_lease_renewed_until_it_is_acknowledged() -> None:
+    session = ready(2)
+    running(session, "a")
+    flight(session, 0.0, Kind.TAKE)
+    session.finish("t-a", Outcome(b"1"), 1)
+    carrier = flight(session, 0.0, Kind.FLUSH)
+    assert len(carrier.request.results) == 1
+    assert carrier.request.unanswered == [2]
+    answer(session, carrier)
+    assert pause(session, 1.0) == math.inf, "nothing is left to say"
+
+
+def test_a_lease_stays_in_the_list_while_another_request_carries_its_result() -> None:
+    session = ready()
+    running(session, "a")
+    flight(session, 0.05, Kind.LISTEN)
+    session.finish("t-a", Outcome(b"1"), 1)
+    take = flight(session, 0.1, Kind.TAKE)
+    assert (len(take.request.results), take.request.unanswered) == (1, [2])
+    heartbeat = flight(session, 15.1, Kind.FLUSH)
+    assert [held.token for held in heartbeat.request.running] == ["t-a"]
+    assert heartbeat.request.results == []
+    assert answer(session, heartbeat, refused=[Refused(id="a", reason="stale")]) == [], "the other one ended it"
+    answer(session, take)
+    assert session.next_request(16.0) != heartbeat
+
+
+def test_a_quiet_line_sends_a_chunk_at_once_and_a_busy_one_batches() -> None:
+    session = ready()
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    first = flight(session, 0.01, Kind.FLUSH)
+    session.add_chunk("t-a", b"2")
+    answer(session, first)
+    session.add_chunk("t-a", b"3")
+    assert pause(session, 0.012) == 0.02
+    second = flight(session, 0.02, Kind.FLUSH)
+    assert [(chunks.seq, [*map(bytes, chunks.items)]) for chunks in second.request.chunks] == [(2, [b"2", b"3"])]
+
+
+def test_much_data_does_not_wait_for_the_batch() -> None:
+    session = ready()
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    answer(session, flight(session, 0.01, Kind.FLUSH))
+    session.add_chunk("t-a", b'"' + b"x" * 70_000 + b'"')
+    flight(session, 0.011, Kind.FLUSH)
+
+
+def test_chunks_of_a_running_job_never_ride_on_a_held_request() -> None:
+    session = ready(2)
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    take = flight(session, 0.0, Kind.TAKE)
+    assert take.request.chunks == []
+    assert flight(session, 0.0, Kind.FLUSH).request.chunks[0].seq == 1
+
+
+def test_a_result_waits_for_the_chunks_before_it() -> None:
+    session = ready()
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    carrier = flight(session, 0.01, Kind.FLUSH)
+    session.finish("t-a", Outcome(b"[]"), 1)
+    assert flight(session, 0.02, Kind.TAKE).request.results == []
+    answer(session, carrier)
+    assert flight(session, 0.03, Kind.FLUSH).request.results[0].id == "a"
+
+
+def test_the_newest_progress_wins() -> None:
+    session = ready()
+    running(session, "a")
+    session.set_progress("a", b"1")
+    first = flight(session, 0.01, Kind.FLUSH)
+    session.set_progress("a", b"2")
+    answer(session, first)
+    second = flight(session, 0.03, Kind.FLUSH)
+    assert [bytes(progress.value) for progress in second.request.progress] == [b"2"]
+    answer(session, second)
+    assert pause(session, 0.04) == 0.05, "nothing but the LISTEN is due"
+
+
+def test_a_stale_lease_is_stopped_and_its_result_dropped() -> None:
+    session = ready()
+    running(session, "a")
+    listen = flight(session, 0.05, Kind.LISTEN)
+    assert answer(session, listen, refused=[Refused(id="a", reason="stale")]) == ["t-a"]
+    assert not session.add_chunk("t-a", b"1")
+    assert flight(session, 0.05, Kind.LISTEN).request.running == [], "its slot is taken until the handler returns"
+    session.finish("t-a", Outcome(b"1"), 1)
+    take = flight(session, 0.2, Kind.TAKE)
+    assert (take.request.results, take.request.running, take.request.capacity) == ([], [], 1)
+
+
+def test_a_job_stopped_before_it_began_never_begins() -> None:
+    session = ready(2)
+    take = flight(session, 0.0, Kind.TAKE)
+    answer(session, take, jobs=[job("a")])
+    assert answer(session, flight(session, 0.0, Kind.TAKE), stop=["a"]) == []
+    assert not session.begin("1-n")
+
+
+def test_a_result_that_is_too_large_becomes_a_failure() -> None:
+    session = ready()
+    running(session, "a")
+    session.finish("t-a", Outcome(b'"large"'), 7)
+    take = flight(session, 0.0, Kind.TAKE)
+    answer(session, take, refused=[Refused(id="a", reason="too-large")])
+    again = flight(session, 0.0, Kind.TAKE).request.results[0]
+    assert (again.output, again.execution_ms) == (msgspec.UNSET, 7)
+    assert "too large" in str(again.error)
+
+
+def test_a_chunk_that_is_too_large_ends_the_job() -> None:
+    session = ready()
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    carrier = flight(session, 0.01, Kind.FLUSH)
+    assert answer(session, carrier, 0.01, refused=[Refused(id="a", reason="too-large")]) == ["t-a"]
+    assert "too large" in str(flight(session, 0.02, Kind.TAKE).request.results[0].error)
+
+
+def test_a_gap_is_sent_again_once_and_then_fails_the_job() -> None:
+    session = ready()
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    gap = [Refused(id="a", reason="gap")]
+    answer(session, flight(session, 0.01, Kind.FLUSH), 0.01, refused=gap)
+    again = flight(session, 0.03, Kind.FLUSH)
+    assert again.request.chunks[0].seq == 1
+    assert answer(session, again, 0.03, refused=gap) == ["t-a"]
+    assert "lost" in str(flight(session, 0.04, Kind.TAKE).request.results[0].error)
+
+
+def test_a_drain_ends_the_offer_until_an_answer_says_otherwise() -> None:
+    session = ready()
+    answer(session, flight(session, 0.0, Kind.TAKE), drain=True)
+    said = flight(session, 0.1, Kind.FLUSH)
+    assert (said.request.phase, said.request.capacity) == (WorkerPhase.DRAINING, 0)
+    answer(session, said, 0.1, drain=True)
+    listen = flight(session, 1.0, Kind.LISTEN)
+    answer(session, listen, 5.0)
+    assert flight(session, 7.0, Kind.TAKE).request.phase is WorkerPhase.READY
+    assert not settled(session)
+
+
+def test_a_busy_gateway_is_left_alone_for_as_long_as_it_asks() -> None:
+    session = ready()
+    answer(session, flight(session, 0.0, Kind.TAKE), 1.0, retry_after_ms=2000)
+    assert pause(session, 1.0) == 3.0
+    flight(session, 3.0, Kind.TAKE)
+
+
+def test_a_gateway_that_does_not_hold_is_asked_ever_more_slowly() -> None:
+    session, now, asked = ready(), 0.0, 0
+    while now < 10.0:
+        step = session.next_request(now)
+        if isinstance(step, Flight):
+            asked += 1
+            answer(session, step, now)
+        else:
+            now = step
+    assert asked < 20
+
+
+def test_a_leaving_worker_gives_back_what_has_not_begun() -> None:
+    session = ready(2)
+    take = flight(session, 0.0, Kind.TAKE)
+    answer(session, take, jobs=[job("a", "t-a"), job("b", "t-b")])
+    assert session.begin("t-a")
+    assert session.leave() == []
+    said = flight(session, 0.0, Kind.FLUSH)
+    assert [held.id for held in said.request.released] == ["b"]
+    assert [held.id for held in said.request.running] == ["a"]
+    assert not session.begin("t-b")
+    answer(session, said)
+    assert not settled(session)
+    session.finish("t-a", Outcome(b"1"), 1)
+    last = flight(session, 0.1, Kind.FLUSH)
+    assert not settled(session)
+    answer(session, last)
+    assert settled(session)
+
+
+def test_a_leaving_worker_cuts_its_held_request_short_and_releases_what_it_brings() -> None:
+    session = ready()
+    take = flight(session, 0.0, Kind.TAKE)
+    assert session.leave() == [take]
+    request = take.request
+    assert (request.request, request.capacity, request.wait_ms, request.phase) == (1, 0, 0, WorkerPhase.DRAINING)
+    assert not settled(session), "its answer may bring a job"
+    news = session.answered(take, ExchangeAnswer(jobs=[job("a")]), 0.0)
+    assert news.jobs == []
+    released = flight(session, 0.0, Kind.FLUSH)
+    assert [held.id for held in released.request.released] == ["a"]
+    answer(session, released)
+    assert settled(session)
+
+
+def test_giving_up_releases_what_runs() -> None:
+    session = ready()
+    running(session, "a")
+    session.leave()
+    assert session.give_up() == ["t-a"]
+    last = flight(session, 0.0, Kind.FLUSH)
+    assert [held.id for held in last.request.released] == ["a"]
+    session.finish("t-a", Outcome(b"1"), 1)
+    answer(session, last)
+    assert settled(session)
+
+
+def test_a_failed_worker_is_done_when_it_has_said_so() -> None:
+    session = Session("s", 1)
+    first = flight(session, 0.0, Kind.FLUSH)
+    session.fail("ImportError")
+    answer(session, first)
+    assert not settled(session)
+    last = flight(session, 0.0, Kind.FLUSH)
+    assert (last.request.phase, last.request.reason) == (WorkerPhase.UNHEALTHY, "ImportError")
+    answer(session, last)
+    assert settled(session)
+
+
+def test_generators_pause_while_much_is_unacknowledged() -> None:
+    session = ready()
+    running(session, "a")
+    session.add_chunk("t-a", b"x" * CONGESTED_BYTES)
+    assert not congested(session)
+    session.add_chunk("t-a", b"x")
+    assert congested(session)
+    answer(session, flight(session, 0.1, Kind.FLUSH))
+    assert not congested(session)
+
+
+def test_a_lower_limit_shrinks_the_offer() -> None:
+    session = ready(5)
+    assert session.limit(1)
+    assert not session.limit(1)
+    assert flight(session, 0.0, Kind.TAKE).request.capacity == 1
