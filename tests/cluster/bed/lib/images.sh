@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Container images: the tool that builds them, the project's three, and the way into the cluster.
 
+images=(submodel-operator submodel-gateway submodel-worker)
 declare -A containerfile=(
     [submodel-operator]=operator/Containerfile
     [submodel-gateway]=runtime/gateway.Containerfile
@@ -39,16 +40,20 @@ save_image() {
 project_images() {
     require_root
     build
-    [[ ${1:-} != --force ]] || rm -f "$cache"/stamps/submodel-*
+    build_options=(--layers --pull-never)
+    if [[ ${1:-} == --force ]]; then
+        rm -f "$cache"/stamps/submodel-*
+        build_options=(--no-cache --pull-never)
+    fi
     local name
-    for name in "${!containerfile[@]}"; do
+    for name in "${images[@]}"; do
         once_per "$name image" "$(image_inputs "$name")" build_image "$name"
     done
     if ! is_up; then
         say "the cluster is not up; the images are in $cache/images and will be loaded by the next 'bed images'"
         return
     fi
-    for name in "${!containerfile[@]}"; do
+    for name in "${images[@]}"; do
         load_changed "$(archive_of "$name")"
     done
 }
@@ -67,7 +72,7 @@ image_inputs() {
 build_image() {
     local image=localhost/$1:dev
     write_build_settings
-    logged "$cache/log/$1" container_tool bud --layers --pull-never "${build_mounts[@]}" \
+    logged "$cache/log/$1" container_tool bud "${build_options[@]}" "${build_mounts[@]}" \
         --build-arg "PYTHON_IMAGE=$python_image" --file "$repository/${containerfile[$1]}" --tag "$image" "$repository"
     save_image "$image"
 }
@@ -83,7 +88,7 @@ write_build_settings() {
             sed -nE "s/^(global|:env:)\.(index-url|extra-index-url|trusted-host|proxy|timeout|default-timeout|retries)='(.*)'$/\2 = \3/p" |
             sed 's/^default-timeout/timeout/'
     } >"$settings/pip.conf"
-    echo 'native-tls = true' >"$settings/uv.toml"
+    echo 'system-certs = true' >"$settings/uv.toml"
     build_mounts=(
         --volume "$bundle:/etc/ssl/certs/ca-certificates.crt:ro"
         --volume "$settings/pip.conf:/etc/pip.conf:ro"
