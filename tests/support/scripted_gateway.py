@@ -44,7 +44,6 @@ class ScriptedGateway:
 
         self._attempts = itertools.count(1)
         self._open = True
-        self._connections: set[Any] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
@@ -117,6 +116,8 @@ class ScriptedGateway:
         """The answer, or None to break the connection."""
         key = request["session"], request["request"]
         with self.changed:
+            if not self._open:
+                return None
             self.requests.append(request)
             if key in self.answers:
                 self.changed.notify_all()
