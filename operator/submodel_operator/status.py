@@ -48,6 +48,9 @@ class Account:
     workers_max: int | None = None
     decision: ScalingDecision | None = None
     replicas_before: int = 0
+    last_decision: Manifest | None = None
+    """The newest decision that changed the number, as the status shows it; None when none is known."""
+
     signals: Signals | None = None
     problem: Problem | None = None
 
@@ -64,7 +67,7 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         "revision": account.revision or previous.get("revision"),
         "workers": workers,
         "jobs": _jobs(account, previous),
-        "autoscaling": _autoscaling(account, previous, now),
+        "autoscaling": _autoscaling(account, previous),
         "conditions": _conditions(account, problem, previous.get("conditions") or (), now),
     }
     return {name: value for name, value in status.items() if value is not None}
@@ -101,19 +104,21 @@ def _jobs(account: Account, previous: Mapping[str, Any]) -> dict[str, int] | Non
     return {"queued": account.signals.snapshot.queued, "inProgress": account.signals.snapshot.in_progress}
 
 
-def _autoscaling(account: Account, previous: Mapping[str, Any], now: float) -> dict[str, Any] | None:
-    decision = account.decision
-    if decision is None or decision.replicas == account.replicas_before:
-        kept: dict[str, Any] | None = previous.get("autoscaling")
+def _autoscaling(account: Account, previous: Mapping[str, Any]) -> Manifest | None:
+    if account.last_decision is None:
+        kept: Manifest | None = previous.get("autoscaling")
         return kept
+    return {"lastDecision": account.last_decision}
+
+
+def describe_decision(decision: ScalingDecision, current: int, now: float) -> dict[str, Any]:
+    """A decision that changed the number of workers, as `status.autoscaling.lastDecision` shows it."""
     return {
-        "lastDecision": {
-            "at": _instant(now),
-            "current": account.replicas_before,
-            "desired": decision.replicas,
-            "reason": str(decision.term),
-            "message": decision.message,
-        }
+        "at": _instant(now),
+        "current": current,
+        "desired": decision.replicas,
+        "reason": str(decision.term),
+        "message": decision.message,
     }
 
 

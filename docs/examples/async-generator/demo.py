@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Queue
 from typing import Any
 
-HERE = Path(__file__).parent
+MANIFEST = Path(__file__).with_name("endpoint.yaml")
 SUBMODEL = Path(sys.executable).with_name("submodel")
 LIMIT_SECONDS = 60
 
@@ -23,11 +23,8 @@ LIMIT_SECONDS = 60
 def main() -> int:
     """Run the demonstration; the exit code says whether all of it happened."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [SUBMODEL, "up", "-f", HERE / "endpoint.yaml", "--port", "0", "--data", folder]
-        print(
-            "$ submodel up -f",
-            HERE.relative_to(Path.cwd()) / "endpoint.yaml" if HERE.is_relative_to(Path.cwd()) else HERE,
-        )
+        command = [SUBMODEL, "up", "-f", MANIFEST, "--port", "0", "--data", folder]
+        print("$ submodel up -f", MANIFEST)
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         watchdog = threading.Timer(LIMIT_SECONDS, server.kill)
         watchdog.start()

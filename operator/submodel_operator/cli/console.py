@@ -41,7 +41,7 @@ class Console:
         decision = (after.get("autoscaling") or {}).get("lastDecision")
         if decision and decision != (before.get("autoscaling") or {}).get("lastDecision"):
             self.line(click.style(_decision(decision), fg="cyan"))
-        if _load(before) != _load(after):
+        if before and _load(before) != _load(after):
             self.line(_load(after))
         problem = _problem(after)
         if problem and problem != _problem(before):

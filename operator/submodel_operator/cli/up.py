@@ -19,12 +19,16 @@ from submodel_operator.cli.console import Console
 from submodel_operator.errors import InvalidEndpoint, UsageError
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.local import LocalCluster, LocalGateway
-from submodel_operator.ports import Key
+from submodel_operator.ports import Key, Manifest
 from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
 from submodel_operator.settings import WorkerSettings
 
 LOCAL_IMAGE = "submodel-worker"
 """Stands in the pod specs of local mode, where no image is ever pulled."""
+
+
+STATUS_PERIOD_SECONDS = 0.1
+"""A terminal bears more news than a cluster's API server."""
 
 
 class SystemClock:
@@ -81,7 +85,7 @@ class _Up:
             variables=os.environ,
             announce=self._console.line,
             changed=self._queue.add,
-            status_written=self._console.status,
+            status_written=self._status_written,
         )
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -98,8 +102,7 @@ class _Up:
         self._console.line("stopped; unfinished jobs wait in the database")
 
     async def _serve(self, client: GatewayClient) -> None:
-        reconciler = Reconciler(self._cluster, client, SystemClock(), self._worker_settings())
-        self._console.welcome(self._path, f"{self._gateway.url}/v2/{self._key.endpoint_id}", self._folder)
+        reconciler = Reconciler(self._cluster, client, SystemClock(), self._worker_settings(), STATUS_PERIOD_SECONDS)
         self._put(self._endpoint)
         tasks = [
             asyncio.create_task(Controller(reconciler, self._queue, workers=1).run()),
@@ -143,6 +146,11 @@ class _Up:
     def _put(self, endpoint: SubModelEndpoint) -> None:
         manifest = endpoint.model_dump(mode="json", by_alias=True, exclude_none=True)
         self._cluster.put_endpoint(self._key, self._uid, manifest)
+
+    def _status_written(self, before: Manifest, after: Manifest) -> None:
+        if "url" in after and "url" not in before:  # from now on the gateway knows the endpoint
+            self._console.welcome(self._path, after["url"], self._folder)
+        self._console.status(before, after)
 
     def _gateway_changed(self, endpoint_id: str) -> None:
         if endpoint_id == self._key.endpoint_id:

@@ -17,7 +17,7 @@ from submodel_operator.reconcile import gather
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import decide
 from submodel_operator.settings import WorkerSettings
-from submodel_operator.status import Account, Problem, build_status
+from submodel_operator.status import Account, Problem, build_status, describe_decision
 
 STATUS_PERIOD_SECONDS = 1.0
 """Shortest time between two status writes of one endpoint: many endpoints under load must not flood the cluster."""
@@ -41,12 +41,21 @@ class Outcome:
 class Reconciler:
     """Brings endpoints closer to their spec, one call per key and step."""
 
-    def __init__(self, cluster: Cluster, gateway: Gateway, clock: Clock, settings: WorkerSettings) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        gateway: Gateway,
+        clock: Clock,
+        settings: WorkerSettings,
+        status_period_seconds: float = STATUS_PERIOD_SECONDS,
+    ) -> None:
         self._cluster = cluster
         self._gateway = gateway
         self._clock = clock
         self._settings = settings
+        self._status_period_seconds = status_period_seconds
         self._status_written_at: dict[Key, float] = {}
+        self._last_decisions: dict[Key, dict[str, Any]] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
         """One step for `key`.
@@ -77,6 +86,9 @@ class Reconciler:
         decision = decide(inputs)
         for action in plan(observed, desired, decision, gather.views(signals)):
             await self._act(observed, action)
+        if decision.replicas != inputs.replicas:
+            described = describe_decision(decision, inputs.replicas, self._clock.now())
+            self._last_decisions[observed.key] = described
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
             url=endpoint.url,
@@ -84,6 +96,7 @@ class Reconciler:
             workers_max=endpoint.scaling.workers_max,
             decision=decision,
             replicas_before=inputs.replicas,
+            last_decision=self._last_decisions.get(observed.key),
             signals=signals,
         )
         return account, decision.evaluate_after_seconds
@@ -121,7 +134,7 @@ class Reconciler:
         status: dict[str, Any] = build_status(account, self._clock.now())
         if status == account.observed.manifest.get("status"):
             return None
-        wait_seconds = self._status_written_at.get(key, float("-inf")) + STATUS_PERIOD_SECONDS - now
+        wait_seconds = self._status_written_at.get(key, float("-inf")) + self._status_period_seconds - now
         if wait_seconds > 0:
             return wait_seconds
         self._status_written_at[key] = now
@@ -131,6 +144,7 @@ class Reconciler:
     async def _forget(self, key: Key) -> None:
         """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""
         self._status_written_at.pop(key, None)
+        self._last_decisions.pop(key, None)
         if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):
             await self._gateway.forget(key.endpoint_id)
 

@@ -6,7 +6,7 @@ at once, or removal of idle workers after the idle timeout.
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import queue_delay, request_count, victims
-from submodel_operator.scaling.decision import Hold, Proposal, ScalingDecision, Term
+from submodel_operator.scaling.decision import Hold, Proposal, ScalingDecision, Term, counted
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 POLICIES = {ScalerType.QUEUE_DELAY: queue_delay.propose, ScalerType.REQUEST_COUNT: request_count.propose}
@@ -45,7 +45,7 @@ def _bounded(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
         message = f"{proposal.message}; workersMax allows {scaling.workers_max}"
         proposal = Proposal(scaling.workers_max, Term.MAXIMUM, message)
     if proposal.workers < inputs.busy:
-        proposal = Proposal(inputs.busy, Term.BUSY, f"{inputs.busy} workers are busy and stay until they are done")
+        proposal = Proposal(inputs.busy, Term.BUSY, f"{counted(inputs.busy, 'busy worker')} until they are done")
     return proposal
 
 
@@ -55,20 +55,20 @@ def _shrink(inputs: ScalingInputs, demand: Demand, wanted: Proposal) -> ScalingD
         return ScalingDecision(
             replicas=inputs.replicas,
             term=Term.STEADY,
-            message=f"{inputs.replicas} workers were asked for and others exist at the moment: wait",
+            message=f"{counted(inputs.replicas, 'worker')} asked for, another number exists at the moment: wait",
             hold=Hold.NOT_SETTLED,
             evaluate_after_seconds=evaluate_after,
         )
     surplus = inputs.replicas - wanted.workers
     if inputs.starting:
         remove = victims.unneeded_starts(inputs, surplus)
-        term, message = Term.UNNEEDED_STARTS, f"{len(remove)} starting workers are not needed any more"
+        term, message = Term.UNNEEDED_STARTS, f"{counted(len(remove), 'starting worker')} not needed any more"
     else:
         over_maximum = inputs.replicas > inputs.scaling.workers_max
         after_seconds = 0.0 if over_maximum else float(inputs.scaling.idle_timeout_seconds)
         remove = victims.idle(inputs, surplus, after_seconds)
         term = Term.MAXIMUM if over_maximum else Term.IDLE
-        message = f"{len(remove)} workers were idle for {after_seconds:g} s; {wanted.message}"
+        message = f"{counted(len(remove), 'worker')} idle for {after_seconds:g} s; {wanted.message}"
     if not remove:
         term, message = Term.STEADY, f"{wanted.message}; idle workers stay for idleTimeout"
     return ScalingDecision(

@@ -26,6 +26,11 @@ class Term(StrEnum):
     SIGNALS_UNKNOWN = "SignalsUnknown"
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 worker`, `3 workers`: the decision's message is read by people."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 @dataclass(frozen=True, slots=True)
 class Proposal:
     """What a policy asks for, before bounds: at least `workers`, because of `term`."""

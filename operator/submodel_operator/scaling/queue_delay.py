@@ -5,7 +5,7 @@ Workers that are starting count as capacity on its way, so that one late job doe
 
 from math import ceil
 
-from submodel_operator.scaling.decision import Proposal, Term
+from submodel_operator.scaling.decision import Proposal, Term, counted
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 
@@ -13,18 +13,20 @@ def propose(inputs: ScalingInputs, demand: Demand) -> Proposal:
     """Workers wanted for `demand`; the present number when nothing is late."""
     target_seconds = inputs.scaling.scaler_value
     if demand.queued and not inputs.replicas:
-        return Proposal(1, Term.FIRST_JOB, f"{_jobs(demand.queued)} wait and no worker runs: start one")
+        return Proposal(1, Term.FIRST_JOB, f"{counted(demand.queued, 'job')} queued and no worker runs: start one")
     needed = ceil(demand.late / inputs.scaling.concurrency)
     more = max(0, needed - inputs.pending)
     if more:
         return Proposal(
             inputs.replicas + more,
             Term.LATE_JOBS,
-            f"{_jobs(demand.late)} waited longer than {target_seconds:g} s and {inputs.pending} workers are starting: "
-            f"{more} more",
+            f"{counted(demand.late, 'job')} waited longer than {target_seconds:g} s while "
+            f"{counted(inputs.pending, 'worker')} started: {more} more",
         )
     floor = inputs.replicas if demand.queued else 0
-    return Proposal(floor, Term.STEADY, f"{_jobs(demand.queued)} wait, none longer than {target_seconds:g} s")
+    return Proposal(
+        floor, Term.STEADY, f"{counted(demand.queued, 'job')} queued, none for longer than {target_seconds:g} s"
+    )
 
 
 def seconds_until_late(inputs: ScalingInputs, demand: Demand) -> float | None:
@@ -32,7 +34,3 @@ def seconds_until_late(inputs: ScalingInputs, demand: Demand) -> float | None:
     if demand.oldest_seconds is None or demand.oldest_seconds > inputs.scaling.scaler_value:
         return None
     return inputs.scaling.scaler_value - demand.oldest_seconds
-
-
-def _jobs(count: int) -> str:
-    return "1 job" if count == 1 else f"{count} jobs"

@@ -1,5 +1,7 @@
 """Scaling scenarios with their numbers, one per sentence of the documentation."""
 
+from typing import Any
+
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import Demand, Hold, ScalingInputs, StartingWorker, Term, WorkerSignal, decide
 from tests.support.endpoints import scaling
@@ -24,7 +26,7 @@ def inputs(
     demand: Demand | None = QUIET,
     replicas: int | None = None,
     starting: tuple[StartingWorker, ...] = (),
-    **settings: object,
+    **settings: Any,
 ) -> ScalingInputs:
     asked = len(workers) + len(starting) if replicas is None else replicas
     return ScalingInputs(scaling(**settings), asked, workers, starting, demand)
@@ -44,7 +46,7 @@ def test_queue_delay_adds_nothing_while_no_job_is_late_and_looks_again_when_one_
 def test_queue_delay_adds_one_worker_per_late_job_less_those_that_start() -> None:
     decision = decide(inputs(busy("a"), replicas=2, demand=demand(queued=9, late=3, oldest=9.0), workers_max=10))
     assert (decision.replicas, decision.term) == (4, Term.LATE_JOBS)
-    assert decision.message == "3 jobs waited longer than 4 s and 1 workers are starting: 2 more"
+    assert decision.message == "3 jobs waited longer than 4 s while 1 worker started: 2 more"
 
 
 def test_late_jobs_share_workers_that_run_several_at_once() -> None:
@@ -59,7 +61,7 @@ def test_workers_max_limits_growth_and_says_so() -> None:
 
 
 def test_request_count_keeps_one_worker_per_scaler_value_jobs() -> None:
-    rule = {"scaler_type": ScalerType.REQUEST_COUNT, "scaler_value": 4.0, "workers_max": 10}
+    rule: dict[str, Any] = {"scaler_type": ScalerType.REQUEST_COUNT, "scaler_value": 4.0, "workers_max": 10}
     assert decide(inputs(demand=demand(queued=9), **rule)).replicas == 3
     assert decide(inputs(busy("a", 3), demand=demand(queued=5, in_progress=3), **rule)).replicas == 2
 

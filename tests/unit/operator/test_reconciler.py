@@ -91,6 +91,16 @@ async def test_status_is_written_at_most_once_a_second_and_the_rest_is_not_lost(
     assert world.status["jobs"]["inProgress"] == 3
 
 
+async def test_a_decision_whose_status_came_too_early_is_told_with_the_next(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.reconciler.reconcile(KEY)
+    assert world.replicas == [1]
+    assert "autoscaling" not in world.status
+    await world.step()
+    assert world.status["autoscaling"]["lastDecision"]["reason"] == "FirstJob"
+
+
 async def test_a_changed_handler_starts_a_new_pool_and_retires_the_old_one(world: World) -> None:
     await world.step()
     world.gateway.say(signals(queued=1))

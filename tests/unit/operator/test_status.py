@@ -4,7 +4,7 @@ from typing import Any
 
 from submodel.contract.states import WorkerPhase
 from submodel_operator.scaling import Hold, ScalingDecision, Term
-from submodel_operator.status import Account, Problem, build_status
+from submodel_operator.status import Account, Problem, build_status, describe_decision
 from tests.support.endpoints import manifest, observed, pool, signals, view, worker
 
 NOW = 1_800_000_000.0
@@ -57,8 +57,8 @@ def test_an_unchanged_endpoint_gives_the_same_status_at_any_later_time() -> None
 
 
 def test_a_changed_number_of_workers_is_recorded_with_its_reason() -> None:
-    grown = account(decision=ScalingDecision(2, Term.LATE_JOBS, "1 job waited"), replicas_before=1)
-    assert build_status(grown, NOW)["autoscaling"]["lastDecision"] == {
+    described = describe_decision(ScalingDecision(2, Term.LATE_JOBS, "1 job waited"), 1, NOW)
+    assert build_status(account(last_decision=described), NOW)["autoscaling"]["lastDecision"] == {
         "at": "2027-01-15T08:00:00Z", "current": 1, "desired": 2, "reason": "LateJobs", "message": "1 job waited",
     }  # fmt: skip
 

@@ -1,0 +1,114 @@
+"""One installation of the chart for all cluster tests, a namespace for each, and the cluster's words on a failure."""
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.job_api import JobApi
+from tests.cluster.kubernetes import kubectl, refuse_unknown_context, run
+
+ROOT = Path(__file__).parents[2]
+SYSTEM = "submodel-system"
+RELEASE = "submodel"
+RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+IMAGE_TAG = os.environ.get("SUBMODEL_TEST_IMAGE_TAG", "dev")
+IMAGE_PREFIX = os.environ.get("SUBMODEL_TEST_IMAGE_PREFIX", "localhost/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs a cluster."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.cluster)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> None:
+    """A cluster that may be used: skipped without one, failed where CI promises one."""
+    missing = [tool for tool in ("kubectl", "helm") if shutil.which(tool) is None]
+    reason = f"{' and '.join(missing)} not found; use make test-cluster" if missing else refuse_unknown_context()
+    if reason:
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
+
+
+@pytest.fixture(scope="session")
+def release(cluster: None) -> Iterator[str]:
+    """The chart, installed with helm into a namespace that enforces `restricted`; returns that namespace."""
+    kubectl("create", "namespace", SYSTEM)
+    kubectl("label", "namespace", SYSTEM, RESTRICTED)
+    run("helm", "install", RELEASE, str(ROOT / "charts/submodel"), "-n", SYSTEM, "--wait", "--timeout=120s", *images())
+    yield SYSTEM
+    run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--ignore-not-found", "--wait")
+    kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
+    kubectl("delete", "namespace", SYSTEM)
+
+
+def images() -> list[str]:
+    """Values that name the images under test."""
+    parts = {"operator": "operator", "gateway": "gateway", "worker": "worker"}
+    return [
+        argument
+        for part, image in parts.items()
+        for argument in (
+            f"--set={part}.image.repository={IMAGE_PREFIX}submodel-{image}",
+            f"--set={part}.image.tag={IMAGE_TAG}",
+        )
+    ]
+
+
+@pytest.fixture(scope="session")
+def api(release: str) -> Iterator[JobApi]:
+    """The job API of the installation."""
+    opened = JobApi(release, f"{RELEASE}-gateway")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def namespace(release: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of this test's own that enforces `restricted`."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    kubectl("create", "namespace", name)
+    kubectl("label", "namespace", name, RESTRICTED)
+    yield name
+    if getattr(request.node, "failed", False):
+        print(diagnosis(name))  # noqa: T201 # pytest shows it with the failure
+    kubectl("delete", "namespace", name, "--timeout=120s")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Let the fixtures know that the test failed."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined] # pluggy's result object is untyped here
+    if report.when == "call" and report.failed:
+        item.failed = True  # type: ignore[attr-defined] # read by `namespace`
+
+
+def diagnosis(namespace: str) -> str:
+    """What a person would look at first."""
+    looks = [
+        ("get", "submodelendpoints,deployments,replicasets,pods", "-n", namespace, "-o", "wide"),
+        ("get", "submodelendpoints", "-n", namespace, "-o", "yaml"),
+        ("describe", "pods", "-n", namespace),
+        ("get", "events", "-n", namespace, "--sort-by=.lastTimestamp"),
+        (
+            "logs",
+            "-n",
+            namespace,
+            "--all-containers",
+            "--prefix",
+            "--tail=50",
+            "-l",
+            "app.kubernetes.io/part-of=submodel",
+        ),
+        ("get", "pods", "-n", SYSTEM, "-o", "wide"),
+        ("logs", "-n", SYSTEM, f"deployment/{RELEASE}-operator", "--tail=80"),
+        ("logs", "-n", SYSTEM, f"statefulset/{RELEASE}-gateway", "--tail=80"),
+    ]
+    parts = [(look, kubectl(*look, check=False)) for look in looks]
+    return "\n".join(f"$ kubectl {' '.join(look)}\n{ran.out}{ran.err}" for look, ran in parts)
