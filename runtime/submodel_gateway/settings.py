@@ -70,10 +70,10 @@ def _address(environ: Mapping[str, str], name: str, default: str) -> Address:
 def _store(text: str) -> Path | None:
     if text == "memory:":
         return None
-    path = text.removeprefix("sqlite:").removeprefix("//") if text.startswith("sqlite:") else ""
-    if not path or path.endswith("/"):
+    scheme, _, path = text.partition(":")
+    if scheme != "sqlite" or not path or path.endswith("/"):
         raise ConfigurationError(f"{STORE} is {text!r}; give sqlite:///absolute/path.db or memory:")
-    return Path(path)
+    return Path("/" + path.lstrip("/")) if path.startswith("/") else Path(path)
 
 
 def _internal_token(environ: Mapping[str, str]) -> str:

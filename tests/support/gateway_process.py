@@ -51,11 +51,11 @@ class GatewayProcess:
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
-        if self.process.poll() is None:
-            self.process.send_signal(number)
         assert self.process.stderr is not None
-        self.log.extend(self.process.stderr)
-        self.process.stderr.close()
+        if not self.process.stderr.closed:
+            self.process.send_signal(number)
+            self.log.extend(self.process.stderr)
+            self.process.stderr.close()
         return self.process.wait(timeout=20)
 
     def __enter__(self) -> "GatewayProcess":

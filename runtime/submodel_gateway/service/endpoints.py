@@ -28,7 +28,14 @@ class Holding:
     token: str
     taken_at: int
     renewed_at: int
+    request: int | None = None
+    """Number of the request whose answer handed it out; None while that answer is being made."""
+
     misses: int = 0
+
+    def missing_from(self, request: ExchangeRequest) -> bool:
+        """Whether the worker could have listed it in `request`; see the contract for requests that overtake."""
+        return self.request is not None and self.request < request.request and self.request not in request.unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +87,9 @@ class Session:
         """When it was last heard of: now, while a request of it is open."""
         return now if self.open else self.last_seen_ms
 
-    def hold(self, job: Job, now: int) -> None:
+    def hold(self, job: Job, now: int, request: int | None = None) -> None:
         """The session got a lease."""
-        self.held[job.id] = Holding(job.token, job.taken_at or now, now)
+        self.held[job.id] = Holding(job.token, job.taken_at or now, now, request)
         self.idle_since_ms = None
 
     def lose(self, job: str, now: int, *, stop: bool) -> None:

@@ -39,7 +39,7 @@ RENEW_MS = 5_000
 
 MISSED_GRACE_MS = 20_000
 MISSES_MAX = 2
-"""A held job that this many held requests do not list, this long after its take, is lost."""
+"""A held job that this many requests do not list although they could, this long after its take, is lost."""
 
 RETRY_AFTER_MS = 500
 """Told to workers when the gateway goes down: time enough for another to take over."""
@@ -101,7 +101,7 @@ class Workers:
         """
         state = self._endpoints.get(endpoint)
         revision = state.revision_of(token)
-        session = await self._session(state, worker, request.session, revision)
+        session = await self._session(state, worker, request, revision)
         if (answer := session.answers.get(request.request)) is not None:
             return answer
         if (earlier := session.open.get(request.request)) is not None:
@@ -132,8 +132,9 @@ class Workers:
                     del state.sessions[session.worker]
                     self._changed(state)
 
-    async def _session(self, state: EndpointState, worker: str, id: str, revision: str) -> Session:
-        """The session of that id; a new one takes the name over and ends the jobs of the one before."""
+    async def _session(self, state: EndpointState, worker: str, request: ExchangeRequest, revision: str) -> Session:
+        """The request's session; a new one takes the name over and ends the jobs of the one before."""
+        id = request.session
         known = state.sessions.get(worker)
         if known is not None and known.id == id:
             return known
@@ -151,7 +152,7 @@ class Workers:
         if current is not None and current.id == id:
             return current
         for job in self._store.store.held(state.id, worker):
-            session.hold(job, now)
+            session.hold(job, now, request.request)
         state.sessions[worker] = session
         self._changed(state)
         return session
@@ -160,8 +161,7 @@ class Workers:
         if turn.session.hear(turn.request, self._clock.now_ms()):
             self._changed(turn.endpoint)
         await self._apply(turn)
-        said = turn.request.results or turn.request.chunks or turn.request.released
-        if not turn.has_news() and not said and not self._closing:
+        if not turn.has_news() and not self._closing:
             await self._wait(turn, hold)
         if hangup.done() and turn.leases:
             await self._give_back(turn)
@@ -226,6 +226,9 @@ class Workers:
     def _got(self, turn: _Turn, outcome: base.Outcome) -> None:
         if isinstance(outcome, base.Taken):
             turn.leases = outcome.leases
+            for lease in turn.leases:
+                if (holding := turn.session.held.get(lease.job.id)) is not None:
+                    holding.request = turn.request.request
 
     async def _give_back(self, turn: _Turn) -> None:
         """Nobody will read the answer: the jobs go to the next worker unharmed."""
@@ -277,13 +280,11 @@ class Workers:
             yield _heartbeat(turn.endpoint.id, item)
 
     def _lost(self, turn: _Turn) -> Iterable[base.JobOperation]:
-        """Held jobs that the worker has not listed twice. A flush lists nothing and does not count."""
-        if turn.request.wait_ms == 0:
-            return
+        """Held jobs that the worker has twice not listed."""
         request, now = turn.request, self._clock.now_ms()
         listed = {item.id for items in (request.running, request.results, request.released) for item in items}
         for id, holding in turn.session.held.items():
-            if id in listed or now - holding.taken_at <= MISSED_GRACE_MS:
+            if id in listed or now - holding.taken_at <= MISSED_GRACE_MS or not holding.missing_from(request):
                 continue
             holding.misses += 1
             if holding.misses >= MISSES_MAX:
@@ -299,7 +300,8 @@ class Workers:
 
     def _encode(self, turn: _Turn) -> bytes:
         session = turn.session
-        turn.stop |= session.stops
+        # A worker stops by id: one that got the job again must keep it, and the old attempt's writes are refused.
+        turn.stop = (turn.stop | session.stops) - session.held.keys()
         session.stops_told = (session.stops_told | turn.stop) & {item.id for item in turn.request.running} | turn.stop
         session.stops.clear()
         session.drain_told = turn.endpoint.drains(session)
