@@ -1,94 +1,95 @@
-"""A real gateway process for tests: started on free ports, killed or ended by the test, and a plain client for it."""
+"""The real gateway as a process, for tests of workers and clients against it."""
 
+import hashlib
 import json
-import os
-import re
-import signal
+import socket
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from pathlib import Path
 from typing import Any
 
-import urllib3
+INTERNAL_TOKEN = "internal"
+WORKER_TOKEN = "worker-secret"
+END_SECONDS = 20.0
 
-INTERNAL_TOKEN = "operator-secret"
 
-_LISTENING = re.compile(r"listening public=(\S+) internal=(\S+)")
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class GatewayProcess:
-    """`python -m submodel_gateway` over a SQLite file in `folder`; several may follow each other on one file."""
+    """`python -m submodel_gateway` on a SQLite file in `folder`; can be killed and started again on the same ports."""
 
-    def __init__(self, folder: Path, **environ: str) -> None:
-        settings = {
-            "PATH": os.defpath,
-            "SUBMODEL_GATEWAY_LISTEN": "127.0.0.1:0",
-            "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0",
-            "SUBMODEL_GATEWAY_STORE": f"sqlite://{folder / 'jobs.db'}",
-            "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
-            **environ,
-        }
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "submodel_gateway"], env=settings, stderr=subprocess.PIPE, text=True
-        )
-        self.log: list[str] = []
-        self.public, self.internal = self._listening()
-
-    def _listening(self) -> tuple[str, str]:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
-            if found := _LISTENING.search(line):
-                return found[1], found[2]
-        raise AssertionError(f"the gateway ended with {self.process.wait()}: {''.join(self.log)}")
-
-    def kill(self) -> None:
-        """SIGKILL, as a node failure would."""
-        self._end(signal.SIGKILL)
-
-    def terminate(self) -> int:
-        """SIGTERM; returns the exit code."""
-        return self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> int:
-        assert self.process.stderr is not None
-        if not self.process.stderr.closed:
-            self.process.send_signal(number)
-            self.log.extend(self.process.stderr)
-            self.process.stderr.close()
-        return self.process.wait(timeout=20)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.port = free_port()
+        self.internal_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> "GatewayProcess":
+        self.start()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        self.kill()
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.kill()
 
+    def start(self) -> None:
+        """Returns when the gateway has printed where it listens."""
+        environment = {
+            "SUBMODEL_GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
+            "SUBMODEL_GATEWAY_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
+            "SUBMODEL_GATEWAY_STORE": f"sqlite://{self._folder}/jobs.db",
+            "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
+        }
+        command = [sys.executable, "-m", "submodel_gateway"]
+        self._process = subprocess.Popen(command, env=environment, cwd=self._folder, stderr=subprocess.PIPE)
+        assert self._process.stderr is not None
+        seen = b""
+        while b"listening" not in seen:
+            line = self._process.stderr.readline()
+            assert line, f"the gateway did not start: {seen.decode()}"
+            seen += line
 
-class Http:
-    """JSON over HTTP: `(status, document)` of each call; nothing is retried."""
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(END_SECONDS)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+        self._process = None
 
-    def __init__(self, base: str, token: str | None = None) -> None:
-        self._base = base
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._pool = urllib3.PoolManager(retries=False, timeout=30, maxsize=8)
+    def register(self, endpoint: str) -> None:
+        token = {"revision": "1", "sha256": hashlib.sha256(WORKER_TOKEN.encode()).hexdigest()}
+        registration = {"endpointId": endpoint, "epoch": "e", "generation": 1, "workerTokens": [token]}
+        self._call(self.internal_port, "PUT", f"/internal/v1/endpoints/{endpoint}", registration)
 
-    def call(self, method: str, path: str, document: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
-        body = raw if raw is not None else None if document is None else json.dumps(document).encode()
-        answer = self._pool.request(method, self._base + path, body=body, headers=self._headers)
-        return answer.status, json.loads(answer.data)
+    def environment(self, endpoint: str, **more: str) -> dict[str, str]:
+        """What a worker of `endpoint` is started with."""
+        return {
+            "SUBMODEL_GATEWAY_URL": f"http://127.0.0.1:{self.port}",
+            "SUBMODEL_ENDPOINT_ID": endpoint,
+            "SUBMODEL_WORKER_ID": "w-1",
+            "SUBMODEL_WORKER_TOKEN": WORKER_TOKEN,
+            **more,
+        }
 
-    def ok(self, method: str, path: str, document: Any = None) -> Any:
-        """The document of a 200."""
-        status, answer = self.call(method, path, document)
-        assert status == 200, (status, answer)
-        return answer
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """A client's call of the job API, for example `POST`, `e/run`."""
+        return self._call(self.port, method, f"/v2/{path}", body)
 
-    def close(self) -> None:
-        self._pool.clear()
-
-    def __enter__(self) -> "Http":
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
+    def _call(self, port: int, method: str, path: str, body: Any) -> Any:
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {INTERNAL_TOKEN}"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=END_SECONDS) as response:
+                return json.loads(response.read())
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error

@@ -116,7 +116,7 @@ class ScriptedGateway:
         """The answer, or None to break the connection."""
         key = request["session"], request["request"]
         with self.changed:
-            if not self._open:
+            if self._ended():
                 return None
             self.requests.append(request)
             if key in self.answers:
@@ -129,8 +129,8 @@ class ScriptedGateway:
                 self.answers[key] = answer
                 return None
             hold = request.get("waitMs", 0) / 1000
-            self.changed.wait_for(lambda: not self._open or answer["refused"] or self._news(request), hold)
-            if not self._open:
+            self.changed.wait_for(lambda: self._ended() or answer["refused"] or self._news(request), hold)
+            if self._ended():
                 return None
             if self.drain:
                 answer["drain"] = True
@@ -138,6 +138,9 @@ class ScriptedGateway:
             answer["jobs"] = [] if self.drain else self._hand_out(request)
             self.answers[key] = answer
             return answer
+
+    def _ended(self) -> bool:
+        return not self._open
 
     def _news(self, request: JsonObject) -> bool:
         draining = request["phase"] == "draining"

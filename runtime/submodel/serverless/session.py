@@ -21,8 +21,8 @@ Consistency with several requests under way:
 3. A request that offers capacity or carries items is repeated, under its number and unchanged, until it is answered:
    the stored answer comes again and no lease is lost in a broken connection. Any other request is dropped when it
    fails, and a new one says what is true by then.
-4. A worker that leaves cuts its TAKE short: it repeats the number with capacity 0 and no wait. That brings the stored
-   answer, whose jobs are released, or a new one without jobs.
+4. A worker that leaves says so in a FLUSH and cuts its TAKE short: it repeats the number with capacity 0 and no wait.
+   That brings the stored answer, whose jobs are released, or a new one without jobs.
 5. Answers are read in any order. `stale` for a lease that another request is ending at that moment means nothing.
 """
 
@@ -105,6 +105,7 @@ class Session:
         self._ready = False
         self._leaving = False
         self._told_to_drain = False
+        self._said_goodbye = False
         self._reason = ""
         self._said_phase: WorkerPhase | None = None
         self._lease_seconds = limits.LEASE_MS / 1000
@@ -175,12 +176,13 @@ class Session:
         if self._leaving:
             return []
         self._leaving = True
+        self._said_goodbye = self._said_phase is WorkerPhase.DRAINING
         for lease in self._leases.values():
             lease.released = not lease.begun
         take = self._flights.get(Kind.TAKE)
         if take is None:
             return []
-        take.request = msgspec.structs.replace(take.request, capacity=0, wait_ms=0, phase=self.phase)
+        take.request = msgspec.structs.replace(take.request, capacity=0, wait_ms=0)
         return [take]
 
     def give_up(self) -> list[str]:
@@ -195,8 +197,8 @@ class Session:
         """Whether a worker that leaves has nothing left to do or to say, or one that failed has said so."""
         if self._reason:
             return self._said_phase is WorkerPhase.UNHEALTHY
-        waiting = any(flight.must_be_answered for flight in self._flights.values())
-        return self._leaving and not self._leases and not waiting and Kind.TAKE not in self._flights
+        waiting = Kind.TAKE in self._flights or any(flight.must_be_answered for flight in self._flights.values())
+        return self._said_goodbye and not self._leases and not waiting
 
     @property
     def congested(self) -> bool:
@@ -292,11 +294,11 @@ class Session:
 
     def dropped(self, flight: Flight) -> None:
         """A request failed and is not repeated; only for one that need not be answered."""
-        self._flights.pop(flight.kind, None)
+        self._end(flight)
 
     def answered(self, flight: Flight, answer: ExchangeAnswer, now: float) -> News:
         """Read the answer to a request under way."""
-        self._flights.pop(flight.kind, None)
+        self._end(flight)
         self._said_phase = flight.request.phase
         if answer.lease_ms > 0:
             self._lease_seconds = answer.lease_ms / 1000
@@ -314,13 +316,20 @@ class Session:
                 self._stop(lease, stops)
         return News(self._accept(answer.jobs), stops)
 
+    def _end(self, flight: Flight) -> None:
+        del self._flights[flight.kind]
+        if self._leaving and flight.request.phase is WorkerPhase.DRAINING:
+            self._said_goodbye = True  # or tried to: a gateway that is away must not keep the process
+
     def _pace(self, flight: Flight, answer: ExchangeAnswer, now: float) -> None:
         """Keep away from a gateway that is busy, or that does not hold what it should hold."""
         if answer.retry_after_ms > 0:
             self._quiet_until = now + min(answer.retry_after_ms / 1000, self._lease_seconds / 3)
+        if flight.kind is Kind.FLUSH or flight.cargo:
+            return
         held_for = now - flight.sent_at
         if answer.jobs or answer.stop or answer.refused or held_for * 2000 >= flight.request.wait_ms:
-            self._empty_pause = 0.0 if flight.request.wait_ms else self._empty_pause
+            self._empty_pause = 0.0
             return
         first, longest = EMPTY_PAUSE_SECONDS
         self._empty_pause = min(longest, max(first, self._empty_pause * 2))

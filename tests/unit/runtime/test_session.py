@@ -295,8 +295,10 @@ def test_a_leaving_worker_cuts_its_held_request_short_and_releases_what_it_bring
     session = ready()
     take = flight(session, 0.0, Kind.TAKE)
     assert session.leave() == [take]
-    request = take.request
-    assert (request.request, request.capacity, request.wait_ms, request.phase) == (1, 0, 0, WorkerPhase.DRAINING)
+    assert (take.request.request, take.request.capacity, take.request.wait_ms) == (1, 0, 0)
+    goodbye = flight(session, 0.0, Kind.FLUSH)
+    assert goodbye.request.phase is WorkerPhase.DRAINING
+    answer(session, goodbye)
     assert not settled(session), "its answer may bring a job"
     news = session.answered(take, ExchangeAnswer(jobs=[job("a")]), 0.0)
     assert news.jobs == []
@@ -304,6 +306,23 @@ def test_a_leaving_worker_cuts_its_held_request_short_and_releases_what_it_bring
     assert [held.id for held in released.request.released] == ["a"]
     answer(session, released)
     assert settled(session)
+
+
+def test_a_leaving_worker_without_anything_under_way_says_goodbye() -> None:
+    session = ready()
+    answer(session, flight(session, 0.0, Kind.TAKE))
+    session.leave()
+    assert not settled(session)
+    session.dropped(flight(session, 0.0, Kind.FLUSH))
+    assert settled(session), "one that the gateway does not hear is enough"
+
+
+def test_a_result_acknowledged_at_once_does_not_delay_the_next_call() -> None:
+    session = ready()
+    running(session, "a")
+    session.finish("t-a", Outcome(b"1"), 1)
+    answer(session, flight(session, 0.001, Kind.TAKE), 0.002)
+    flight(session, 0.002, Kind.TAKE)
 
 
 def test_giving_up_releases_what_runs() -> None:
