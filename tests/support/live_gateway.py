@@ -1,0 +1,94 @@
+"""A real gateway process for tests: started on free ports, killed or ended by the test, and a plain client for it."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import urllib3
+
+INTERNAL_TOKEN = "operator-secret"
+
+_LISTENING = re.compile(r"listening public=(\S+) internal=(\S+)")
+
+
+class LiveGateway:
+    """`python -m submodel_gateway` over a SQLite file in `folder`; several may follow each other on one file."""
+
+    def __init__(self, folder: Path, **environ: str) -> None:
+        settings = {
+            "PATH": os.defpath,
+            "SUBMODEL_GATEWAY_LISTEN": "127.0.0.1:0",
+            "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0",
+            "SUBMODEL_GATEWAY_STORE": f"sqlite://{folder / 'jobs.db'}",
+            "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
+            **environ,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "submodel_gateway"], env=settings, stderr=subprocess.PIPE, text=True
+        )
+        self.log: list[str] = []
+        self.public, self.internal = self._listening()
+
+    def _listening(self) -> tuple[str, str]:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if found := _LISTENING.search(line):
+                return found[1], found[2]
+        raise AssertionError(f"the gateway ended with {self.process.wait()}: {''.join(self.log)}")
+
+    def kill(self) -> None:
+        """SIGKILL, as a node failure would."""
+        self._end(signal.SIGKILL)
+
+    def terminate(self) -> int:
+        """SIGTERM; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self.process.stderr is not None
+        if not self.process.stderr.closed:
+            self.process.send_signal(number)
+            self.log.extend(self.process.stderr)
+            self.process.stderr.close()
+        return self.process.wait(timeout=20)
+
+    def __enter__(self) -> "LiveGateway":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.kill()
+
+
+class Http:
+    """JSON over HTTP: `(status, document)` of each call; nothing is retried."""
+
+    def __init__(self, base: str, token: str | None = None) -> None:
+        self._base = base
+        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._pool = urllib3.PoolManager(retries=False, timeout=30, maxsize=8)
+
+    def call(self, method: str, path: str, document: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
+        body = raw if raw is not None else None if document is None else json.dumps(document).encode()
+        answer = self._pool.request(method, self._base + path, body=body, headers=self._headers)
+        return answer.status, json.loads(answer.data)
+
+    def ok(self, method: str, path: str, document: Any = None) -> Any:
+        """The document of a 200."""
+        status, answer = self.call(method, path, document)
+        assert status == 200, (status, answer)
+        return answer
+
+    def close(self) -> None:
+        self._pool.clear()
+
+    def __enter__(self) -> "Http":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
