@@ -1,0 +1,79 @@
+{{- /* Prefix of the names in the release's namespace; short enough for the longest suffix. */ -}}
+{{- define "submodel.name" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- /* Prefix of the names that the whole cluster shares. */ -}}
+{{- define "submodel.clusterName" -}}
+{{- printf "%s-%s" .Release.Namespace (include "submodel.name" .) -}}
+{{- end -}}
+
+{{- define "submodel.secretName" -}}
+{{- .Values.credentials.existingSecret | default (printf "%s-credentials" (include "submodel.name" .)) -}}
+{{- end -}}
+
+{{- /* Labels that select the pods of a component: (list $ "gateway"). They never change. */ -}}
+{{- define "submodel.selectorLabels" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: {{ $root.Chart.Name }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{- /* All labels of an object of a component: (list $ "gateway"). */ -}}
+{{- define "submodel.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "submodel.selectorLabels" . }}
+app.kubernetes.io/part-of: submodel
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* Reference of an image: (list $ .Values.gateway.image). */ -}}
+{{- define "submodel.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "submodel.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "submodel.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop:
+    - ALL
+{{- end -}}
+
+{{- /* Where a pod may run: the values of its component. */ -}}
+{{- define "submodel.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

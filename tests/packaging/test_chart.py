@@ -1,0 +1,424 @@
+"""The Helm chart: what it renders, what it refuses, and that its words are those of the processes it starts."""
+
+import base64
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from submodel_gateway.settings import Settings as GatewaySettings
+from submodel_operator import settings as operator_settings
+from submodel_operator.api import crd
+from submodel_operator.api.manifest import read_manifest
+from tests.support.helm import CHART, KUBERNETES, RELEASE, helm, render
+
+ROOT = CHART.parents[1]
+VALUES_TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
+SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+WORKLOADS = ("demo-operator", "demo-gateway")
+SELECT = "app.kubernetes.io/component"
+
+
+def find(kind: str, name: str, *settings: str) -> dict[str, Any]:
+    (found,) = [item for item in render(*settings) if (item["kind"], item["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def kinds(kind: str, *settings: str) -> list[dict[str, Any]]:
+    return [item for item in render(*settings) if item["kind"] == kind]
+
+
+def workload(name: str, *settings: str) -> dict[str, Any]:
+    return find("Deployment" if name.endswith("operator") else "StatefulSet", name, *settings)
+
+
+def pod(name: str, *settings: str) -> dict[str, Any]:
+    spec: dict[str, Any] = workload(name, *settings)["spec"]["template"]["spec"]
+    return spec
+
+
+def container(name: str, *settings: str) -> dict[str, Any]:
+    (only,) = pod(name, *settings)["containers"]
+    found: dict[str, Any] = only
+    return found
+
+
+def environment(name: str, *settings: str) -> dict[str, str]:
+    return {variable["name"]: variable["value"] for variable in container(name, *settings)["env"]}
+
+
+def test_the_chart_passes_lint() -> None:
+    result = helm("lint", "--strict", "--kube-version", KUBERNETES, str(CHART))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> None:
+    context = pod(name)["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert context["runAsUser"] == context["fsGroup"] == 65532
+    assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container(name)["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert not pod(name).keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
+    assert all(volume.keys() & {"emptyDir", "secret"} for volume in pod(name)["volumes"])
+
+
+@pytest.mark.parametrize("persistence", [True, False])
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_mount_has_its_volume_and_tmp_can_be_written(name: str, persistence: bool) -> None:
+    setting = f"gateway.persistence.enabled={str(persistence).lower()}"
+    claims = workload(name, setting)["spec"].get("volumeClaimTemplates", [])
+    volumes = [*(claim["metadata"]["name"] for claim in claims), *(v["name"] for v in pod(name, setting)["volumes"])]
+    mounts = {mount["mountPath"]: mount["name"] for mount in container(name, setting)["volumeMounts"]}
+    assert sorted(volumes) == sorted(mounts.values())
+    assert {"name": mounts["/tmp"], "emptyDir": {}} in pod(name, setting)["volumes"]
+
+
+def test_the_store_lies_on_the_claimed_volume() -> None:
+    (claim,) = workload("demo-gateway", "gateway.persistence.size=7Gi", "gateway.persistence.storageClass=fast")[
+        "spec"
+    ]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "7Gi"
+    assert claim["spec"]["storageClassName"] == "fast"
+    (mount,) = [m for m in container("demo-gateway")["volumeMounts"] if m["name"] == claim["metadata"]["name"]]
+    store = environment("demo-gateway")["SUBMODEL_GATEWAY_STORE"].removeprefix("sqlite://")
+    assert Path(store).parent == Path(mount["mountPath"])
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_there_is_one_pod_of_each(name: str) -> None:
+    assert workload(name)["spec"]["replicas"] == 1
+
+
+def test_two_operators_never_run_at_once() -> None:
+    assert workload("demo-operator")["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_only_the_operator_has_a_token_of_the_kubernetes_api() -> None:
+    assert pod("demo-operator")["automountServiceAccountToken"] is True
+    assert pod("demo-gateway")["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_variables_of_services_do_not_reach_the_settings(name: str) -> None:
+    assert pod(name)["enableServiceLinks"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "probe", "path", "port"),
+    [
+        ("demo-operator", "livenessProbe", "/livez", 8080),
+        ("demo-operator", "readinessProbe", "/readyz", 8080),
+        ("demo-gateway", "livenessProbe", "/healthz", 8001),
+        ("demo-gateway", "readinessProbe", "/readyz", 8001),
+    ],
+)
+def test_probes_ask_where_the_process_answers(name: str, probe: str, path: str, port: int) -> None:
+    ports = {declared["name"]: declared["containerPort"] for declared in container(name)["ports"]}
+    asked = container(name)[probe]["httpGet"]
+    assert (asked["path"], ports[asked["port"]]) == (path, port)
+
+
+def test_a_digest_wins_over_a_tag_and_the_tag_over_the_version_of_the_app() -> None:
+    digest = f"sha256:{'a' * 64}"
+    assert container("demo-gateway")["image"] == f"submodel-gateway:{_chart()['appVersion']}"
+    assert container("demo-gateway", "gateway.image.tag=v2")["image"] == "submodel-gateway:v2"
+    with_digest = ("gateway.image.tag=v2", f"gateway.image.digest={digest}")
+    assert container("demo-gateway", *with_digest)["image"] == f"submodel-gateway@{digest}"
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_placement_and_registry_credentials_reach_the_pods(name: str) -> None:
+    part = name.removeprefix("demo-")
+    spec = pod(
+        name,
+        "imagePullSecrets[0].name=registry",
+        f"{part}.nodeSelector.pool=system",
+        f"{part}.tolerations[0].key=system",
+        f"{part}.affinity.podAntiAffinity.x=y",
+        f"{part}.priorityClassName=high",
+    )
+    assert spec["imagePullSecrets"] == [{"name": "registry"}]
+    assert spec["nodeSelector"] == {"pool": "system"}
+    assert spec["tolerations"] == [{"key": "system"}]
+    assert spec["affinity"] == {"podAntiAffinity": {"x": "y"}}
+    assert spec["priorityClassName"] == "high"
+
+
+def mounted(name: str, folder: Path) -> Mapping[str, str]:
+    """The environment of a workload's container, with the files of its Secret laid out below `folder`."""
+    secret = find("Secret", "demo-credentials")["data"]
+    (volume,) = [volume["secret"] for volume in pod(name)["volumes"] if "secret" in volume]
+    for item in volume.get("items", [{"key": key, "path": key} for key in secret]):
+        (folder / item["path"]).write_bytes(base64.b64decode(secret[item["key"]]))
+    return {key: value.replace("/etc/submodel", str(folder)) for key, value in environment(name).items()}
+
+
+class Watched(dict[str, str]):
+    """An environment that remembers which variables were read."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.read: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.read.add(key)
+        return super().get(key, default)
+
+
+def test_the_operator_reads_every_variable_it_is_given(tmp_path: Path) -> None:
+    more = environment("demo-operator", "operator.namespaces={a,b}", "publicUrl=https://jobs.example.com")
+    env = Watched({**more, **mounted("demo-operator", tmp_path)})
+    read = operator_settings.load(env)
+    assert env.keys() <= env.read
+    assert read.namespaces == ("a", "b")
+    assert read.worker.public_url == "https://jobs.example.com"
+    assert read.worker.runtime_image == f"submodel-worker:{_chart()['appVersion']}"
+    assert len(read.gateway_token) == len(read.worker.token_key) == 48
+    assert read.probe_listen == "0.0.0.0:8080"
+
+
+def test_the_gateway_reads_every_variable_it_is_given(tmp_path: Path) -> None:
+    env = Watched(mounted("demo-gateway", tmp_path))
+    read = GatewaySettings.read(env)
+    assert env.keys() <= env.read
+    assert (str(read.listen), str(read.internal_listen)) == ("0.0.0.0:8000", "0.0.0.0:8001")
+    assert read.store == Path("/var/lib/submodel/submodel.db")
+
+
+def test_both_hold_the_same_internal_token_and_only_the_operator_the_key_of_workers(tmp_path: Path) -> None:
+    (tmp_path / "operator").mkdir()
+    (tmp_path / "gateway").mkdir()
+    mounted("demo-operator", tmp_path / "operator")
+    mounted("demo-gateway", tmp_path / "gateway")
+    tokens = {(tmp_path / part / "internal-token").read_text() for part in ("operator", "gateway")}
+    assert len(tokens) == 1
+    assert not (tmp_path / "gateway" / "worker-token-key").exists()
+
+
+def test_the_addresses_that_the_operator_is_told_are_services_of_the_release() -> None:
+    for variable, port in (("SUBMODEL_OPERATOR_GATEWAY_URL", 8001), ("SUBMODEL_OPERATOR_WORKER_GATEWAY_URL", 8000)):
+        host, _, number = environment("demo-operator")[variable].removeprefix("http://").partition(":")
+        name, namespace, _ = host.split(".")
+        service = find("Service", name)
+        assert service["metadata"]["namespace"] == namespace
+        assert [declared["port"] for declared in service["spec"]["ports"]] == [int(number)] == [port]
+
+
+def test_generated_credentials_differ_from_each_other() -> None:
+    data = find("Secret", "demo-credentials")["data"]
+    assert sorted(data) == ["internal-token", "worker-token-key"]
+    assert len(set(data.values())) == 2
+
+
+def test_credentials_of_the_user_are_taken_instead_of_generated_ones() -> None:
+    own = "credentials.existingSecret=mine"
+    assert not kinds("Secret", own)
+    for name in WORKLOADS:
+        assert [v["secret"]["secretName"] for v in pod(name, own)["volumes"] if "secret" in v] == ["mine"]
+
+
+@pytest.mark.parametrize("kind", ["ClusterIP", "LoadBalancer"])
+def test_the_internal_port_is_never_exposed(kind: str) -> None:
+    services = kinds("Service", f"gateway.service.type={kind}")
+    types = {
+        port["port"]: service["spec"].get("type", "ClusterIP")
+        for service in services
+        for port in service["spec"]["ports"]
+    }
+    assert types == {8000: kind, 8001: "ClusterIP"}
+
+
+def test_services_and_policy_select_the_pods_they_mean() -> None:
+    labels = {name: workload(name)["spec"]["template"]["metadata"]["labels"] for name in WORKLOADS}
+    (policy,) = kinds("NetworkPolicy")
+    selectors = [service["spec"]["selector"] for service in kinds("Service")]
+    for selector in [*selectors, policy["spec"]["podSelector"]["matchLabels"]]:
+        assert selector.items() <= labels["demo-gateway"].items()
+        assert not selector.items() <= labels["demo-operator"].items()
+    for name in WORKLOADS:
+        assert workload(name)["spec"]["selector"]["matchLabels"].items() <= labels[name].items()
+
+
+def test_only_the_operator_may_reach_the_internal_port() -> None:
+    (policy,) = kinds("NetworkPolicy")
+    public, internal = policy["spec"]["ingress"]
+    assert public == {"ports": [{"port": "http"}]}
+    assert internal["ports"] == [{"port": "internal"}]
+    (peer,) = internal["from"]
+    assert (
+        peer["podSelector"]["matchLabels"].items()
+        <= workload("demo-operator")["spec"]["template"]["metadata"]["labels"].items()
+    )
+    assert not kinds("NetworkPolicy", "networkPolicy.enabled=false")
+
+
+DEFINITION = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get"}}
+SERVED = {
+    ("serverless.submodel.ai", "submodelendpoints"): {"get", "list", "watch"},
+    ("serverless.submodel.ai", "submodelendpoints/status"): {"get", "patch"},
+    ("serverless.submodel.ai", "submodelendpoints/finalizers"): {"update"},
+    ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
+    ("apps", "deployments/scale"): {"get", "patch", "update"},
+    ("", "pods"): {"get", "list", "watch", "patch"},
+    ("", "configmaps"): {"get", "create", "patch", "delete"},
+    ("", "secrets"): {"get", "create", "patch", "delete"},
+    ("", "events"): {"create", "patch"},
+}
+
+
+def rights(role: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_operator_has_the_rights_it_needs_and_no_others() -> None:
+    role = find("ClusterRole", "team-demo-operator")
+    assert rights(role) == {**DEFINITION, **SERVED}
+    assert role["rules"][0]["resourceNames"] == [crd.NAME]
+    assert not kinds("Role")
+
+
+def test_an_operator_of_some_namespaces_has_rights_in_these_alone() -> None:
+    some = "operator.namespaces={a,b}"
+    assert rights(find("ClusterRole", "team-demo-operator", some)) == DEFINITION
+    assert {role["metadata"]["namespace"]: rights(role) for role in kinds("Role", some)} == {"a": SERVED, "b": SERVED}
+    assert [binding["metadata"]["namespace"] for binding in kinds("RoleBinding", some)] == ["a", "b"]
+
+
+def test_every_binding_joins_the_operators_account_to_a_role_that_exists() -> None:
+    some = "operator.namespaces={a,b}"
+    roles = {(r["kind"], r["metadata"]["name"], r["metadata"].get("namespace")) for r in render(some)}
+    bindings = [*kinds("RoleBinding", some), *kinds("ClusterRoleBinding", some)]
+    assert len(bindings) == 3
+    for binding in bindings:
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"], binding["metadata"].get("namespace")) in roles
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "demo-operator", "namespace": "team"}]
+    assert ("ServiceAccount", "demo-operator", "team") in roles
+    assert pod("demo-operator")["serviceAccountName"] == "demo-operator"
+
+
+def test_no_role_holds_a_wildcard() -> None:
+    for role in [*kinds("ClusterRole"), *kinds("Role", "operator.namespaces={a}")]:
+        assert "*" not in json.dumps(role["rules"])
+
+
+def test_viewers_see_endpoints_and_editors_change_them() -> None:
+    view, edit = find("ClusterRole", "team-demo-endpoints-view"), find("ClusterRole", "team-demo-endpoints-edit")
+    aggregate = "rbac.authorization.k8s.io/aggregate-to-"
+    assert {label for label in view["metadata"]["labels"] if label.startswith(aggregate)} == {
+        f"{aggregate}{role}" for role in ("view", "edit", "admin")
+    }
+    assert f"{aggregate}view" not in edit["metadata"]["labels"]
+    assert rights(view)["serverless.submodel.ai", "submodelendpoints"] == {"get", "list", "watch"}
+    assert "create" in rights(edit)["serverless.submodel.ai", "submodelendpoints"]
+    assert [role["metadata"]["name"] for role in kinds("ClusterRole", "rbac.aggregateRoles=false")] == [
+        "team-demo-operator"
+    ]
+
+
+def test_the_definition_is_that_of_the_crds_folder_and_survives_an_uninstall() -> None:
+    rendered = find("CustomResourceDefinition", crd.NAME)
+    plain = yaml.safe_load((ROOT / crd.MANIFEST_PATH).read_text(encoding="utf-8"))
+    assert rendered["metadata"] == {**plain["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}
+    assert rendered["spec"] == plain["spec"]
+
+
+def test_the_definition_can_be_left_out_and_left_to_helm() -> None:
+    assert not kinds("CustomResourceDefinition", "crds.enabled=false")
+    assert "annotations" not in find("CustomResourceDefinition", crd.NAME, "crds.keep=false")["metadata"]
+
+
+def objects(schema: Mapping[str, Any], values: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any], Any]]:
+    if "properties" in schema:
+        yield path, schema, values
+        for name, below in schema["properties"].items():
+            if name != "global":
+                yield from objects(
+                    below, values[name] if isinstance(values, dict) and name in values else {}, f"{path}.{name}"
+                )
+
+
+def test_the_default_values_fit_their_schema() -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(yaml.safe_load(VALUES_TEXT))
+
+
+def test_every_value_is_known_to_the_schema_and_every_known_value_has_a_default() -> None:
+    optional = {".affinity", ".resources.limits", ".resources.requests"}
+    for path, schema, values in objects(SCHEMA, yaml.safe_load(VALUES_TEXT)):
+        assert schema["additionalProperties"] is False, path
+        if not any(path.endswith(end) for end in optional):
+            assert set(schema["properties"]) - {"global"} == set(values), path
+
+
+def test_helm_refuses_a_value_that_does_not_exist() -> None:
+    result = helm("template", RELEASE, str(CHART), "--kube-version", KUBERNETES, "--set", "gateway.replicas=2")
+    assert result.returncode != 0
+    assert "replicas" in result.stderr
+
+
+def test_every_value_has_a_comment() -> None:
+    lines = VALUES_TEXT.splitlines()
+    keys = [index for index, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
+    bare = []
+    for index in keys:
+        indent = len(lines[index]) - len(lines[index].lstrip())
+        opens = lines[index].endswith(":")
+        inside_resources = "requests:" in lines[index] or "limits:" in lines[index] or indent >= 6
+        if not opens and not inside_resources and not lines[index - 1].lstrip().startswith("#"):
+            bare.append(lines[index])
+    assert not bare
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> str:
+    """The text after an installation. Helm renders it only against a cluster, so it is rendered as an object here."""
+    copy = tmp_path / "chart"
+    shutil.copytree(CHART, copy)
+    text = (copy / "templates" / "NOTES.txt").read_text(encoding="utf-8")
+    (copy / "templates" / "_notes.tpl").write_text(f'{{{{ define "notes" }}}}{text}{{{{ end }}}}', encoding="utf-8")
+    (copy / "templates" / "notes.yaml").write_text(
+        'kind: Notes\nnotes: {{ include "notes" . | toJson }}', encoding="utf-8"
+    )
+    (rendered,) = [item for item in render(chart=copy) if item["kind"] == "Notes"]
+    found: str = rendered["notes"]
+    return found
+
+
+def test_the_endpoint_in_the_notes_can_be_applied(notes: str) -> None:
+    manifest = notes.partition("<<'END'\n")[2].partition("\n  END")[0]
+    endpoint = read_manifest("\n".join(line[2:] for line in manifest.splitlines()), "notes")
+    assert endpoint.spec.worker.handler is not None
+    compile(endpoint.spec.worker.handler.inline, "handler.py", "exec")
+    assert f"/v2/team.{endpoint.metadata.name}/runsync" in notes
+    assert f"submodelendpoint/{endpoint.metadata.name}" in notes
+
+
+def test_the_notes_name_objects_that_exist(notes: str) -> None:
+    names = {f"{item['kind'].lower()}/{item['metadata']['name']}" for item in render()}
+    for named in ("statefulset/demo-gateway", "deployment/demo-operator", "service/demo-gateway"):
+        assert named in names
+        assert named in notes
+
+
+def test_the_example_in_the_charts_annotations_is_an_endpoint() -> None:
+    (example,) = yaml.safe_load(_chart()["annotations"]["artifacthub.io/crdsExamples"])
+    read_manifest(json.dumps(example), "Chart.yaml")
+
+
+def _chart() -> dict[str, Any]:
+    chart: dict[str, Any] = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    return chart
