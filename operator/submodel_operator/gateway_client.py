@@ -46,6 +46,7 @@ class GatewayClient:
         self._snapshots: dict[str, EndpointSnapshot] = {}
         self._gateway_now_ms = 0
         self._heard_at: float | None = None
+        self._heard = asyncio.Event()
         self._pushed: dict[tuple[str, str], bytes] = {}
 
     async def __aenter__(self) -> "GatewayClient":
@@ -61,6 +62,10 @@ class GatewayClient:
     def boot(self) -> str:
         """Identity of the gateway process that answered last."""
         return self._boot
+
+    async def heard(self) -> None:
+        """Returns once `watch` has had its first answer."""
+        await self._heard.wait()
 
     def signals(self, endpoint_id: str) -> Signals | None:
         """The newest snapshot of the endpoint with its age."""
@@ -131,6 +136,7 @@ class GatewayClient:
         self._snapshots.update(known)
         for endpoint_id in answer.deleted:
             self._snapshots.pop(endpoint_id, None)
+        self._heard.set()
         for endpoint_id in news:
             changed(endpoint_id)
 

@@ -60,6 +60,9 @@ class OperatorSettings:
     log_level: str = "INFO"
     """`SUBMODEL_OPERATOR_LOG_LEVEL`."""
 
+    log_format: str = "text"
+    """`text` or `json`, one object per line (`SUBMODEL_OPERATOR_LOG_FORMAT`)."""
+
 
 def load(env: Mapping[str, str]) -> OperatorSettings:
     """Settings from `env`.
@@ -81,7 +84,8 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
         probe_listen=env.get(PREFIX + "PROBE_LISTEN", "127.0.0.1:8080"),
         reconcile_workers=_positive(env, "RECONCILE_WORKERS", 10),
         resync_seconds=_positive(env, "RESYNC_SECONDS", 600),
-        log_level=env.get(PREFIX + "LOG_LEVEL", "INFO").upper(),
+        log_level=_one_of(env, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        log_format=_one_of(env, "LOG_FORMAT", "text", ("text", "json")),
     )
 
 
@@ -108,3 +112,11 @@ def _positive(env: Mapping[str, str], name: str, default: int) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
     raise UsageError(f"{PREFIX}{name} must be a whole number above 0, not {text!r}")
+
+
+def _one_of(env: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    text = env.get(PREFIX + name, default)
+    for choice in choices:
+        if text.lower() == choice.lower():
+            return choice
+    raise UsageError(f"{PREFIX}{name} must be one of {', '.join(choices)}, not {text!r}")

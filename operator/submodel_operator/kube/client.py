@@ -1,0 +1,149 @@
+"""Requests to the Kubernetes API: plain objects in and out, one place for time limits and for what errors mean.
+
+A thin layer over `kubernetes.aio`, which brings connection, credentials and their renewal; its generated models are
+left out, because building and walking them costs more than the request. Nothing is retried here: the work queue does
+that, with delays per endpoint.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+import msgspec
+from kubernetes.aio.client import ApiClient
+
+from submodel_operator.errors import ClusterRefused, ClusterUnavailable, Conflict
+from submodel_operator.kube.resources import Resource
+from submodel_operator.ports import Manifest
+
+PAGE_SIZE: Final = 250
+TIMEOUT: Final = aiohttp.ClientTimeout(total=30, connect=10)
+
+APPLY: Final = "application/apply-patch+yaml"
+MERGE: Final = "application/merge-patch+json"
+JSON_PATCH: Final = "application/json-patch+json"
+_ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+
+Object = dict[str, Any]
+
+
+class KubeClient:
+    """Typed by verb, untyped by object.
+
+    Every call raises `ClusterUnavailable` when there is no usable answer (no connection, 401, 429, 5xx), `Conflict`
+    on 409 and `ClusterRefused` on what repeating does not change; absence is a return value.
+    """
+
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """The object, or None when there is none."""
+        return await self._request("GET", resource.path(namespace, name), absent=404)
+
+    async def get_metadata(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """The object's `metadata` alone: what a Secret holds never leaves the server."""
+        path = resource.path(namespace, name)
+        found = await self._request("GET", path, absent=404, accept=_ONLY_METADATA)
+        return found and found["metadata"]
+
+    async def served_plurals(self, api_version: str) -> set[str]:
+        """Plural names of the kinds the API server serves in this group and version; empty when it knows neither."""
+        found = await self._request("GET", f"/apis/{api_version}", absent=404)
+        return {each["name"] for each in found["resources"]} if found else set()
+
+    async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[list[Object]]:
+        """All objects, a page at a time. A list that expired midway starts over, so an object may come twice."""
+        query = {"limit": str(PAGE_SIZE), "labelSelector": selector}
+        token = ""
+        while True:
+            path = resource.path(namespace)
+            page = await self._request("GET", path, {**query, "continue": token}, absent=410 if token else None)
+            token = page["metadata"].get("continue", "") if page else ""
+            if page:
+                yield page["items"]
+                if not token:
+                    return
+
+    async def create(self, resource: Resource, namespace: str, manifest: Manifest, manager: str) -> Object | None:
+        """Create the object; None when the name is taken."""
+        path = resource.path(namespace)
+        return await self._request("POST", path, {"fieldManager": manager}, manifest, absent=409)
+
+    async def apply(
+        self, resource: Resource, namespace: str, manifest: Manifest, manager: str, subresource: str = ""
+    ) -> Object | None:
+        """Server-side apply. None when there is nothing to apply to, which only a subresource can answer."""
+        path = resource.path(namespace, manifest["metadata"]["name"], subresource)
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._request("PATCH", path, query, manifest, APPLY, absent=404 if subresource else None)
+
+    async def merge(
+        self, resource: Resource, namespace: str, name: str, patch: Manifest, manager: str
+    ) -> Object | None:
+        """Merge patch; None when there is no such object."""
+        path = resource.path(namespace, name)
+        return await self._request("PATCH", path, {"fieldManager": manager}, patch, MERGE, absent=404)
+
+    async def patch_scale(
+        self, resource: Resource, namespace: str, name: str, operations: list[Object], manager: str
+    ) -> Object | None:
+        """JSON patch of the scale subresource; None when there is no such object."""
+        path = resource.path(namespace, name, "scale")
+        return await self._request("PATCH", path, {"fieldManager": manager}, operations, JSON_PATCH, absent=404)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object; the garbage collector follows, and pods keep their grace. Harmless when gone."""
+        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        await self._request("DELETE", resource.path(namespace, name), body=options, absent=404)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Manifest | list[Object] | None = None,
+        content_type: str = "application/json",
+        absent: int | None = None,
+        accept: str = "application/json",
+    ) -> Object | None:
+        """The decoded answer, or None when the status is `absent`."""
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "submodel-operator"}
+        text = urlencode({name: value for name, value in (query or {}).items() if value})
+        url = f"{self._api.configuration.host}{path}" + (f"?{text}" if text else "")
+        try:
+            await self._api.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
+            request: Any = self._api.rest_client.request  # has no types
+            response = await request(method, url, headers, body, _request_timeout=TIMEOUT)
+            answer = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise ClusterUnavailable(f"{method} {path}: {str(error) or 'timed out'}") from error
+        if response.status == absent:
+            return None
+        if response.status >= 400:
+            raise _error(response.status, f"{method} {path}", _words(answer))
+        return _decoded(answer, path)
+
+
+def _error(status: int, call: str, words: str) -> Exception:
+    if status == 409:
+        return Conflict(words or call)
+    if status in (400, 403, 404, 405, 413, 415, 422):
+        return ClusterRefused(words or f"{call}: {status}")
+    return ClusterUnavailable(f"{call}: {status} {words}".rstrip())
+
+
+def _decoded(answer: bytes, path: str) -> Object:
+    try:
+        return msgspec.json.decode(answer, type=Object)
+    except msgspec.DecodeError as error:
+        raise ClusterUnavailable(f"the answer of {path} cannot be read: {error}") from error
+
+
+def _words(answer: bytes) -> str:
+    """The message of a `Status`; anything else that answers with errors (a proxy) has no words for us."""
+    try:
+        return str(msgspec.json.decode(answer, type=Object).get("message", ""))
+    except msgspec.DecodeError:
+        return ""

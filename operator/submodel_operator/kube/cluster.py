@@ -1,0 +1,269 @@
+"""`ports.Cluster` on Kubernetes: reads from the caches, writes through the client, and puts each answer back.
+
+Who owns which field decides whether an apply can do harm. A Deployment's `replicas` belongs to the manager
+`submodel-operator-scale`, which creates the Deployment (with 0) and writes the scale subresource; the manager
+`submodel-operator` applies everything else and never names `replicas`. If one manager did both, an apply without the
+field would give it up, and the API server would set it to its default: one worker that nobody asked for.
+Creation is a POST, because an apply would silently take over an object of somebody else that has the name already.
+
+ConfigMaps and Secrets are written only together with their Deployment and are not watched: what they hold is part of
+the revision, so a pool that has its Deployment has them too.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from submodel_operator.api import constants
+from submodel_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, NameConflict
+from submodel_operator.kube.caches import Caches
+from submodel_operator.kube.client import KubeClient, Object
+from submodel_operator.kube.objects import EndpointView, PodView, PoolView, controlling_owner
+from submodel_operator.kube.resources import CHILDREN, CONFIG_MAPS, DEPLOYMENTS, ENDPOINTS, PODS, SECRETS, Resource
+from submodel_operator.ports import Key, Manifest, Observed, ObservedWorker
+
+MANAGER: Final = "submodel-operator"
+SCALE_MANAGER: Final = "submodel-operator-scale"
+STATUS_MANAGER: Final = "submodel-operator-status"
+
+VICTIM_COST: Final = "-100"
+MARKS_AT_ONCE: Final = 8
+
+
+class KubeCluster:
+    """Implements `ports.Cluster`."""
+
+    def __init__(self, client: KubeClient, caches: Caches) -> None:
+        self._client = client
+        self._caches = caches
+        self._confirmed: dict[Key, Observed] = {}
+
+    def keys(self) -> Iterable[Key]:
+        """See `ports.Cluster`."""
+        return self._caches.endpoints.owners()
+
+    def observe(self, key: Key, now: float) -> Observed | None:
+        """See `ports.Cluster`. Deployments of a deleted namesake are left to the garbage collector."""
+        endpoint = self._caches.endpoints.get(key.namespace, key.name)
+        if endpoint is None:
+            return None
+        pools = (pool for pool in self._caches.pools.of(key) if pool.owner_uid == endpoint.uid and not pool.deleting)
+        return Observed(
+            key=key,
+            uid=endpoint.uid,
+            generation=endpoint.generation,
+            manifest=endpoint.manifest,
+            deleting=endpoint.deleting,
+            pools=tuple(pool.observed for pool in pools),
+            workers=tuple(_aged(pod, now) for pod in self._caches.pods.of(key) if not pod.finished),
+        )
+
+    async def exists(self, key: Key) -> bool:
+        """See `ports.Cluster`."""
+        self._confirmed.pop(key, None)
+        return await self._refresh_endpoint(key) is not None
+
+    async def apply(self, observed: Observed, child: Manifest) -> None:
+        """See `ports.Cluster`."""
+        resource, name = CHILDREN[child["kind"]], child["metadata"]["name"]
+        pool = self._caches.pools.get(observed.key.namespace, name)
+        if pool and pool.owner_uid == observed.uid and not pool.deleting:
+            await self._update(resource, child, pool.uid if resource == DEPLOYMENTS else None)
+        else:
+            await self._create(observed, resource, child)
+
+    async def delete_pool(self, key: Key, pool: str) -> None:
+        """See `ports.Cluster`. The Deployment goes last: as long as it is there, the rest is tried again."""
+        for resource in (CONFIG_MAPS, SECRETS):
+            metadata = await self._client.get_metadata(resource, key.namespace, pool)
+            if metadata and _has_our_labels(metadata, key):
+                await self._client.delete(resource, key.namespace, pool, metadata["uid"])
+        if deployment := self._caches.pools.get(key.namespace, pool):
+            await self._client.delete(DEPLOYMENTS, key.namespace, pool, deployment.uid)
+            self._caches.pools.forget((key.namespace, pool), deployment.uid)
+
+    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
+        """See `ports.Cluster`.
+
+        The ReplicaSet removes marked pods first if the marks are there before the count shrinks, and marks that are
+        left from earlier would count too: so marks are exactly the victims when the count is written.
+        """
+        deployment = self._caches.pools.get(key.namespace, pool)
+        if deployment is None:
+            raise Conflict(f"Deployment {key.namespace}/{pool} is gone")
+        pods = [pod for pod in self._caches.pods.of(key) if pod.pool == pool and not pod.observed.terminating]
+        unused = [pod.name for pod in pods if pod.marked and pod.name not in victims]
+        if replicas < deployment.observed.replicas:
+            marked = {pod.name for pod in pods if pod.marked}
+            await self._mark(key, {name: VICTIM_COST for name in victims if name not in marked})
+            await self._mark(key, dict.fromkeys(unused))
+            await self._write_scale(deployment, replicas)
+        else:
+            await self._write_scale(deployment, replicas)
+            await self._mark(key, dict.fromkeys(unused))
+
+    async def write_status(self, observed: Observed, status: Manifest) -> None:
+        """See `ports.Cluster`."""
+        key = observed.key
+        held = self._caches.endpoints.get(key.namespace, key.name)
+        if held is None or held.uid != observed.uid:
+            raise Conflict(f"{key.endpoint_id} is not the endpoint any more that was looked at")
+        manifest = {
+            "apiVersion": constants.API_VERSION,
+            "kind": constants.KIND,
+            # Without the version, a late write would land on a re-created namesake: `status` takes any uid.
+            "metadata": {"name": key.name, "namespace": key.namespace, "resourceVersion": held.version},
+            "status": status,
+        }
+        try:
+            written = await self._client.apply(ENDPOINTS, key.namespace, manifest, STATUS_MANAGER, "status")
+        except Conflict:
+            await self._refresh_endpoint(key)
+            raise
+        if written:
+            self._caches.endpoints.put(written)
+        else:
+            self._caches.endpoints.forget((key.namespace, key.name), held.uid)
+
+    async def _update(self, resource: Resource, child: Manifest, uid: str | None) -> None:
+        namespace, name = child["metadata"]["namespace"], child["metadata"]["name"]
+        if uid:  # an apply that names the uid never re-creates what was deleted meanwhile
+            child = {**child, "metadata": {**child["metadata"], "uid": uid}}
+        try:
+            written = await self._client.apply(resource, namespace, child, MANAGER)
+        except Conflict:
+            await self._refresh_pool(namespace, name)
+            raise
+        if written and resource == DEPLOYMENTS:
+            self._caches.pools.put(written)
+
+    async def _create(self, observed: Observed, resource: Resource, child: Manifest) -> None:
+        namespace, manager = observed.key.namespace, MANAGER
+        await self._confirm(observed)
+        manifest = child
+        if resource == DEPLOYMENTS:
+            manager, manifest = SCALE_MANAGER, {**child, "spec": {**child["spec"], "replicas": 0}}
+        created = await self._client.create(resource, namespace, manifest, manager)
+        if created is None:
+            await self._adopt(observed, resource, child)
+        elif resource == DEPLOYMENTS:
+            self._caches.pools.put(created)
+        if resource == DEPLOYMENTS:
+            self._confirmed.pop(observed.key, None)
+
+    async def _confirm(self, observed: Observed) -> None:
+        """Once per reconcile, ask whether the endpoint still is what the cache says.
+
+        Otherwise the children of an endpoint whose deletion nobody reported would be created again and again, as often
+        as the garbage collector removes them.
+        """
+        key = observed.key
+        if self._confirmed.get(key) is observed:
+            return
+        endpoint = await self._refresh_endpoint(key)
+        if endpoint is None or endpoint.uid != observed.uid or endpoint.deleting:
+            self._confirmed.pop(key, None)
+            raise Conflict(f"{key.endpoint_id} is gone or was created anew")
+        self._confirmed[key] = observed
+
+    async def _adopt(self, observed: Observed, resource: Resource, child: Manifest) -> None:
+        """The name is taken: by an earlier attempt of ours, which is completed, or by somebody else."""
+        namespace, name = child["metadata"]["namespace"], child["metadata"]["name"]
+        metadata = await self._client.get_metadata(resource, namespace, name)
+        words = f"{resource.kind} {namespace}/{name}"
+        if metadata is None:
+            raise Conflict(f"{words} was there and is gone")
+        owner = controlling_owner(metadata)
+        if "deletionTimestamp" in metadata or _is_earlier_namesake(owner, observed):
+            raise ClusterUnavailable(f"{words} is being deleted")
+        if owner.get("uid") != observed.uid:
+            whose = f"belongs to {owner['kind']} {owner['name']}" if owner else "is not managed by this operator"
+            raise NameConflict(
+                f"{words} {whose}, and endpoint {observed.key.name} needs that name: "
+                f"rename or delete it, or give the endpoint another name"
+            )
+        if resource == DEPLOYMENTS:
+            await self._refresh_pool(namespace, name)
+        await self._update(resource, child, metadata["uid"])
+
+    async def _write_scale(self, deployment: PoolView, replicas: int) -> None:
+        """Change the count, if it still is what the decision was made on."""
+        namespace, name, believed = deployment.owner.namespace, deployment.name, deployment.observed.replicas
+        operations: list[Object] = [
+            # The API server leaves a count of 0 out.
+            {"op": "test", "path": "/spec", "value": {"replicas": believed} if believed else {}},
+            {"op": "add", "path": "/spec/replicas", "value": replicas},
+        ]
+        try:
+            scale = await self._client.patch_scale(DEPLOYMENTS, namespace, name, operations, SCALE_MANAGER)
+        except ClusterRefused as refused:
+            await self._raise_for_scale(deployment, refused)
+            raise
+        if scale is None:
+            self._caches.pools.forget((namespace, name), deployment.uid)
+            raise Conflict(f"Deployment {namespace}/{name} is gone")
+        self._caches.pools.scaled(deployment, scale["metadata"]["resourceVersion"], replicas)
+
+    async def _raise_for_scale(self, deployment: PoolView, refused: ClusterRefused) -> None:
+        namespace, name = deployment.owner.namespace, deployment.name
+        present = await self._refresh_pool(namespace, name)
+        if present is None or present.observed.replicas != deployment.observed.replicas:
+            raise Conflict(f"Deployment {namespace}/{name} was scaled by somebody else") from refused
+
+    async def _mark(self, key: Key, costs: dict[str, str | None]) -> None:
+        """Set or (None) remove the deletion cost of pods. Those that are gone need none."""
+        slots = asyncio.Semaphore(MARKS_AT_ONCE)
+
+        async def write(name: str, cost: str | None) -> None:
+            patch = {"metadata": {"annotations": {constants.DELETION_COST_ANNOTATION: cost}}}
+            async with slots:
+                pod = await self._client.merge(PODS, key.namespace, name, patch, SCALE_MANAGER)
+            if pod:
+                self._caches.pods.put(pod)
+
+        outcomes = await asyncio.gather(*(write(*each) for each in costs.items()), return_exceptions=True)
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
+
+    async def _refresh_endpoint(self, key: Key) -> EndpointView | None:
+        """Ask the cluster itself, and let the cache know."""
+        cache = self._caches.endpoints
+        before = cache.get(key.namespace, key.name)
+        found = await self._client.get(ENDPOINTS, key.namespace, key.name)
+        if found:
+            cache.put(found)
+            return cache.get(key.namespace, key.name)
+        if before:
+            cache.forget((key.namespace, key.name), before.uid)
+        return None
+
+    async def _refresh_pool(self, namespace: str, name: str) -> PoolView | None:
+        cache = self._caches.pools
+        before = cache.get(namespace, name)
+        found = await self._client.get(DEPLOYMENTS, namespace, name)
+        if found:
+            cache.put(found)
+            return cache.get(namespace, name)
+        if before:
+            cache.forget((namespace, name), before.uid)
+        return None
+
+
+def _aged(pod: PodView, now: float) -> ObservedWorker:
+    return replace(pod.observed, age_seconds=max(0.0, now - pod.created_at))
+
+
+def _has_our_labels(metadata: Object, key: Key) -> bool:
+    labels: Object = metadata.get("labels") or {}
+    return (
+        labels.get(constants.MANAGED_BY_LABEL) == constants.MANAGED_BY
+        and labels.get(constants.ENDPOINT_LABEL) == key.name
+    )
+
+
+def _is_earlier_namesake(owner: Manifest, observed: Observed) -> bool:
+    """Whether the owner is an endpoint of the same name that was deleted: its children are on their way out."""
+    same_kind: bool = owner.get("kind") == constants.KIND and owner.get("name") == observed.key.name
+    return same_kind and bool(owner.get("uid") != observed.uid)

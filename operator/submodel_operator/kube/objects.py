@@ -1,0 +1,194 @@
+"""Slim views of raw Kubernetes objects: the few fields a decision needs, parsed once when an event arrives. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from submodel_operator.api import constants
+from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker
+
+MESSAGE_LENGTH = 500
+_STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
+_FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What all cached objects have."""
+
+    owner: Key
+    """The endpoint it belongs to (itself, for an endpoint)."""
+
+    name: str
+    uid: str
+    version: str
+    """The resourceVersion."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView(View):
+    """A custom resource."""
+
+    generation: int
+    deleting: bool
+    manifest: Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView(View):
+    """A Deployment."""
+
+    owner_uid: str
+    """Uid of the endpoint that controls it; a re-created namesake of that endpoint has another."""
+
+    deleting: bool
+    observed: ObservedPool
+
+
+@dataclass(frozen=True, slots=True)
+class PodView(View):
+    """A pod."""
+
+    pool: str
+    """Name of its Deployment."""
+
+    created_at: float
+    observed: ObservedWorker
+    """With an age of 0; the age comes with the instant of observation."""
+
+    marked: bool
+    """Whether it was chosen to go with the next shrink."""
+
+    finished: bool
+    """Whether all its containers have ended for good: it is no worker any more."""
+
+
+def endpoint_view(raw: Mapping[str, Any]) -> EndpointView:
+    """The view of a custom resource. Managed fields and annotations are left behind."""
+    metadata = raw["metadata"]
+    key = Key(metadata["namespace"], metadata["name"])
+    manifest = {
+        "apiVersion": constants.API_VERSION,
+        "kind": constants.KIND,
+        "metadata": {"namespace": key.namespace, "name": key.name},
+        "spec": raw.get("spec", {}),
+    }
+    if "status" in raw:
+        manifest["status"] = raw["status"]
+    return EndpointView(
+        owner=key,
+        name=key.name,
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        generation=metadata["generation"],
+        deleting="deletionTimestamp" in metadata,
+        manifest=manifest,
+    )
+
+
+def pool_view(raw: Mapping[str, Any]) -> PoolView | None:
+    """The view of a Deployment; None when it lacks the labels of a pool."""
+    metadata = raw["metadata"]
+    labels = metadata.get("labels") or {}
+    if constants.ENDPOINT_LABEL not in labels:
+        return None
+    controller = controlling_owner(metadata)
+    return PoolView(
+        owner=Key(metadata["namespace"], labels[constants.ENDPOINT_LABEL]),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        owner_uid=controller.get("uid", ""),
+        deleting="deletionTimestamp" in metadata,
+        observed=ObservedPool(
+            name=metadata["name"],
+            revision=labels.get(constants.REVISION_LABEL, ""),
+            replicas=raw["spec"].get("replicas", 1),
+            desired_hash=(metadata.get("annotations") or {}).get(constants.DESIRED_HASH_ANNOTATION, ""),
+            refusal=_refusal(raw.get("status") or {}),
+        ),
+    )
+
+
+def pod_view(raw: Mapping[str, Any]) -> PodView | None:
+    """The view of a pod; None when it lacks the labels of a worker."""
+    metadata, status = raw["metadata"], raw.get("status") or {}
+    labels = metadata.get("labels") or {}
+    if constants.ENDPOINT_LABEL not in labels:
+        return None
+    endpoint, revision = labels[constants.ENDPOINT_LABEL], labels.get(constants.REVISION_LABEL, "")
+    phase, message = pod_phase(status)
+    return PodView(
+        owner=Key(metadata["namespace"], endpoint),
+        name=metadata["name"],
+        uid=metadata["uid"],
+        version=metadata["resourceVersion"],
+        pool=f"{endpoint}-{revision}",
+        created_at=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
+        observed=ObservedWorker(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            revision=revision,
+            phase=phase,
+            age_seconds=0.0,
+            terminating="deletionTimestamp" in metadata,
+            message=message,
+        ),
+        marked=constants.DELETION_COST_ANNOTATION in (metadata.get("annotations") or {}),
+        finished=status.get("phase") in _FINISHED_PHASES,
+    )
+
+
+def controlling_owner(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The owner reference of the controller; empty when nobody controls the object."""
+    owners: Iterable[Mapping[str, Any]] = metadata.get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), {})
+
+
+def pod_phase(status: Mapping[str, Any]) -> tuple[str, str]:
+    """Phase and message of a pod: `Running`, `Pending` or the reason why not, and the words that explain it.
+
+    A worker that crashes says why in its termination message; those words are worth more than the cluster's.
+    """
+    for container in _containers(status):
+        state = container.get("state") or {}
+        if (waiting := state.get("waiting")) and waiting.get("reason") not in _STARTING_REASONS:
+            return waiting.get("reason", "Waiting"), _crash_words(container) or _cut(waiting.get("message", ""))
+        if (terminated := state.get("terminated")) and terminated.get("exitCode") != 0:
+            return terminated.get("reason", "Error"), _last_words(terminated)
+    if unschedulable := _condition(status, "PodScheduled", "False"):
+        return unschedulable.get("reason", "Unschedulable"), _cut(unschedulable.get("message", ""))
+    return status.get("reason") or status.get("phase", "Pending"), _cut(status.get("message", ""))
+
+
+def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+
+
+def _crash_words(container: Mapping[str, Any]) -> str:
+    """Why the last run of a container that waits for its next one ended. The cluster's text counts seconds."""
+    terminated = (container.get("lastState") or {}).get("terminated")
+    return _last_words(terminated) if terminated else ""
+
+
+def _last_words(terminated: Mapping[str, Any]) -> str:
+    reason, code = terminated.get("reason", "Error"), terminated.get("exitCode")
+    if reason == "OOMKilled":
+        return "OOMKilled: it used more memory than worker.resources.limits allows"
+    lines = [line.strip() for line in terminated.get("message", "").splitlines() if line.strip()]
+    return _cut(lines[-1]) if lines else f"{reason} (exit code {code})"
+
+
+def _refusal(status: Mapping[str, Any]) -> str:
+    failure = _condition(status, "ReplicaFailure", "True")
+    return _cut(failure.get("message", "") or failure.get("reason", "")) if failure else ""
+
+
+def _condition(status: Mapping[str, Any], kind: str, holds: str) -> Mapping[str, Any] | None:
+    conditions: Iterable[Mapping[str, Any]] = status.get("conditions") or ()
+    return next((each for each in conditions if each.get("type") == kind and each.get("status") == holds), None)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MESSAGE_LENGTH else text[: MESSAGE_LENGTH - 1] + "…"

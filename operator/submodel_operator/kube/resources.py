@@ -1,0 +1,35 @@
+"""The kinds of objects the operator touches, and where the API server serves them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from submodel_operator.api import constants
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A namespaced kind."""
+
+    api_version: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
+        """Path of the collection (of all namespaces when `namespace` is None), the object or its subresource."""
+        root = "/api" if "/" not in self.api_version else "/apis"
+        parts = [root, self.api_version]
+        if namespace is not None:
+            parts += ["namespaces", namespace]
+        return "/".join([*parts, self.plural, *filter(None, (name, subresource))])
+
+
+ENDPOINTS: Final = Resource(constants.API_VERSION, constants.PLURAL, constants.KIND)
+DEPLOYMENTS: Final = Resource("apps/v1", "deployments", "Deployment")
+PODS: Final = Resource("v1", "pods", "Pod")
+CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")
+SECRETS: Final = Resource("v1", "secrets", "Secret")
+
+CHILDREN: Final = {each.kind: each for each in (CONFIG_MAPS, SECRETS, DEPLOYMENTS)}
+
+SELECTOR: Final = f"{constants.MANAGED_BY_LABEL}={constants.MANAGED_BY}"
+"""Label selector of everything the operator made; objects of others never reach the process."""
