@@ -1,36 +1,18 @@
-"""The Helm chart: what it renders, what it refuses, and that its words are those of the processes it starts."""
+"""The pods, settings and network of the chart; its words are those of the processes it starts."""
 
 import base64
-import json
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
 from submodel_gateway.settings import Settings as GatewaySettings
 from submodel_operator import settings as operator_settings
-from submodel_operator.api import crd
-from submodel_operator.api.manifest import read_manifest
-from tests.support.helm import CHART, KUBERNETES, RELEASE, helm, render
+from tests.support.helm import CHART, KUBERNETES, find, helm, kinds
 
-ROOT = CHART.parents[1]
-VALUES_TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
-SCHEMA = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 WORKLOADS = ("demo-operator", "demo-gateway")
-SELECT = "app.kubernetes.io/component"
-
-
-def find(kind: str, name: str, *settings: str) -> dict[str, Any]:
-    (found,) = [item for item in render(*settings) if (item["kind"], item["metadata"]["name"]) == (kind, name)]
-    return found
-
-
-def kinds(kind: str, *settings: str) -> list[dict[str, Any]]:
-    return [item for item in render(*settings) if item["kind"] == kind]
 
 
 def workload(name: str, *settings: str) -> dict[str, Any]:
@@ -260,163 +242,6 @@ def test_only_the_operator_may_reach_the_internal_port() -> None:
         <= workload("demo-operator")["spec"]["template"]["metadata"]["labels"].items()
     )
     assert not kinds("NetworkPolicy", "networkPolicy.enabled=false")
-
-
-DEFINITION = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get"}}
-SERVED = {
-    ("serverless.submodel.ai", "submodelendpoints"): {"get", "list", "watch"},
-    ("serverless.submodel.ai", "submodelendpoints/status"): {"get", "patch"},
-    ("serverless.submodel.ai", "submodelendpoints/finalizers"): {"update"},
-    ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("apps", "deployments/scale"): {"get", "patch", "update"},
-    ("", "pods"): {"get", "list", "watch", "patch"},
-    ("", "configmaps"): {"get", "create", "patch", "delete"},
-    ("", "secrets"): {"get", "create", "patch", "delete"},
-    ("", "events"): {"create", "patch"},
-}
-
-
-def rights(role: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:
-    return {
-        (group, resource): set(rule["verbs"])
-        for rule in role["rules"]
-        for group in rule["apiGroups"]
-        for resource in rule["resources"]
-    }
-
-
-def test_the_operator_has_the_rights_it_needs_and_no_others() -> None:
-    role = find("ClusterRole", "team-demo-operator")
-    assert rights(role) == {**DEFINITION, **SERVED}
-    assert role["rules"][0]["resourceNames"] == [crd.NAME]
-    assert not kinds("Role")
-
-
-def test_an_operator_of_some_namespaces_has_rights_in_these_alone() -> None:
-    some = "operator.namespaces={a,b}"
-    assert rights(find("ClusterRole", "team-demo-operator", some)) == DEFINITION
-    assert {role["metadata"]["namespace"]: rights(role) for role in kinds("Role", some)} == {"a": SERVED, "b": SERVED}
-    assert [binding["metadata"]["namespace"] for binding in kinds("RoleBinding", some)] == ["a", "b"]
-
-
-def test_every_binding_joins_the_operators_account_to_a_role_that_exists() -> None:
-    some = "operator.namespaces={a,b}"
-    roles = {(r["kind"], r["metadata"]["name"], r["metadata"].get("namespace")) for r in render(some)}
-    bindings = [*kinds("RoleBinding", some), *kinds("ClusterRoleBinding", some)]
-    assert len(bindings) == 3
-    for binding in bindings:
-        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"], binding["metadata"].get("namespace")) in roles
-        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "demo-operator", "namespace": "team"}]
-    assert ("ServiceAccount", "demo-operator", "team") in roles
-    assert pod("demo-operator")["serviceAccountName"] == "demo-operator"
-
-
-def test_no_role_holds_a_wildcard() -> None:
-    for role in [*kinds("ClusterRole"), *kinds("Role", "operator.namespaces={a}")]:
-        assert "*" not in json.dumps(role["rules"])
-
-
-def test_viewers_see_endpoints_and_editors_change_them() -> None:
-    view, edit = find("ClusterRole", "team-demo-endpoints-view"), find("ClusterRole", "team-demo-endpoints-edit")
-    aggregate = "rbac.authorization.k8s.io/aggregate-to-"
-    assert {label for label in view["metadata"]["labels"] if label.startswith(aggregate)} == {
-        f"{aggregate}{role}" for role in ("view", "edit", "admin")
-    }
-    assert f"{aggregate}view" not in edit["metadata"]["labels"]
-    assert rights(view)["serverless.submodel.ai", "submodelendpoints"] == {"get", "list", "watch"}
-    assert "create" in rights(edit)["serverless.submodel.ai", "submodelendpoints"]
-    assert [role["metadata"]["name"] for role in kinds("ClusterRole", "rbac.aggregateRoles=false")] == [
-        "team-demo-operator"
-    ]
-
-
-def test_the_definition_is_that_of_the_crds_folder_and_survives_an_uninstall() -> None:
-    rendered = find("CustomResourceDefinition", crd.NAME)
-    plain = yaml.safe_load((ROOT / crd.MANIFEST_PATH).read_text(encoding="utf-8"))
-    assert rendered["metadata"] == {**plain["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}
-    assert rendered["spec"] == plain["spec"]
-
-
-def test_the_definition_can_be_left_out_and_left_to_helm() -> None:
-    assert not kinds("CustomResourceDefinition", "crds.enabled=false")
-    assert "annotations" not in find("CustomResourceDefinition", crd.NAME, "crds.keep=false")["metadata"]
-
-
-def objects(schema: Mapping[str, Any], values: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, Any], Any]]:
-    if "properties" in schema:
-        yield path, schema, values
-        for name, below in schema["properties"].items():
-            if name != "global":
-                yield from objects(
-                    below, values[name] if isinstance(values, dict) and name in values else {}, f"{path}.{name}"
-                )
-
-
-def test_the_default_values_fit_their_schema() -> None:
-    jsonschema.Draft202012Validator(SCHEMA).validate(yaml.safe_load(VALUES_TEXT))
-
-
-def test_every_value_is_known_to_the_schema_and_every_known_value_has_a_default() -> None:
-    optional = {".affinity", ".resources.limits", ".resources.requests"}
-    for path, schema, values in objects(SCHEMA, yaml.safe_load(VALUES_TEXT)):
-        assert schema["additionalProperties"] is False, path
-        if not any(path.endswith(end) for end in optional):
-            assert set(schema["properties"]) - {"global"} == set(values), path
-
-
-def test_helm_refuses_a_value_that_does_not_exist() -> None:
-    result = helm("template", RELEASE, str(CHART), "--kube-version", KUBERNETES, "--set", "gateway.replicas=2")
-    assert result.returncode != 0
-    assert "replicas" in result.stderr
-
-
-def test_every_value_has_a_comment() -> None:
-    lines = VALUES_TEXT.splitlines()
-    keys = [index for index, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")]
-    bare = []
-    for index in keys:
-        indent = len(lines[index]) - len(lines[index].lstrip())
-        opens = lines[index].endswith(":")
-        inside_resources = "requests:" in lines[index] or "limits:" in lines[index] or indent >= 6
-        if not opens and not inside_resources and not lines[index - 1].lstrip().startswith("#"):
-            bare.append(lines[index])
-    assert not bare
-
-
-@pytest.fixture
-def notes(tmp_path: Path) -> str:
-    """The text after an installation. Helm renders it only against a cluster, so it is rendered as an object here."""
-    copy = tmp_path / "chart"
-    shutil.copytree(CHART, copy)
-    text = (copy / "templates" / "NOTES.txt").read_text(encoding="utf-8")
-    (copy / "templates" / "_notes.tpl").write_text(f'{{{{ define "notes" }}}}{text}{{{{ end }}}}', encoding="utf-8")
-    (copy / "templates" / "notes.yaml").write_text(
-        'kind: Notes\nnotes: {{ include "notes" . | toJson }}', encoding="utf-8"
-    )
-    (rendered,) = [item for item in render(chart=copy) if item["kind"] == "Notes"]
-    found: str = rendered["notes"]
-    return found
-
-
-def test_the_endpoint_in_the_notes_can_be_applied(notes: str) -> None:
-    manifest = notes.partition("<<'END'\n")[2].partition("\n  END")[0]
-    endpoint = read_manifest("\n".join(line[2:] for line in manifest.splitlines()), "notes")
-    assert endpoint.spec.worker.handler is not None
-    compile(endpoint.spec.worker.handler.inline, "handler.py", "exec")
-    assert f"/v2/team.{endpoint.metadata.name}/runsync" in notes
-    assert f"submodelendpoint/{endpoint.metadata.name}" in notes
-
-
-def test_the_notes_name_objects_that_exist(notes: str) -> None:
-    names = {f"{item['kind'].lower()}/{item['metadata']['name']}" for item in render()}
-    for named in ("statefulset/demo-gateway", "deployment/demo-operator", "service/demo-gateway"):
-        assert named in names
-        assert named in notes
-
-
-def test_the_example_in_the_charts_annotations_is_an_endpoint() -> None:
-    (example,) = yaml.safe_load(_chart()["annotations"]["artifacthub.io/crdsExamples"])
-    read_manifest(json.dumps(example), "Chart.yaml")
 
 
 def _chart() -> dict[str, Any]:

@@ -31,6 +31,17 @@ def render(*settings: str, chart: Path = CHART) -> tuple[dict[str, Any], ...]:
     return tuple(document for document in yaml.safe_load_all(result.stdout) if document)
 
 
+def find(kind: str, name: str, *settings: str) -> dict[str, Any]:
+    """The one rendered object of this kind and name."""
+    (found,) = [item for item in render(*settings) if (item["kind"], item["metadata"]["name"]) == (kind, name)]
+    return found
+
+
+def kinds(kind: str, *settings: str) -> list[dict[str, Any]]:
+    """All rendered objects of this kind."""
+    return [item for item in render(*settings) if item["kind"] == kind]
+
+
 def _program() -> str:
     environ = os.environ  # noqa: TID251  # which tools a machine has is said by its environment
     built = sorted(Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").glob("submodel-cluster/*/bin/helm"))

@@ -1,0 +1,91 @@
+"""The rights that the chart gives, and the definition that it carries."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from submodel_operator.api import crd
+from tests.support.helm import CHART, find, kinds, render
+
+ROOT = CHART.parents[1]
+
+DEFINITION = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get"}}
+SERVED = {
+    ("serverless.submodel.ai", "submodelendpoints"): {"get", "list", "watch"},
+    ("serverless.submodel.ai", "submodelendpoints/status"): {"get", "patch"},
+    ("serverless.submodel.ai", "submodelendpoints/finalizers"): {"update"},
+    ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
+    ("apps", "deployments/scale"): {"get", "patch", "update"},
+    ("", "pods"): {"get", "list", "watch", "patch"},
+    ("", "configmaps"): {"get", "create", "patch", "delete"},
+    ("", "secrets"): {"get", "create", "patch", "delete"},
+    ("", "events"): {"create", "patch"},
+}
+
+
+def rights(role: Mapping[str, Any]) -> dict[tuple[str, str], set[str]]:
+    return {
+        (group, resource): set(rule["verbs"])
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+
+def test_the_operator_has_the_rights_it_needs_and_no_others() -> None:
+    role = find("ClusterRole", "team-demo-operator")
+    assert rights(role) == {**DEFINITION, **SERVED}
+    assert role["rules"][0]["resourceNames"] == [crd.NAME]
+    assert not kinds("Role")
+
+
+def test_an_operator_of_some_namespaces_has_rights_in_these_alone() -> None:
+    some = "operator.namespaces={a,b}"
+    assert rights(find("ClusterRole", "team-demo-operator", some)) == DEFINITION
+    assert {role["metadata"]["namespace"]: rights(role) for role in kinds("Role", some)} == {"a": SERVED, "b": SERVED}
+    assert [binding["metadata"]["namespace"] for binding in kinds("RoleBinding", some)] == ["a", "b"]
+
+
+def test_every_binding_joins_the_operators_account_to_a_role_that_exists() -> None:
+    some = "operator.namespaces={a,b}"
+    roles = {(r["kind"], r["metadata"]["name"], r["metadata"].get("namespace")) for r in render(some)}
+    bindings = [*kinds("RoleBinding", some), *kinds("ClusterRoleBinding", some)]
+    assert len(bindings) == 3
+    for binding in bindings:
+        assert (binding["roleRef"]["kind"], binding["roleRef"]["name"], binding["metadata"].get("namespace")) in roles
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "demo-operator", "namespace": "team"}]
+    assert ("ServiceAccount", "demo-operator", "team") in roles
+    assert find("Deployment", "demo-operator")["spec"]["template"]["spec"]["serviceAccountName"] == "demo-operator"
+
+
+def test_no_role_holds_a_wildcard() -> None:
+    for role in [*kinds("ClusterRole"), *kinds("Role", "operator.namespaces={a}")]:
+        assert "*" not in json.dumps(role["rules"])
+
+
+def test_viewers_see_endpoints_and_editors_change_them() -> None:
+    view, edit = find("ClusterRole", "team-demo-endpoints-view"), find("ClusterRole", "team-demo-endpoints-edit")
+    aggregate = "rbac.authorization.k8s.io/aggregate-to-"
+    assert {label for label in view["metadata"]["labels"] if label.startswith(aggregate)} == {
+        f"{aggregate}{role}" for role in ("view", "edit", "admin")
+    }
+    assert f"{aggregate}view" not in edit["metadata"]["labels"]
+    assert rights(view)["serverless.submodel.ai", "submodelendpoints"] == {"get", "list", "watch"}
+    assert "create" in rights(edit)["serverless.submodel.ai", "submodelendpoints"]
+    assert [role["metadata"]["name"] for role in kinds("ClusterRole", "rbac.aggregateRoles=false")] == [
+        "team-demo-operator"
+    ]
+
+
+def test_the_definition_is_that_of_the_crds_folder_and_survives_an_uninstall() -> None:
+    rendered = find("CustomResourceDefinition", crd.NAME)
+    plain = yaml.safe_load((ROOT / crd.MANIFEST_PATH).read_text(encoding="utf-8"))
+    assert rendered["metadata"] == {**plain["metadata"], "annotations": {"helm.sh/resource-policy": "keep"}}
+    assert rendered["spec"] == plain["spec"]
+
+
+def test_the_definition_can_be_left_out_and_left_to_helm() -> None:
+    assert not kinds("CustomResourceDefinition", "crds.enabled=false")
+    assert "annotations" not in find("CustomResourceDefinition", crd.NAME, "crds.keep=false")["metadata"]
