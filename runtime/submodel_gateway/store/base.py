@@ -39,7 +39,7 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     """Lease up to `limit` jobs to a worker's session: highest priority first, then oldest. Answer: `Taken`.
 
     Stops before the inputs exceed `max_bytes`, but always takes one. Jobs past their deadline are never handed out.
-    `nonce` is random: together with the attempt it is the lease token of every job of this take.
+    `nonce` is random and belongs to the first job, the next ones count up: no two leases have the same token.
     """
 
     endpoint: str

@@ -12,6 +12,9 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Refusal, Transition, transition
 from submodel_gateway.store import base
 
+NONCES = 2**63
+"""Nonces fit into a signed 64-bit column."""
+
 
 class Rows(Protocol):
     """The stored rows, as seen inside the transaction."""
@@ -74,7 +77,6 @@ def _submit(rows: Rows, op: base.Submit, now: int) -> base.Outcome:
 
 
 def _take(rows: Rows, op: base.Take, now: int) -> base.Outcome:
-    event = events.Taken(worker=op.worker, session=op.session, nonce=op.nonce, lease_ms=op.lease_ms)
     leases: list[base.Lease] = []
     taken: list[Transition] = []
     size = 0
@@ -83,6 +85,8 @@ def _take(rows: Rows, op: base.Take, now: int) -> base.Outcome:
         size += len(input) + len(extra)
         if leases and size > op.max_bytes:
             break
+        nonce = (op.nonce + len(leases)) % NONCES
+        event = events.Taken(worker=op.worker, session=op.session, nonce=nonce, lease_ms=op.lease_ms)
         done = transition(job, event, now)
         if isinstance(done, Transition) and done.after is not None:
             rows.save(done)
