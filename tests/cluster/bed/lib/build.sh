@@ -28,7 +28,7 @@ build() (
     trap wait EXIT
     (
         install_packages "$missing"
-        once_per "base image" "$(declare -f build_base_image image_from_tree)" build_base_image
+        once_per "base image" "$(base_image_inputs)" build_base_image
     ) &
     base=$!
     build_programs
@@ -118,7 +118,13 @@ compile() {
 
 # ---- Base images: what every pod, and every image of the project, stands on
 
+base_image_inputs() {
+    declare -f build_base_image image_from_tree
+    echo "$debian_release $python_image"
+}
+
 build_base_image() {
+    require_root
     local tree=$cache/images/python-tree.tar
     logged "$cache/log/mmdebstrap" mmdebstrap --variant=essential \
         --include=python3,python3-venv,python-is-python3,ca-certificates \

@@ -170,12 +170,14 @@ print_status() {
     run_inside "$bed/node/status" "${components[@]}"
 }
 
-require_component() {
-    [[ " ${components[*]} boot " == *" ${1:-} "* ]] || die "which component? One of: ${components[*]} boot"
+require_one_of() {
+    local wanted=$1
+    shift
+    [[ -n $wanted && " $* " == *" $wanted "* ]] || die "which component? One of: $*"
 }
 
 print_log() {
-    require_component "${1:-}"
+    require_one_of "${1:-}" boot "${components[@]}"
     local log=$state/log/$1
     shift
     exec tail -n "${LINES_OF_LOG:-200}" "$@" "$log"
@@ -183,7 +185,8 @@ print_log() {
 
 # Killed as a crash would, and started again by the first process inside.
 restart_component() {
-    require_component "${1:-}"
+    require_one_of "${1:-}" "${components[@]}"
+    require_up
     run_inside kill -KILL "$(<"$state/pid/$1")"
 }
 

@@ -37,15 +37,17 @@ save_image() {
 
 # ---- The project's images
 
-project_images() {
+# A subshell, so that the lock ends with it.
+project_images() (
     require_root
     build
+    exec 8>"$cache/images.lock"
+    flock 8
     build_options=(--layers --pull-never)
     if [[ ${1:-} == --force ]]; then
         rm -f "$cache"/stamps/submodel-*
         build_options=(--no-cache --pull-never)
     fi
-    local name
     for name in "${images[@]}"; do
         once_per "$name image" "$(image_inputs "$name")" build_image "$name"
     done
@@ -56,7 +58,7 @@ project_images() {
     for name in "${images[@]}"; do
         load_changed "$(archive_of "$name")"
     done
-}
+)
 
 image_inputs() {
     local folders
@@ -71,10 +73,19 @@ image_inputs() {
 
 build_image() {
     local image=localhost/$1:dev
+    trim_store
     write_build_settings
     logged "$cache/log/$1" container_tool bud "${build_options[@]}" "${build_mounts[@]}" \
         --build-arg "PYTHON_IMAGE=$python_image" --file "$repository/${containerfile[$1]}" --tag "$image" "$repository"
     save_image "$image"
+}
+
+# Every change of sources or dependencies leaves layers behind. Now and then those that no image has any more go;
+# the build after that is a slow one.
+trim_store() {
+    local megabytes
+    megabytes=$(du --summarize --block-size=1M "$cache/containers" | cut -f1)
+    ((megabytes < 6000)) || logged "$cache/log/trim" container_tool rmi --prune
 }
 
 # How this machine reaches its package index is the machine's business: its certificates and pip settings are
@@ -84,7 +95,7 @@ write_build_settings() {
     mkdir -p "$settings" "$cache/uv"
     {
         echo '[global]'
-        python3 -m pip config list 2>/dev/null |
+        (python3 -m pip config list 2>/dev/null || true) |
             sed -nE "s/^(global|:env:)\.(index-url|extra-index-url|trusted-host|proxy|timeout|default-timeout|retries)='(.*)'$/\2 = \3/p" |
             sed 's/^default-timeout/timeout/'
     } >"$settings/pip.conf"

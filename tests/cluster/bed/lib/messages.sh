@@ -10,10 +10,17 @@ die() {
 
 # Runs a command with its output in a log file; shows the end of the log when the command fails.
 logged() {
-    local log=$1 status=0
+    local log=$1 status
     shift
-    "$@" >"$log" 2>&1 || status=$?
-    [[ $status -eq 0 ]] && return
+    # A subshell of its own, outside any condition: only there does a failing step still end the function.
+    set +e
+    (
+        set -e
+        "$@"
+    ) >"$log" 2>&1
+    status=$?
+    set -e
+    [[ $status -ne 0 ]] || return 0
     tail -n 25 "$log" >&2
     die "'$1 ${2:-}' failed with status $status; the whole log is $log"
 }

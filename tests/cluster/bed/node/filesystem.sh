@@ -28,6 +28,7 @@ answer_names_inside() {
 protect_kernel_settings() {
     local setting value
     while read -r setting value; do
+        [[ -e /proc/sys/$setting ]] || continue
         mkdir -p "/run/bed/settings/${setting%/*}"
         echo "$value" >"/run/bed/settings/$setting"
         mount --bind "/run/bed/settings/$setting" "/proc/sys/$setting"
