@@ -1,6 +1,7 @@
 """Judges an endpoint as an API server would by the schema of the CRD alone: nulls, defaults, unknown fields, types."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import jsonschema
@@ -9,6 +10,7 @@ from submodel_operator.api import crd
 from submodel_operator.api.schema import with_defaults
 
 
+@cache
 def openapi_schema() -> dict[str, Any]:
     """The schema of the whole object, as it stands in the CRD."""
     schema: dict[str, Any] = crd.custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
@@ -17,8 +19,7 @@ def openapi_schema() -> dict[str, Any]:
 
 def schema_problems(endpoint: Mapping[str, Any]) -> list[str]:
     """What strict field validation and the structural schema find wrong with the spec of `endpoint`."""
-    schema = openapi_schema()
-    schema["properties"] = {"spec": schema["properties"]["spec"]}
+    schema = {**openapi_schema(), "properties": {"spec": openapi_schema()["properties"]["spec"]}}
     stored = with_defaults(schema, {name: value for name, value in endpoint.items() if name == "spec"})
     validator = jsonschema.Draft202012Validator(_as_json_schema(schema))
     return [f"{error.json_path}: {error.message}" for error in validator.iter_errors(stored)]

@@ -149,6 +149,20 @@ class OtherUnion(Part):
     """One or the other."""
 
 
+class Null(Part):
+    """A field of no type that a CRD has."""
+
+    nothing: None = None
+    """Nothing."""
+
+
+class TextWithFormat(Part):
+    """An int-or-string whose text has more than a pattern."""
+
+    either: int | Annotated[str, Field(max_length=9, json_schema_extra={"format": "date"})] = 1
+    """One or the other."""
+
+
 class StrayKeyword(Part):
     """A keyword that a CRD knows nothing of."""
 
@@ -180,6 +194,8 @@ class OtherDefault(Part):
         (OpenMap, "OpenMap.names: a map needs max_length"),
         (FreeForm, "FreeForm.anything: an object has either fields or values of one type"),
         (OtherUnion, "OtherUnion.either: the only union is int | str"),
+        (Null, "Null.nothing: null is no type of a structural schema"),
+        (TextWithFormat, "TextWithFormat.either: no translation for format in the text of int | str"),
         (StrayKeyword, "StrayKeyword.even: no translation for multipleOf"),
         (KeyThatMayBeMissing, "KeyThatMayBeMissing.parts: the keys of a list map are required"),
         (OtherDefault, "OtherDefault.inner: the default of an object is what its fields default to"),
