@@ -142,10 +142,15 @@ def _failing_workers(account: Account) -> Problem | None:
         view = known.get(worker.name)
         said = view.reason if view and view.phase is WorkerPhase.UNHEALTHY else ""
         if said or worker.phase in FAILING_PHASES:
-            words = said or worker.message or worker.phase
+            words = _last_line(said) or _last_line(worker.message) or worker.phase
             return Problem(Reason.WORKERS_FAILING, f"worker {worker.name} does not start: {words}")
     refusal = next((pool.refusal for pool in account.observed.pools if pool.revision == account.revision), "")
     return Problem(Reason.REFUSED, f"the cluster refuses to create workers: {refusal}") if refusal else None
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback, the line that names the error; the rest is in the worker's log."""
+    return text.strip().rpartition("\n")[2].strip()
 
 
 def _conditions(

@@ -1,6 +1,7 @@
 """What a person sees of `submodel up`: one line per event, in words."""
 
 import json
+import logging
 import shlex
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +37,12 @@ class Console:
         """Something that the person should mend."""
         self.line(click.style(text, fg="red"))
 
+    def log_handler(self) -> logging.Handler:
+        """Sends what the libraries below have to say to the same place."""
+        handler = _LineHandler(self)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        return handler
+
     def status(self, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Tell what is new in a status: a decision, the load, a problem."""
         decision = (after.get("autoscaling") or {}).get("lastDecision")
@@ -46,6 +53,15 @@ class Console:
         problem = _problem(after)
         if problem and problem != _problem(before):
             self.problem(problem)
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.line(self.format(record))
 
 
 def _decision(decision: Mapping[str, Any]) -> str:

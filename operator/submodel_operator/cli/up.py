@@ -1,6 +1,7 @@
 """`submodel up`: one manifest, this machine. Gateway, worker processes and the operator's own reconcile loop."""
 
 import asyncio
+import logging
 import os
 import secrets
 import signal
@@ -16,7 +17,7 @@ import click
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import SubModelEndpoint
 from submodel_operator.cli.console import Console
-from submodel_operator.errors import InvalidEndpoint, UsageError
+from submodel_operator.errors import GatewayUnavailable, InvalidEndpoint, UsageError
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.local import LocalCluster, LocalGateway
 from submodel_operator.ports import Key, Manifest
@@ -78,6 +79,7 @@ class _Up:
         self._uid = f"local-{uuid.uuid4()}"
         self._folder = folder
         self._console = Console(time.localtime)
+        logging.basicConfig(level=logging.WARNING, handlers=[self._console.log_handler()])
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self._gateway = LocalGateway(folder, f"127.0.0.1:{port}", self._console.line)
         self._cluster = LocalCluster(
@@ -114,14 +116,16 @@ class _Up:
         done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         tasks_to_keep = {tasks[2]}  # a gateway that dies while workers deliver their results comes back
         await _cancel(pending - tasks_to_keep)
-        await self._end_workers()
+        await self._end_workers(client)
         await _cancel(pending & tasks_to_keep)
         for task in done:
             task.result()
 
-    async def _end_workers(self) -> None:
+    async def _end_workers(self, client: GatewayClient) -> None:
         self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
         await self._cluster.close(self._hurry)
+        with suppress(GatewayUnavailable):  # then what a killed worker held waits for its lease to end
+            await client.publish_workers(self._key.endpoint_id, [])
 
     async def _reload(self) -> None:
         from watchfiles import awatch  # loads a native extension; only this command needs it
@@ -186,12 +190,19 @@ def _read(path: Path) -> SubModelEndpoint:
         raise UsageError(f"--file: cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"--file: {path} is not UTF-8 text") from error
-    endpoint = read_manifest(text, str(path))
+    try:
+        endpoint = read_manifest(text, str(path))
+    except InvalidEndpoint as error:
+        raise InvalidEndpoint([_in_file(path, problem) for problem in error.problems]) from error
     if endpoint.spec.worker.handler is None:
         raise InvalidEndpoint(
             [f"{path}: spec.worker.image: an image needs a cluster; use spec.worker.handler to run on this machine"]
         )
     return endpoint
+
+
+def _in_file(path: Path, problem: str) -> str:
+    return problem if problem.startswith(str(path)) else f"{path}: {problem}"
 
 
 async def _cancel(tasks: "Iterable[asyncio.Task[Any]]") -> None:

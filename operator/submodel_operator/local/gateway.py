@@ -10,6 +10,9 @@ from submodel_operator.errors import UsageError
 from submodel_operator.local.processes import Announce, ChildProcess
 
 STOP_SECONDS = 10.0
+OPTIONS = {"submodel-gateway: ": "", "SUBMODEL_GATEWAY_LISTEN": "--port", "SUBMODEL_GATEWAY_STORE": "--data"}
+"""The gateway speaks of its settings; a person at the terminal knows these options instead."""
+
 _LISTENING = re.compile(r"listening public=(?P<public>\S+) internal=(?P<internal>\S+)")
 
 
@@ -34,8 +37,7 @@ class LocalGateway:
         Raises:
             UsageError: it ended instead; the text is its own last word.
         """
-        loop = asyncio.get_running_loop()
-        self._listening = loop.create_future()
+        listening = self._listening = asyncio.get_running_loop().create_future()
         self._child = await ChildProcess.start(
             [sys.executable, "-m", "submodel_gateway"],
             {
@@ -47,9 +49,9 @@ class LocalGateway:
             self._hear,
         )
         ended = asyncio.create_task(self._child.wait())
-        ended.add_done_callback(lambda _: self._listening and self._listening.cancel())
+        ended.add_done_callback(lambda _: listening.cancel())
         try:
-            self.url, self.internal_url = await self._listening
+            self.url, self.internal_url = await listening
         except asyncio.CancelledError:
             if not ended.done():
                 raise
@@ -64,6 +66,7 @@ class LocalGateway:
                 return
             self._announce(f"the gateway ended with code {code}; starting it again")
             await self.start()
+            self._announce("the gateway listens again")
 
     async def stop(self) -> None:
         """End it; it finishes its writes."""
@@ -87,7 +90,10 @@ class LocalGateway:
 
     def _last_words(self) -> str:
         lines = [line for line in self._child.last_lines if line.strip()] if self._child else []
-        return lines[-1] if lines else "the gateway ended without a word"
+        words = lines[-1] if lines else "the gateway ended without a word"
+        for setting, option in OPTIONS.items():
+            words = words.replace(setting, option)
+        return words
 
 
 def _address(url: str) -> str:

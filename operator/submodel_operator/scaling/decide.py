@@ -29,8 +29,11 @@ def decide(inputs: ScalingInputs) -> ScalingDecision:
 
 def _hold_without_signals(inputs: ScalingInputs) -> ScalingDecision:
     """The last known number stays; only the floor that needs no signal is kept up."""
+    floor = min(inputs.scaling.workers_min, inputs.scaling.workers_max)
+    if floor > inputs.replicas:
+        return ScalingDecision(floor, Term.MINIMUM, f"workersMin keeps {floor}", hold=Hold.SIGNALS_UNKNOWN)
     return ScalingDecision(
-        replicas=max(inputs.replicas, min(inputs.scaling.workers_min, inputs.scaling.workers_max)),
+        replicas=inputs.replicas,
         term=Term.SIGNALS_UNKNOWN,
         message="the gateway's signals are missing or old: the number of workers is held",
         hold=Hold.SIGNALS_UNKNOWN,

@@ -102,7 +102,8 @@ def test_unknown_signals_hold_the_number_of_workers() -> None:
 
 
 def test_unknown_signals_still_keep_the_minimum_up() -> None:
-    assert decide(inputs(demand=None, workers_min=2)).replicas == 2
+    decision = decide(inputs(demand=None, workers_min=2))
+    assert (decision.replicas, decision.term, decision.hold) == (2, Term.MINIMUM, Hold.SIGNALS_UNKNOWN)
 
 
 def test_nothing_is_removed_while_other_workers_exist_than_were_asked_for() -> None:

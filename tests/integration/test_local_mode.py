@@ -1,0 +1,212 @@
+"""`submodel up` with real processes: what a person at a terminal sees and gets."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.support.following import Following
+
+SUBMODEL = str(Path(sys.executable).with_name("submodel"))
+EXAMPLE = Path(__file__).parents[2] / "docs/examples/async-generator/endpoint.yaml"
+
+GREETING = """
+import submodel
+
+def handler(job):
+    return {greeting!r}
+
+submodel.serverless.start({{"handler": handler}})
+"""
+
+GATED = """
+import os, time
+import submodel
+
+def handler(job):
+    yield "started"
+    while not os.path.exists(job["input"]["gate"]):
+        time.sleep(0.01)
+    yield "went on"
+
+submodel.serverless.start({"handler": handler, "return_aggregate_stream": True})
+"""
+
+
+def write(folder: Path, source: str, **scaling: Any) -> Path:
+    """A manifest with this handler."""
+    path = folder / "endpoint.yaml"
+    document = {
+        "apiVersion": "serverless.submodel.ai/v1alpha1",
+        "kind": "SubModelEndpoint",
+        "metadata": {"name": "local"},
+        "spec": {"worker": {"handler": {"inline": source}}, "scaling": scaling},
+    }
+    beside = folder / ".next"
+    beside.write_text(yaml.safe_dump(document), encoding="utf-8")
+    beside.replace(path)
+    return path
+
+
+def up(path: Path, folder: Path, port: int = 0) -> Following:
+    """`submodel up` on this manifest."""
+    return Following([SUBMODEL, "up", "-f", str(path), "--port", str(port), "--data", str(folder / "data")])
+
+
+def call(url: str, body: object = None) -> dict[str, Any]:
+    """One request to the job API."""
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(url, data), timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+        return answer
+
+
+def finished(url: str, job: str) -> dict[str, Any]:
+    """Hold on until the job is final."""
+    while (answer := call(f"{url}/status-sync/{job}?wait=20000"))["status"] in ("IN_QUEUE", "IN_PROGRESS"):
+        pass
+    return answer
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A file that lets the gated handler go on."""
+    return tmp_path / "go"
+
+
+def test_a_job_at_zero_workers_starts_one_and_it_leaves_when_idle(tmp_path: Path) -> None:
+    with up(write(tmp_path, GREETING.format(greeting="hello"), idleTimeout=1), tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
+        assert server.wait_for(r"workers 0 → 1: (.*)")[1] == "1 job queued and no worker runs: start one"
+        server.wait_for(r"workers 1 → 0: 1 worker idle for 1 s")
+        server.wait_for(r"worker local-\w+-1 left")
+        server.interrupt()
+        assert server.ended() == 0
+
+
+def test_the_printed_curl_line_works_as_it_is(tmp_path: Path) -> None:
+    with up(write(tmp_path, GREETING.format(greeting="hello")), tmp_path) as server:
+        command = server.wait_for(r"try it\s+(curl .*)")[1]
+        answer = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True).stdout
+        assert json.loads(answer)["output"] == "hello"
+
+
+def test_a_changed_manifest_takes_effect_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, GREETING.format(greeting="old"))
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "old"
+        (tmp_path / "endpoint.yaml").write_text("spec: [", encoding="utf-8")
+        server.wait_for("the last good manifest stays in force")
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "old"
+        write(tmp_path, GREETING.format(greeting="new"))
+        server.wait_for("endpoint.yaml changed")
+        server.wait_for("worker .* left")
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "new"
+
+
+def test_ctrl_c_lets_the_running_job_end_and_keeps_the_waiting_one(tmp_path: Path, gate: Path) -> None:
+    path = write(tmp_path, GATED, workersMax=1)
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        running, waiting = (call(f"{url}/run", {"input": {"gate": str(gate)}})["id"] for _ in range(2))
+        while not call(f"{url}/stream/{running}?offset=0")["stream"]:
+            pass
+        server.interrupt()
+        server.wait_for("stopping: running jobs may end")
+        gate.touch()
+        assert server.ended() == 0
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert [finished(url, job)["output"] for job in (running, waiting)] == [["started", "went on"]] * 2
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_job_runs_again_next_time(tmp_path: Path, gate: Path) -> None:
+    path = write(tmp_path, GATED)
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        job = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
+        while not call(f"{url}/stream/{job}?offset=0")["stream"]:
+            pass
+        server.interrupt()
+        server.wait_for("stopping: running jobs may end")
+        server.interrupt()
+        assert server.ended() == 0
+    gate.touch()
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert finished(url, job)["output"] == ["started", "went on"]
+
+
+def test_a_killed_gateway_comes_back_and_the_running_job_ends(tmp_path: Path, gate: Path) -> None:
+    with up(write(tmp_path, GATED), tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        job = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
+        while not call(f"{url}/stream/{job}?offset=0")["stream"]:
+            pass
+        os.kill(child(server.process.pid, "submodel_gateway"), signal.SIGKILL)
+        server.wait_for("the gateway ended with code -9; starting it again")
+        server.wait_for("the gateway listens again")
+        gate.touch()
+        result = finished(url, job)
+        assert (result["status"], result["output"]) == ("COMPLETED", ["started", "went on"])
+
+
+def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> None:
+    with up(write(tmp_path, "import not_there\n", workersMin=1), tmp_path) as server:
+        line = server.wait_for("WorkersFailing: (.*)")[1]
+        assert "does not start: ModuleNotFoundError: No module named 'not_there'" in line
+
+
+def child(pid: int, module: str) -> int:
+    """The child process of `pid` that runs this module."""
+    for number in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split():
+        if module in Path(f"/proc/{number}/cmdline").read_text(encoding="utf-8"):
+            return int(number)
+    raise AssertionError(f"no child of {pid} runs {module}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["-f", "absent.yaml"], "submodel: --file: cannot read absent.yaml: No such file or directory"),
+        (["-f", "syntax.yaml"], "submodel: syntax.yaml: line 1, column "),
+        (
+            ["-f", "unknown.yaml"],
+            "submodel: unknown.yaml: spec.scaling.workerMax: unknown field; did you mean workersMax?",
+        ),
+        (["-f", "image.yaml"], "submodel: image.yaml: spec.worker.image: an image needs a cluster"),
+        (["-f", "good.yaml", "--data", "good.yaml"], "submodel: --data: cannot create good.yaml: File exists"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    good = EXAMPLE.read_text(encoding="utf-8")
+    (tmp_path / "good.yaml").write_text(good, encoding="utf-8")
+    (tmp_path / "syntax.yaml").write_text("spec: [", encoding="utf-8")
+    (tmp_path / "unknown.yaml").write_text(good.replace("workersMax", "workerMax"), encoding="utf-8")
+    image = yaml.safe_load(good) | {"spec": {"worker": {"image": "x"}}}
+    (tmp_path / "image.yaml").write_text(yaml.safe_dump(image), encoding="utf-8")
+    ran = subprocess.run([SUBMODEL, "up", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith(sentence)
+    assert ran.stderr.count("\n") == 1
+
+
+def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
+    path = write(tmp_path, GREETING.format(greeting="hello"))
+    with up(path, tmp_path) as server:
+        port = server.wait_for(r"url\s+http://127.0.0.1:(\d+)")[1]
+        with up(path, tmp_path / "other", port=int(port)) as second:
+            assert second.ended() == 2
+            second.wait_for(rf"submodel: --port: cannot listen on 127.0.0.1:{port}")
+        with up(path, tmp_path) as third:
+            assert third.ended() == 2
+            third.wait_for("submodel: the job store .* is in use by another gateway process")
