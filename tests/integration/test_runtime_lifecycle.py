@@ -130,6 +130,21 @@ def test_a_handler_that_cannot_be_called_is_reported(gateway: ScriptedGateway, t
     assert gateway.requests[-1]["phase"] == "unhealthy"
 
 
+def test_start_outside_the_main_thread_is_refused(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = """
+        import threading, submodel.serverless
+        def run():
+            try:
+                submodel.serverless.start({"handler": print})
+            except Exception as error:
+                print(error)
+        threading.Thread(target=run).start()
+    """
+    with WorkerProcess(tmp_path, source, gateway.environment(), module=False) as worker:
+        assert worker.exit_code() == 0
+        assert "start() must be called in the main thread" in worker.log
+
+
 @pytest.mark.parametrize("module", [True, False])
 def test_without_the_worker_environment_start_says_how_to_run_locally(tmp_path: Path, module: bool) -> None:
     with WorkerProcess(tmp_path, ECHO, {}, module=module) as worker:

@@ -22,7 +22,8 @@ Consistency with several requests under way:
    the stored answer comes again and no lease is lost in a broken connection. Any other request is dropped when it
    fails, and a new one says what is true by then.
 4. A worker that leaves says so in a FLUSH and cuts its TAKE short: it repeats the number with capacity 0 and no wait.
-   That brings the stored answer, whose jobs are released, or a new one without jobs.
+   That brings the stored answer, whose jobs are released, or a new one without jobs. When this fails too the gateway is
+   away; it takes back what it had handed out, like everything of a worker that is gone.
 5. Answers are read in any order. `stale` for a lease that another request is ending at that moment means nothing.
 """
 
@@ -182,7 +183,7 @@ class Session:
         take = self._flights.get(Kind.TAKE)
         if take is None:
             return []
-        take.request = msgspec.structs.replace(take.request, capacity=0, wait_ms=0)
+        take.request = msgspec.structs.replace(take.request, capacity=0, wait_ms=0, phase=self.phase)
         return [take]
 
     def give_up(self) -> list[str]:
@@ -241,7 +242,7 @@ class Session:
         if Kind.FLUSH in self._flights:
             return math.inf
         at = self._sent_at + self._lease_seconds / 3 if self._leases or not self._ready else math.inf
-        if self.phase is not self._said_phase and not self._phase_under_way():
+        if self._phase_unsaid():
             return now
         waiting = 0
         for lease in self._leases.values():
@@ -252,8 +253,11 @@ class Session:
                 at = min(at, self._flushed_at + BATCH_SECONDS)
         return now if waiting >= BATCH_BYTES else at
 
-    def _phase_under_way(self) -> bool:
-        return any(flight.request.phase is self.phase for flight in self._flights.values())
+    def _phase_unsaid(self) -> bool:
+        if self._leaving:
+            return not self._said_goodbye
+        phases = {self._said_phase, *(flight.request.phase for flight in self._flights.values())}
+        return self.phase not in phases
 
     def _fly(self, kind: Kind, now: float, capacity: int = 0) -> Flight:
         self._number += 1
@@ -318,7 +322,7 @@ class Session:
 
     def _end(self, flight: Flight) -> None:
         del self._flights[flight.kind]
-        if self._leaving and flight.request.phase is WorkerPhase.DRAINING:
+        if flight.kind is not Kind.TAKE and self._leaving and flight.request.phase is WorkerPhase.DRAINING:
             self._said_goodbye = True  # or tried to: a gateway that is away must not keep the process
 
     def _pace(self, flight: Flight, answer: ExchangeAnswer, now: float) -> None:

@@ -6,6 +6,7 @@ API, realtime, the legacy wire dialect) are siblings of `Worker.serve`, chosen i
 """
 
 import asyncio
+import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -101,5 +102,5 @@ class Worker:
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
     """Run `function` on the loop, unless the loop has ended with the worker."""
-    if not loop.is_closed():
+    with contextlib.suppress(RuntimeError):  # what asyncio raises when the loop is closed
         loop.call_soon_threadsafe(function, *arguments)
