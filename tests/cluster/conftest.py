@@ -40,24 +40,18 @@ def release(cluster: None) -> Iterator[str]:
     """The chart, installed with helm into a namespace that enforces `restricted`; returns that namespace."""
     kubectl("create", "namespace", SYSTEM)
     kubectl("label", "namespace", SYSTEM, RESTRICTED)
-    run("helm", "install", RELEASE, str(ROOT / "charts/submodel"), "-n", SYSTEM, "--wait", "--timeout=120s", *images())
+    run("helm", "install", RELEASE, str(ROOT / "charts/submodel"), "-n", SYSTEM, "--wait", "--timeout=120s", *values())
     yield SYSTEM
     run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--ignore-not-found", "--wait")
     kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
     kubectl("delete", "namespace", SYSTEM)
 
 
-def images() -> list[str]:
-    """Values that name the images under test."""
-    parts = {"operator": "operator", "gateway": "gateway", "worker": "worker"}
-    return [
-        argument
-        for part, image in parts.items()
-        for argument in (
-            f"--set={part}.image.repository={IMAGE_PREFIX}submodel-{image}",
-            f"--set={part}.image.tag={IMAGE_TAG}",
-        )
-    ]
+def values() -> list[str]:
+    """Values of the chart: the images under test, and a volume that a laptop has room for."""
+    images = [f"{part}.image.repository={IMAGE_PREFIX}submodel-{part}" for part in ("operator", "gateway", "worker")]
+    tags = [f"{part}.image.tag={IMAGE_TAG}" for part in ("operator", "gateway", "worker")]
+    return [f"--set={value}" for value in (*images, *tags, "gateway.persistence.size=1Gi")]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-SAFE_CONTEXTS = re.compile(r"^(kind|k3d|kwok)-|^minikube$|^submodel-test-cluster$")
+SAFE_CONTEXTS = re.compile(r"^(kind|k3d|kwok)-|^minikube$|^submodel-bed$")
 WAIT_SECONDS = 120
 
 

@@ -3,12 +3,17 @@
 import sys
 from pathlib import Path
 
-from submodel_operator.api import crd
+from submodel_operator.api import crd, reference
 
 
 def main(root: Path) -> None:
-    """Write the CRD to `crds/` and to the templates of the chart below `root`."""
-    for path, text in ((crd.MANIFEST_PATH, crd.manifest_text()), (crd.TEMPLATE_PATH, crd.template_text())):
+    """Write the CRD to `crds/` and to the templates of the chart, and its reference page, below `root`."""
+    texts = {
+        crd.MANIFEST_PATH: crd.manifest_text(),
+        crd.TEMPLATE_PATH: crd.template_text(),
+        reference.PAGE_PATH: reference.page_text(),
+    }
+    for path, text in texts.items():
         target = root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")

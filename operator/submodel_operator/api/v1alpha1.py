@@ -109,6 +109,11 @@ class EnvVarSource(Model):
     config_map_key_ref: KeyRef | None = None
     """A key of a ConfigMap."""
 
+    @property
+    def names_one_key(self) -> bool:
+        """Whether it says where the value comes from, and says it once."""
+        return (self.secret_key_ref is None) != (self.config_map_key_ref is None)
+
 
 class EnvVar(Model):
     """One environment variable of the worker, in the shape of core/v1."""
@@ -238,6 +243,12 @@ SPEC_RULES = (
         message="worker.env entries set value or valueFrom, not both",
         field_path=".worker.env",
     ),
+    Rule(
+        rule="!has(self.worker.env) || self.worker.env.all(e, !has(e.valueFrom) || "
+        "has(e.valueFrom.secretKeyRef) != has(e.valueFrom.configMapKeyRef))",
+        message="worker.env entries with valueFrom set exactly one of secretKeyRef and configMapKeyRef",
+        field_path=".worker.env",
+    ),
 )
 
 
@@ -293,6 +304,7 @@ class EndpointSpec(Model):
             jobs.execution_timeout_ms == 0 or jobs.execution_timeout_ms >= limits.EXECUTION_TIMEOUT_MS_MIN,
             jobs.ttl_ms >= jobs.execution_timeout_ms,
             all(e.value is None or e.value_from is None for e in worker.env),
+            all(source is None or source.names_one_key for source in (e.value_from for e in worker.env)),
         )
 
 

@@ -193,7 +193,8 @@ BREAKING = (
     "{worker: {image: x}, scaling: {scalerValue: 3601}}",
     "{worker: {image: x}, jobs: {executionTimeoutMs: 4999}}",
     "{worker: {image: x}, jobs: {ttlMs: 10000}}",
-    "{worker: {image: x, env: [{name: A, value: b, valueFrom: {}}]}}",
+    "{worker: {image: x, env: [{name: A, value: b, valueFrom: {secretKeyRef: {name: a, key: b}}}]}}",
+    "{worker: {image: x, env: [{name: A, valueFrom: {}}]}}",
 )
 """One spec for each of `SPEC_RULES`, in their order, that breaks it alone."""
 
