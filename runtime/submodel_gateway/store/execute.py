@@ -42,7 +42,9 @@ class Rows(Protocol):
     def due(self, now: int, limit: int) -> list[Job]:
         """Jobs whose `due_at` has come, the earliest first."""
 
-    def leased(self) -> list[Job]: ...
+    def leased(self) -> list[Job]:
+        """All running jobs in order of `seq`."""
+
     def live(self, endpoint: str, up_to: int, limit: int, *, running: bool) -> list[Job]:
         """Queued jobs with a `seq` of at most `up_to` in order of the queue, then, if asked, the running ones."""
 

@@ -82,12 +82,13 @@ class MemoryStore:
         return sorted(jobs, key=lambda job: (job.due_at, job.seq))[:limit]
 
     def leased(self) -> list[Job]:
-        return [job for job in self._jobs.values() if job.state is JobState.IN_PROGRESS]
+        jobs = [job for job in self._jobs.values() if job.state is JobState.IN_PROGRESS]
+        return sorted(jobs, key=lambda job: job.seq)
 
     def live(self, endpoint: str, up_to: int, limit: int, *, running: bool) -> list[Job]:
         jobs = sorted(self._queued(endpoint), key=_place)
         if running:
-            jobs += sorted((job for job in self.leased() if job.endpoint == endpoint), key=lambda job: job.seq)
+            jobs += [job for job in self.leased() if job.endpoint == endpoint]
         return [job for job in jobs if job.seq <= up_to][:limit]
 
     def put_endpoint(self, endpoint: str, registration: bytes) -> None:
@@ -108,8 +109,7 @@ class MemoryStore:
         return list(islice(self._chunks.get(job.id, ()), after, after + limit))
 
     def held(self, endpoint: str, worker: str) -> list[Job]:
-        jobs = [job for job in self.leased() if job.endpoint == endpoint and job.worker == worker]
-        return sorted(jobs, key=lambda job: job.seq)
+        return [job for job in self.leased() if job.endpoint == endpoint and job.worker == worker]
 
     def tally(self, endpoint: str) -> Tally:
         return self._tallies.get(endpoint, Tally())

@@ -167,7 +167,7 @@ class Writes(Reads):
         return self._jobs("due_at <= ? ORDER BY due_at, seq LIMIT ?", now, limit)
 
     def leased(self) -> list[Job]:
-        return self._jobs("state = 'IN_PROGRESS'")
+        return self._jobs("state = 'IN_PROGRESS' ORDER BY seq")
 
     def live(self, endpoint: str, up_to: int, limit: int, *, running: bool) -> list[Job]:
         queued = "endpoint = ? AND state = 'IN_QUEUE' AND seq <= ? ORDER BY pri DESC, seq LIMIT ?"
