@@ -52,7 +52,7 @@ def new_job(body: bytes) -> NewJob:
     if "input" not in fields:
         raise InvalidRequest('the field "input" is missing; send {"input": ...}')
     for name in _WEBHOOKS:
-        if name in fields and fields[name] not in (b"null", b'""'):
+        if bytes(fields.get(name, b"null")) not in (b"null", b'""'):
             raise InvalidRequest(f'"{name}": webhooks are not available yet; leave it out and read the status instead')
     policy = _policy(fields["policy"]) if "policy" in fields else Policy()
     extra = {name: value for name, value in fields.items() if name not in _HANDLED}

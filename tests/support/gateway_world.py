@@ -1,0 +1,134 @@
+"""The gateway's service in one event loop, over the store in memory and a clock that the test moves."""
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+
+from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held, LeasedJob, Result
+from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, WorkerPresence, WorkerToken
+from submodel.contract.states import WorkerPhase
+from submodel.contract.wire import decode
+from submodel_gateway.service.clients import JobView, NewJob
+from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.service.waiting import Hangup
+from submodel_gateway.store.base import Store
+from submodel_gateway.store.memory import MemoryStore
+
+ENDPOINT = "ns.app"
+TOKEN = "worker-token"
+
+
+class TestClock:
+    """Milliseconds that stand still until a test moves them."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        self.ms = 1_700_000_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+
+def registration(endpoint: str = ENDPOINT, **fields: Any) -> EndpointRegistration:
+    tokens = [WorkerToken(revision="r1", sha256=hashlib.sha256(TOKEN.encode()).hexdigest())]
+    return EndpointRegistration(
+        **{"epoch": "uid", "generation": 1, "worker_tokens": tokens, **fields}, endpoint_id=endpoint
+    )
+
+
+def presence(worker: str, phase: str = "Running") -> WorkerPresence:
+    return WorkerPresence(worker=worker, uid=f"uid-{worker}", revision="r1", phase=phase)
+
+
+def here() -> Hangup:
+    """A caller that stays."""
+    return asyncio.get_running_loop().create_future()
+
+
+class World:
+    """A gateway and what a test does to it."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self.clock = TestClock()
+        self.store = store or MemoryStore()
+        bits = itertools.count(1)
+        self.gateway = Gateway(self.store, self.clock, lambda count: next(bits), boot="boot")
+
+    async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:
+        await self.gateway.registry.put(endpoint, registration(endpoint, **fields))
+
+    async def submit(self, input: bytes = b"1", **fields: Any) -> str:
+        return await self.gateway.clients.submit(ENDPOINT, NewJob(input=input, **fields))
+
+    def status(self, id: str) -> JobView:
+        return self.gateway.clients.status(ENDPOINT, id)
+
+    async def pass_time(self, milliseconds: int) -> None:
+        """Move the clock in steps that a live process would see, sweeping after each."""
+        end = self.clock.ms + milliseconds
+        while self.clock.ms < end:
+            self.clock.ms = min(end, self.clock.ms + 1_000)
+            await self.gateway.sweeper.sweep()
+
+    async def freeze(self, milliseconds: int) -> None:
+        """The whole process stands still, then goes on."""
+        self.clock.ms += milliseconds
+        await self.gateway.sweeper.sweep()
+
+    async def snapshot(self) -> EndpointSnapshot:
+        (snapshot,) = (await self.gateway.snapshots.read(0, None, 0, here())).endpoints
+        return snapshot
+
+
+class Worker:
+    """The worker's end of the exchange: numbers requests, remembers its leases."""
+
+    def __init__(self, world: World, name: str = "w-1", session: str = "s-1") -> None:
+        self._world = world
+        self.name = name
+        self.session = session
+        self.number = 0
+        self.held: dict[str, LeasedJob] = {}
+
+    async def say(self, *, hangup: Hangup | None = None, **fields: Any) -> ExchangeAnswer:
+        """One exchange, listing everything held unless the test says otherwise."""
+        self.number += 1
+        fields = {"request": self.number, "phase": WorkerPhase.READY, **fields}
+        if "running" not in fields:
+            fields["running"] = [Held(id=job.id, token=job.token) for job in self.held.values()]
+        request = ExchangeRequest(session=self.session, **fields)
+        raw = await self._world.gateway.workers.exchange(ENDPOINT, self.name, TOKEN, request, hangup or here())
+        answer = decode(raw, ExchangeAnswer)
+        self.held |= {job.id: job for job in answer.jobs}
+        return answer
+
+    async def take(self, capacity: int = 1, wait_ms: int = 0, **fields: Any) -> list[LeasedJob]:
+        return (await self.say(capacity=capacity, wait_ms=wait_ms, **fields)).jobs
+
+    async def finish(self, job: LeasedJob, output: bytes = b'"done"', **fields: Any) -> ExchangeAnswer:
+        self.held.pop(job.id, None)
+        return await self.say(results=[Result(id=job.id, token=job.token, output=msgspec.Raw(output))], **fields)
+
+
+@asynccontextmanager
+async def world(store: Store | None = None) -> AsyncIterator[World]:
+    """A gateway with one endpoint. Its sweeper runs when the test says so."""
+    new = World(store)
+    await new.gateway.sweeper.sweep()
+    await new.register()
+    yield new
+    await new.gateway.close()
+
+
+async def settle() -> None:
+    """Let everything run that can run without a timer: with the store in memory nothing waits for a thread."""
+    for _ in range(50):
+        turn = asyncio.get_running_loop().create_future()
+        asyncio.get_running_loop().call_soon(turn.set_result, None)
+        await turn

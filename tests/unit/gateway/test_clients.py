@@ -1,0 +1,178 @@
+"""The job API's use cases: waiting, streams, cancellation, purge, health."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from submodel.contract.exchange import Chunks, LeasedJob
+from submodel.contract.states import JobState, WorkerPhase
+from submodel_gateway.errors import NotFound, Unavailable
+from submodel_gateway.service.clients import NewJob, StreamPart
+from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
+
+
+async def stream(w: World, id: str, offset: int | None = None, wait_ms: int = 0) -> StreamPart:
+    return await w.gateway.clients.stream(ENDPOINT, id, offset, wait_ms, here())
+
+
+async def send(worker: Worker, job: LeasedJob, seq: int, *items: bytes) -> None:
+    chunk = Chunks(id=job.id, token=job.token, seq=seq, items=[msgspec.Raw(item) for item in items])
+    assert (await worker.say(chunks=[chunk])).refused == []
+
+
+async def test_a_waiting_client_gets_the_result_as_soon_as_it_is_there() -> None:
+    async with world() as w:
+        id = await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"), sync=True)
+        assert id.startswith("sync-")
+        waits = asyncio.create_task(w.gateway.clients.wait(ENDPOINT, id, 60_000, here()))
+        worker = Worker(w)
+        (job,) = await worker.take()
+        assert not waits.done()
+        await worker.finish(job, b"42")
+        view = await waits
+        assert (view.job.state, view.content.output) == (JobState.COMPLETED, b"42")
+
+
+async def test_a_client_that_waited_long_enough_gets_the_job_as_it_is() -> None:
+    async with world() as w:
+        id = await w.submit()
+        view = await w.gateway.clients.wait(ENDPOINT, id, 1, here())
+        assert view.job.state is JobState.IN_QUEUE
+
+
+async def test_unknown_endpoints_and_jobs_are_not_found() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await w.register("other")
+        clients = w.gateway.clients
+        with pytest.raises(NotFound):
+            clients.status(ENDPOINT, "x")
+        with pytest.raises(NotFound):
+            clients.status("other", id)
+        with pytest.raises(NotFound):
+            await clients.cancel(ENDPOINT, "x")
+        with pytest.raises(NotFound):
+            await clients.submit("nowhere", NewJob(input=b"1"))
+        with pytest.raises(NotFound):
+            await stream(w, "x")
+
+
+async def test_each_poll_of_a_stream_returns_only_what_is_new() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, b"1", b"2")
+        assert (await stream(w, id)).items == [b"1", b"2"]
+        assert (await stream(w, id)).items == []
+        await send(worker, job, 3, b"3")
+        assert (await stream(w, id)).items == [b"3"]
+
+
+async def test_reading_a_stream_by_offset_changes_nothing() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, b"1", b"2")
+        assert (await stream(w, id, offset=1)).items == [b"2"]
+        assert (await stream(w, id, offset=0)).items == [b"1", b"2"]
+        assert (await stream(w, id)).items == [b"1", b"2"]
+
+
+async def test_a_held_stream_is_released_by_the_next_chunk() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        reads = asyncio.create_task(stream(w, id, wait_ms=60_000))
+        await settle()
+        assert not reads.done()
+        await send(worker, job, 1, b"1")
+        assert (await reads).items == [b"1"]
+
+
+async def test_the_answer_that_carries_the_final_state_carries_the_rest_of_the_stream() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, *(b"%d" % n for n in range(2_500)))
+        assert len((await stream(w, id)).items) == 1_000
+        await worker.finish(job)
+        part = await stream(w, id)
+        assert (part.job.state, part.items[0], len(part.items)) == (JobState.COMPLETED, b"1000", 1_500)
+
+
+async def test_a_second_attempt_streams_from_its_beginning() -> None:
+    async with world() as w:
+        id = await w.submit()
+        first = Worker(w, session="old")
+        (job,) = await first.take()
+        await send(first, job, 1, b"1", b"2")
+        await stream(w, id)
+        second = Worker(w, session="new")
+        (job,) = await second.take()
+        await send(second, job, 1, b"a")
+        assert (await stream(w, id)).items == [b"a"]
+
+
+async def test_a_cancelled_job_says_so_and_a_finished_one_says_how_it_ended() -> None:
+    async with world() as w:
+        id = await w.submit()
+        assert (await w.gateway.clients.cancel(ENDPOINT, id)).job.state is JobState.CANCELLED
+        done = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await worker.finish(job, b"1")
+        view = await w.gateway.clients.cancel(ENDPOINT, done)
+        assert (view.job.state, view.content.output) == (JobState.COMPLETED, b"1")
+
+
+async def test_a_purge_removes_queued_jobs_only() -> None:
+    async with world() as w:
+        running = await w.submit()
+        await Worker(w).take()
+        for _ in range(3):
+            await w.submit()
+        assert await w.gateway.clients.purge(ENDPOINT) == 3
+        assert w.status(running).job.state is JobState.IN_PROGRESS
+
+
+async def test_health_counts_jobs_and_workers() -> None:
+    async with world() as w:
+        await w.submit()
+        await w.submit()
+        await Worker(w, "busy").take()
+        await Worker(w, "idle").say()
+        await Worker(w, "booting").say(phase=WorkerPhase.STARTING)
+        await Worker(w, "ill").say(phase=WorkerPhase.UNHEALTHY, reason="no GPU")
+        workers = [presence("busy"), presence("new", "Pending"), presence("none", "Unschedulable")]
+        await w.gateway.registry.put_workers(ENDPOINT, [*workers, presence("bad", "CrashLoopBackOff")], w.clock.ms)
+        health = w.gateway.clients.health(ENDPOINT)
+        assert health.jobs == {"completed": 0, "failed": 0, "inProgress": 1, "inQueue": 1, "retried": 0}
+        assert health.workers == {
+            "idle": 1,
+            "initializing": 2,
+            "ready": 2,
+            "running": 1,
+            "throttled": 1,
+            "unhealthy": 2,
+        }
+
+
+async def test_policies_override_the_endpoints_limits() -> None:
+    async with world() as w:
+        await w.register(generation=2, execution_timeout_ms=7_000, ttl_ms=30_000, max_attempts=5)
+        job = w.status(await w.submit()).job
+        assert (job.execution_timeout_ms, job.deadline - job.created_at, job.max) == (7_000, 30_000, 5)
+        job = w.status(await w.submit(execution_timeout_ms=9_000, ttl_ms=20_000)).job
+        assert (job.execution_timeout_ms, job.deadline - job.created_at) == (9_000, 20_000)
+
+
+async def test_a_closed_gateway_accepts_nothing() -> None:
+    async with world() as w:
+        pass
+    with pytest.raises(Unavailable):
+        await w.submit()

@@ -1,0 +1,56 @@
+"""Bodies of `/run`: payloads stay the bytes they were, and what is not available is refused by name."""
+
+import json
+
+import pytest
+
+from submodel_gateway.errors import InvalidRequest
+from submodel_gateway.http.envelope import new_job
+
+
+@pytest.mark.parametrize("input", [b"null", b"1.50", b'"\xc3\xa9"', b"[1, 2]", b'{ "a" : {} }', b"false", b"1e400"])
+def test_input_may_be_any_json_and_is_kept_byte_for_byte(input: bytes) -> None:
+    assert new_job(b'{"input": ' + input + b"}").input == input
+
+
+def test_other_fields_go_to_the_worker_but_policy_does_not() -> None:
+    new = new_job(b'{"input": 1, "s3Config": {"accessId": "x"}, "foo": [1], "policy": {"ttl": 10000}}')
+    assert json.loads(new.extra) == {"s3Config": {"accessId": "x"}, "foo": [1]}
+    assert (new.ttl_ms, new.execution_timeout_ms) == (10_000, None)
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"input":1,"policy":null}', b'{"input":1,"policy":{}}', b'{"input":1,"webhook":""}']
+)
+def test_empty_options_are_no_options(body: bytes) -> None:
+    assert new_job(body).ttl_ms is None
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        (b"", "not JSON"),
+        (b"hello", r"not JSON.*byte 0"),
+        (b'{"input": NaN}', r"not JSON.*byte 10"),
+        (b'{"input": 1', "not JSON"),
+        (b'{"input": 1} x', r"not JSON.*byte 13"),
+        (b'{"input": "\xff"}', r"not UTF-8 \(byte 11\)"),
+        (b'{"input": "\\ud800"}', "not JSON"),
+        (b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b"[1]", "Expected `object`"),
+        (b"{}", '"input" is missing'),
+        (b'{"Input": 1}', '"input" is missing'),
+        (b'{"input": 1, "webhook": "http://x"}', '"webhook": webhooks are not available yet'),
+        (b'{"input": 1, "webhookV2": {}}', '"webhookV2": webhooks are not available yet'),
+        (b'{"input": 1, "policy": 5}', '"policy" does not fit'),
+        (b'{"input": 1, "policy": {"ttl": "1h"}}', r'"policy" does not fit.*\$\.ttl'),
+        (b'{"input": 1, "policy": {"ttl": 9999}}', r'"policy.ttl" is 9999; give 10000 to 604800000'),
+        (b'{"input": 1, "policy": {"ttl": 604800001}}', '"policy.ttl" is 604800001'),
+        (b'{"input": 1, "policy": {"executionTimeout": 4999}}', '"policy.executionTimeout" is 4999; give 5000'),
+        (b'{"input": 1, "policy": {"lowPriority": true}}', '"policy.lowPriority" is not available yet'),
+        (b'{"input": 1, "policy": {"timeout": 1}}', '"policy" does not fit.*timeout'),
+    ],
+)
+def test_what_cannot_be_served_is_refused_with_a_sentence(body: bytes, sentence: str) -> None:
+    with pytest.raises(InvalidRequest, match=sentence):
+        new_job(body)

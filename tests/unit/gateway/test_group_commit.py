@@ -1,0 +1,92 @@
+"""Group commit: order, isolation of a failing operation, and the end."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import pytest
+
+from submodel_gateway.errors import OperationFailed, StoreError, Unavailable
+from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.store import base
+from submodel_gateway.store.group import GROUP_MAX, GroupCommit
+from submodel_gateway.store.memory import MemoryStore
+from submodel_gateway.store.sqlite import SqliteStore
+from tests.support.store_operations import ENDPOINT, submit
+
+
+class RecordingStore(MemoryStore):
+    """The store in memory, which notes its groups and refuses every group with the job `bad`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.groups: list[int] = []
+
+    def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
+        self.groups.append(len(operations))
+        if any(isinstance(operation, base.Submit) and operation.id == "bad" for operation in operations):
+            raise StoreError("the disk is full")
+        return super().apply(operations, now)
+
+
+def front(store: base.Store, seen: list[str] | None = None) -> GroupCommit:
+    def on_commit(changes: Iterable[Transition]) -> None:
+        for change in changes:
+            if seen is not None and change.after is not None:
+                seen.append(change.after.id)
+
+    return GroupCommit(store, lambda: 1_000, on_commit)
+
+
+async def test_operations_that_come_together_share_a_transaction() -> None:
+    store = RecordingStore()
+    group = front(store)
+    await asyncio.gather(*(group.one(submit(f"job-{n}")) for n in range(100)))
+    assert store.groups == [100]
+    await group.close()
+
+
+async def test_a_group_has_a_limit() -> None:
+    store = RecordingStore()
+    group = front(store)
+    await asyncio.gather(*(group.one(submit(f"job-{n}")) for n in range(GROUP_MAX + 1)))
+    assert store.groups == [GROUP_MAX, 1]
+    await group.close()
+
+
+async def test_only_the_culprit_of_a_failed_group_fails() -> None:
+    store = RecordingStore()
+    group = front(store)
+    outcomes = await asyncio.gather(*(group.one(submit(id)) for id in ("a", "bad", "b")), return_exceptions=True)
+    assert isinstance(outcomes[1], OperationFailed)
+    assert "the disk is full" in str(outcomes[1])
+    assert [store.job(ENDPOINT, id) is not None for id in ("a", "bad", "b")] == [True, False, True]
+    await group.close()
+
+
+async def test_only_the_culprit_of_a_failed_transaction_fails(tmp_path: Path) -> None:
+    group = front(SqliteStore(tmp_path / "jobs.db"))
+    outcomes = await group.many([submit("a"), submit("bad", pri=2**70), submit("b")])
+    assert [type(outcome) for outcome in outcomes] == [base.Applied, base.Failed, base.Applied]
+    assert group.store.tally(ENDPOINT).queued == 2
+    await group.close()
+
+
+async def test_changes_are_told_before_the_caller_goes_on(tmp_path: Path) -> None:
+    seen: list[str] = []
+    group = front(SqliteStore(tmp_path / "jobs.db"), seen)
+    await group.one(submit("a"))
+    assert seen == ["a"]
+    await group.close()
+
+
+async def test_closing_finishes_what_was_queued_and_refuses_the_rest(tmp_path: Path) -> None:
+    group = front(SqliteStore(tmp_path / "jobs.db"))
+    queued = group.many([submit("a")])
+    await group.close()
+    assert isinstance((await queued)[0], base.Applied)
+    with pytest.raises(Unavailable):
+        await group.one(submit("b"))
+    reopened = SqliteStore(tmp_path / "jobs.db")
+    assert reopened.job(ENDPOINT, "a") is not None
+    reopened.close()

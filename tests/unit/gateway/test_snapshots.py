@@ -1,0 +1,120 @@
+"""What the operator's long poll returns, and when."""
+
+import asyncio
+
+from submodel.contract.internal import Snapshots
+from submodel.contract.states import WorkerPhase
+from submodel_gateway.service.snapshots import COALESCE_MS
+from tests.support.gateway_world import ENDPOINT, Worker, World, here, settle, world
+
+
+async def read(w: World, since: int, wait_ms: int = 0, boot: str | None = None) -> Snapshots:
+    return await w.gateway.snapshots.read(since, boot, wait_ms, here())
+
+
+async def test_everything_is_told_to_a_reader_without_a_place() -> None:
+    async with world() as w:
+        await w.register("other")
+        for answer in (await read(w, 0), await read(w, 10**6), await read(w, 1, boot="another process")):
+            assert {snapshot.endpoint_id for snapshot in answer.endpoints} == {ENDPOINT, "other"}
+
+
+async def test_only_changes_are_told_to_a_reader_with_one() -> None:
+    async with world() as w:
+        since = (await read(w, 0)).version
+        await w.register("other")
+        answer = await read(w, since)
+        assert [snapshot.endpoint_id for snapshot in answer.endpoints] == ["other"]
+        assert (await read(w, answer.version)).endpoints == []
+
+
+async def test_a_job_that_meets_no_worker_wakes_the_reader_at_once() -> None:
+    async with world() as w:
+        since = (await read(w, 0)).version
+        poll = asyncio.create_task(read(w, since, 60_000))
+        await settle()
+        assert not poll.done()
+        await w.submit()
+        (snapshot,) = (await poll).endpoints
+        assert (snapshot.queued, snapshot.oldest_queued_ms, snapshot.workers) == (1, w.clock.ms, [])
+
+
+async def test_demand_that_is_known_does_not_wake_again() -> None:
+    async with world() as w:
+        await w.submit()
+        since = (await read(w, 0)).version
+        poll = asyncio.create_task(read(w, since, 60_000))
+        await settle()
+        assert not poll.done()
+        await w.submit()
+        await settle()
+        assert not poll.done()
+        w.gateway.snapshots.end_all()
+        assert (await poll).endpoints[0].queued == 2
+
+
+async def test_a_job_for_a_starting_worker_is_no_reason_to_hurry() -> None:
+    async with world() as w:
+        await Worker(w).say(phase=WorkerPhase.STARTING)
+        since = (await read(w, 0)).version
+        poll = asyncio.create_task(read(w, since, 60_000))
+        await w.submit()
+        await settle()
+        assert not poll.done()
+        w.clock.ms += COALESCE_MS
+        await w.submit()
+        assert (await poll).endpoints[0].queued == 2
+
+
+async def test_demand_is_urgent_again_when_the_last_worker_drains() -> None:
+    async with world() as w:
+        await Worker(w).say()
+        await w.submit()
+        since = (await read(w, 0)).version
+        poll = asyncio.create_task(read(w, since, 60_000))
+        await settle()
+        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        assert (await poll).endpoints[0].workers[0].draining
+
+
+async def test_endpoints_with_queued_jobs_are_in_every_answer() -> None:
+    async with world() as w:
+        await w.submit()
+        since = (await read(w, 0)).version
+        w.clock.ms += 60_000
+        (snapshot,) = (await read(w, since)).endpoints
+        assert snapshot.queued == 1
+
+
+async def test_late_jobs_are_counted_against_the_endpoints_target() -> None:
+    async with world() as w:
+        await w.register(generation=2, late_after_ms=4_000)
+        await w.submit()
+        w.clock.ms += 4_000
+        await w.submit()
+        assert (await w.snapshot()).late == 1
+
+
+async def test_a_deleted_endpoint_is_told_until_it_comes_back() -> None:
+    async with world() as w:
+        since = (await read(w, 0)).version
+        await w.gateway.registry.delete(ENDPOINT)
+        assert (await read(w, since)).deleted == [ENDPOINT]
+        assert (await read(w, 0)).deleted == []
+        await w.register()
+        assert (await read(w, since)).deleted == []
+
+
+async def test_workers_are_told_with_what_they_hold() -> None:
+    async with world() as w:
+        await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        (view,) = (await w.snapshot()).workers
+        assert (view.worker, view.revision, view.running, view.idle_since_ms) == ("w-1", "r1", 1, None)
+        w.clock.ms += 10
+        await worker.finish(job)
+        (view,) = (await w.snapshot()).workers
+        assert (view.running, view.idle_since_ms) == (0, w.clock.ms)
+        snapshot = await w.snapshot()
+        assert (snapshot.arrived_total, snapshot.completed_total, snapshot.in_progress) == (1, 1, 0)

@@ -1,0 +1,386 @@
+"""The worker exchange: what a request does, what it waits for, and what happens to a worker that goes."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from submodel.contract import limits
+from submodel.contract.exchange import Chunks, ExchangeRequest, Held, Progress, Refused, Result
+from submodel.contract.internal import GoneWorker
+from submodel.contract.states import JobState, WorkerPhase
+from submodel_gateway.errors import NotFound, Unauthorized
+from submodel_gateway.jobs.transition import CHUNK_BYTES_MAX
+from tests.support.gateway_world import ENDPOINT, TOKEN, Worker, World, here, presence, settle, world
+
+
+async def test_a_waiting_worker_gets_a_job_as_soon_as_it_is_submitted() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        polls = asyncio.create_task(worker.take(wait_ms=20_000))
+        await settle()
+        assert not polls.done()
+        id = await w.submit(b'{"x": 1}', extra=b'{"s3Config": {"a": 1}}')
+        (job,) = await polls
+        assert (job.id, bytes(job.input), bytes(job.extra["s3Config"])) == (id, b'{"x": 1}', b'{"a": 1}')
+        assert job.policy.execution_timeout_ms == limits.EXECUTION_TIMEOUT_MS_DEFAULT
+
+
+async def test_jobs_go_to_as_many_waiting_workers_as_there_are() -> None:
+    async with world() as w:
+        polls = [asyncio.create_task(Worker(w, f"w-{n}").take(wait_ms=20_000)) for n in range(3)]
+        await settle()
+        ids = await asyncio.gather(*(w.submit() for _ in range(3)))
+        got = [jobs[0].id for jobs in await asyncio.gather(*polls)]
+        assert sorted(got) == sorted(ids)
+
+
+async def test_an_exchange_brings_at_most_its_capacity() -> None:
+    async with world() as w:
+        for _ in range(3):
+            await w.submit()
+        assert len(await Worker(w).take(capacity=2)) == 2
+        assert (await w.snapshot()).queued == 1
+
+
+@pytest.mark.parametrize("phase", [WorkerPhase.STARTING, WorkerPhase.DRAINING, WorkerPhase.UNHEALTHY])
+async def test_only_a_ready_worker_gets_jobs(phase: WorkerPhase) -> None:
+    async with world() as w:
+        await w.submit()
+        assert await Worker(w).take(phase=phase) == []
+
+
+async def test_a_result_and_the_next_job_travel_in_one_exchange() -> None:
+    async with world() as w:
+        first, second = await w.submit(), await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        answer = await worker.finish(job, b"42", capacity=1)
+        assert [job.id for job in answer.jobs] == [second]
+        view = w.status(first)
+        assert (view.job.state, view.content.output) == (JobState.COMPLETED, b"42")
+
+
+async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
+    async with world() as w:
+        await w.submit()
+        await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take(request=1)
+        (again,) = await worker.take(request=1)
+        assert again.token == job.token
+        assert (await w.snapshot()).queued == 1
+
+
+async def test_a_request_repeated_while_it_is_held_answers_both() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        held = asyncio.create_task(worker.take(request=1, wait_ms=20_000))
+        await settle()
+        repeated = await worker.take(request=1, wait_ms=20_000)
+        assert repeated == await held == []
+
+
+async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others() -> None:
+    async with world() as w:
+        hangup = here()
+        poll = asyncio.create_task(Worker(w, "w-1").take(wait_ms=20_000, hangup=hangup))
+        await settle()
+        submitted = asyncio.create_task(w.submit())
+        hangup.set_result(None)
+        id = await submitted
+        await poll
+        (job,) = await Worker(w, "w-2").take()
+        assert job.id == id
+        assert w.status(id).job.used == 1
+
+
+async def test_a_wrong_token_is_unauthorized_and_an_unknown_endpoint_unknown() -> None:
+    async with world() as w:
+        request = ExchangeRequest(session="s", request=1, phase=WorkerPhase.READY)
+        with pytest.raises(Unauthorized):
+            await w.gateway.workers.exchange(ENDPOINT, "w", "wrong", request, here())
+        with pytest.raises(NotFound):
+            await w.gateway.workers.exchange("other", "w", TOKEN, request, here())
+
+
+async def test_a_stale_result_is_refused_and_the_rest_goes_through() -> None:
+    async with world() as w:
+        ids = [await w.submit(), await w.submit()]
+        worker = Worker(w)
+        jobs = await worker.take(capacity=2)
+        results = [
+            Result(id=jobs[0].id, token="1-stale", output=msgspec.Raw(b"1")),
+            Result(id=jobs[1].id, token=jobs[1].token, error="boom"),
+        ]
+        answer = await worker.say(results=results)
+        assert answer.refused == [Refused(id=jobs[0].id, reason="stale")]
+        assert [w.status(id).job.state for id in ids] == [JobState.IN_PROGRESS, JobState.FAILED]
+
+
+async def test_listing_a_job_renews_its_lease() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        for _ in range(4):
+            await w.pass_time(30_000)
+            await worker.say()
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+
+
+async def test_a_worker_that_falls_silent_loses_its_job_after_a_lease() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await Worker(w).take()
+        await w.pass_time(limits.LEASE_MS)
+        assert w.status(id).job.state is JobState.IN_QUEUE
+        await w.pass_time(1_000)
+        assert (await w.snapshot()).workers == []
+
+
+async def test_a_gateway_that_stood_still_gives_every_lease_its_full_length_again() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await Worker(w).take()
+        await w.freeze(10 * limits.LEASE_MS)
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+
+
+async def test_a_job_that_is_missing_twice_is_lost() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        await w.pass_time(20_001)
+        await worker.say(running=[])
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+        await worker.say(running=[])
+        assert w.status(id).job.state is JobState.IN_QUEUE
+
+
+async def test_a_job_is_not_missing_soon_after_its_take() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        for _ in range(3):
+            await worker.say(running=[])
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+
+
+async def test_a_job_is_not_missing_from_requests_that_could_not_list_it() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take(request=7)
+        await w.pass_time(20_001)
+        for number in (3, 4, 5):
+            await worker.say(running=[], request=number)
+        for number in (8, 9, 10):
+            await worker.say(running=[], request=number, unanswered=[7])
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+
+
+async def test_a_cancelled_job_stops_its_worker_at_once() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        poll = asyncio.create_task(worker.say(wait_ms=20_000))
+        await settle()
+        await w.gateway.clients.cancel(ENDPOINT, id)
+        assert (await poll).stop == [id]
+
+
+async def test_a_stop_that_was_told_is_repeated_without_hurry() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        await w.gateway.clients.cancel(ENDPOINT, id)
+        assert (await worker.say()).stop == [id]
+        poll = asyncio.create_task(worker.say(wait_ms=20_000))
+        await settle()
+        assert not poll.done()
+        w.gateway.workers.close()
+        assert (await poll).stop == [id]
+
+
+async def test_a_job_over_its_execution_limit_stops_its_worker() -> None:
+    async with world() as w:
+        id = await w.submit(execution_timeout_ms=5_000)
+        worker = Worker(w)
+        await worker.take()
+        poll = asyncio.create_task(worker.say(wait_ms=20_000))
+        await settle()
+        await w.pass_time(5_000)
+        assert (await poll).stop == [id]
+        assert w.status(id).job.state is JobState.TIMED_OUT
+
+
+async def test_draining_tells_the_worker_and_keeps_jobs_from_it() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        poll = asyncio.create_task(worker.say(capacity=1, wait_ms=20_000))
+        await settle()
+        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        assert (await poll).drain
+        await w.submit()
+        assert await worker.take() == []
+        w.gateway.registry.undrain(ENDPOINT, ["w-1"])
+        answer = await worker.say(capacity=1)
+        assert (answer.drain, len(answer.jobs)) == (False, 1)
+
+
+async def test_released_jobs_go_back_uncharged() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        worker.held.clear()
+        await worker.say(released=[Held(id=id, token=job.token)])
+        job_now = w.status(id).job
+        assert (job_now.state, job_now.used) == (JobState.IN_QUEUE, 0)
+
+
+async def test_a_restarted_worker_loses_the_jobs_of_its_former_session() -> None:
+    async with world() as w:
+        id = await w.submit()
+        before = Worker(w, session="old")
+        (job,) = await before.take()
+        (again,) = await Worker(w, session="new").take()
+        assert (again.id, again.attempt) == (id, 2)
+        assert (await before.finish(job)).refused == [Refused(id=id, reason="stale")]
+
+
+async def test_a_former_session_gets_nothing_more_and_is_told_to_end() -> None:
+    async with world() as w:
+        before = Worker(w, session="old")
+        await before.say()
+        await Worker(w, session="new").say()
+        await w.submit()
+        answer = await before.say(capacity=1)
+        assert (answer.jobs, answer.drain) == ([], True)
+
+
+async def test_a_worker_that_its_operator_declares_gone_loses_its_jobs_at_once() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        gone = GoneWorker(worker="w-1", reason="evicted", charged=False)
+        await w.gateway.registry.gone(ENDPOINT, [gone])
+        job = w.status(id).job
+        assert (job.state, job.used) == (JobState.IN_QUEUE, 0)
+        assert await worker.take() == []
+
+
+async def test_a_worker_missing_from_a_list_that_named_it_is_gone() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await Worker(w).take()
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
+        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
+        assert w.status(id).job.state is JobState.IN_QUEUE
+
+
+async def test_a_worker_that_came_before_the_first_list_is_not_gone() -> None:
+    async with world() as w:
+        id = await w.submit()
+        began_ms = w.clock.ms
+        await Worker(w).take()
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("other")], began_ms)
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+
+
+async def test_an_unnamed_worker_that_was_silent_since_the_push_began_is_gone() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await Worker(w).take()
+        w.clock.ms += 5
+        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
+        assert w.status(id).job.state is JobState.IN_QUEUE
+
+
+async def test_a_worker_that_a_list_names_again_gets_jobs_again() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await worker.say()
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
+        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
+        await w.submit()
+        assert await worker.take() == []
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
+        assert len(await worker.take()) == 1
+
+
+async def test_an_oversized_output_fails_the_job_and_says_so() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        answer = await worker.finish(job, b'"' + b"x" * limits.RUN_BODY_BYTES + b'"')
+        assert answer.refused == [Refused(id=id, reason="too-large")]
+        view = w.status(id)
+        assert view.job.state is JobState.FAILED
+        assert "the limit is" in (view.content.error or "")
+
+
+async def test_an_oversized_chunk_fails_the_job() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        big = msgspec.Raw(b'"' + b"x" * limits.CHUNK_BYTES + b'"')
+        answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=[big])])
+        assert Refused(id=id, reason="too-large") in answer.refused
+        assert w.status(id).job.state is JobState.FAILED
+
+
+async def test_a_stream_over_its_total_fails_the_job() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        item = msgspec.Raw(b'"' + b"x" * (limits.CHUNK_BYTES - 2) + b'"')
+        items = [item] * (CHUNK_BYTES_MAX // limits.CHUNK_BYTES + 1)
+        answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=items)])
+        assert answer.refused == [Refused(id=id, reason="too-large")]
+        assert w.status(id).job.state is JobState.FAILED
+
+
+async def test_progress_is_readable_while_the_job_runs() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await worker.say(progress=[Progress(id=id, token=job.token, value=msgspec.Raw(b'"50%"'))])
+        assert w.status(id).content.output == b'"50%"'
+
+
+async def test_a_gateway_that_goes_down_answers_held_exchanges_and_asks_to_come_back() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        poll = asyncio.create_task(worker.say(capacity=1, wait_ms=20_000))
+        await settle()
+        w.gateway.drain()
+        answer = await poll
+        assert (answer.jobs, answer.drain, answer.retry_after_ms > 0) == ([], False, True)
+
+
+async def test_a_restarted_gateway_keeps_a_job_that_its_worker_still_runs() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        again = World(w.store)
+        again.clock.ms = w.clock.ms + 10 * limits.LEASE_MS
+        again.gateway.registry.load()
+        await again.gateway.sweeper.sweep()
+        worker._world = again
+        await worker.say()
+        await again.pass_time(limits.LEASE_MS - 1_000)
+        await worker.finish(job, b"1")
+        assert again.status(id).job.state is JobState.COMPLETED
+        assert again.status(id).job.attempt == 1
