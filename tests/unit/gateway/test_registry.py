@@ -1,6 +1,7 @@
 """Endpoints come from the operator's pushes and survive in the store."""
 
 import pytest
+from msgspec.structs import replace
 
 from submodel.contract.states import JobState
 from submodel_gateway.errors import InvalidRequest, NotFound, Outdated
@@ -22,11 +23,11 @@ async def test_a_recreated_namesake_starts_again() -> None:
         assert (await w.snapshot()).registration == "another/1"
 
 
-@pytest.mark.parametrize("fields", [{"max_attempts": 0}, {"ttl_ms": 0}, {"execution_timeout_ms": -1}])
-async def test_limits_that_make_no_sense_are_refused(fields: dict[str, int]) -> None:
+@pytest.mark.parametrize(("field", "value"), [("max_attempts", 0), ("ttl_ms", 0), ("execution_timeout_ms", -1)])
+async def test_limits_that_make_no_sense_are_refused(field: str, value: int) -> None:
     async with world() as w:
         with pytest.raises(InvalidRequest):
-            await w.register(generation=2, **fields)
+            await w.gateway.registry.put(ENDPOINT, replace(registration(generation=2), **{field: value}))
 
 
 async def test_the_id_in_the_body_must_be_the_one_in_the_path() -> None:
