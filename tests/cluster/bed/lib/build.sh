@@ -10,6 +10,7 @@ declare -A proof_of_package=(
     [iproute2]=ip
     [iptables]=iptables
     [mmdebstrap]=mmdebstrap
+    [mount]=mount
     [openssl]=openssl
     [procps]=pgrep
     [runc]=runc

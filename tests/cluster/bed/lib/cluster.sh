@@ -50,10 +50,10 @@ wait_for_boot() {
 
 # Number and start time of the first process inside: a number alone may belong to another process by tomorrow.
 record_first_process() {
-    local first
+    local first started
     [[ ! -e $state/first-process ]] || return 0
-    first=$(pgrep --parent "$1") || return 0
-    printf '%s %s\n' "$first" "$(started_at "$first")" >"$state/first-process"
+    first=$(pgrep --parent "$1") && started=$(started_at "$first") || return 0
+    printf '%s %s\n' "$first" "$started" >"$state/first-process"
 }
 
 started_at() { cut -d' ' -f22 "/proc/$1/stat" 2>/dev/null; }
@@ -204,7 +204,7 @@ down() {
 remove_remains() {
     local first
     if first=$(first_process); then
-        kill -KILL "$first"
+        kill -KILL "$first" || true
         while [[ -e /proc/$first ]]; do sleep 0.05; done
     fi
     remove_cgroup
