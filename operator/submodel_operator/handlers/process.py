@@ -39,13 +39,22 @@ class Operator:
         settings: everything the operator is told from outside.
         env: where `KUBECONFIG` is looked up.
         stop: ends the run when set, as signals do.
+        crd_patience_seconds: how long the custom resource may be missing at the start.
     """
 
-    def __init__(self, settings: OperatorSettings, env: Mapping[str, str], clock: Clock, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        settings: OperatorSettings,
+        env: Mapping[str, str],
+        clock: Clock,
+        stop: asyncio.Event,
+        crd_patience_seconds: float = CRD_PATIENCE_SECONDS,
+    ) -> None:
         self._settings = settings
         self._env = env
         self._clock = clock
         self._stop = stop
+        self._crd_patience_seconds = crd_patience_seconds
         self._queue: KeyedQueue[Key] = KeyedQueue()
         self._caches = Caches()
         self._watches = Watches(self._caches, settings.namespaces, lambda: load_connection(env), self._queue.add)
@@ -66,7 +75,7 @@ class Operator:
             gateway = GatewayClient(settings.gateway_url, settings.gateway_token, self._clock)
             await stack.enter_async_context(gateway)
             stack.push_async_callback(self._end_parts)
-            await wait_until_served(client)
+            await _wait_until_served(client, self._crd_patience_seconds)
             await self._fill(client)
             await self._start_parts(client, gateway)
             await self._run_watches()
@@ -118,7 +127,7 @@ class Operator:
             self._queue.add(key)
 
 
-async def wait_until_served(client: KubeClient, patience_seconds: float = CRD_PATIENCE_SECONDS) -> None:
+async def _wait_until_served(client: KubeClient, patience_seconds: float) -> None:
     """Returns once the API server serves the custom resource: an installer may apply the definition a moment later.
 
     Raises:

@@ -2,9 +2,10 @@
 
 Who owns which field decides whether an apply can do harm. A Deployment's `replicas` belongs to the manager
 `submodel-operator-scale`, which creates the Deployment (with 0) and writes the scale subresource; the manager
-`submodel-operator` applies everything else and never names `replicas`. If one manager did both, an apply without the
-field would give it up, and the API server would set it to its default: one worker that nobody asked for.
+`submodel-operator` applies everything else and never names `replicas`. Had its apply ever named the field, the next
+one without it would give the field up, and the API server would set its default: one worker that nobody asked for.
 Creation is a POST, because an apply would silently take over an object of somebody else that has the name already.
+The price: a field that a later release leaves out of the manifest stays on Deployments that exist.
 
 ConfigMaps and Secrets are written only together with their Deployment and are not watched: what they hold is part of
 the revision, so a pool that has its Deployment has them too.

@@ -1,0 +1,400 @@
+"""The whole operator against a fake API server and a real gateway: endpoints come, change, vanish; faults happen."""
+
+import base64
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from submodel_operator.errors import UsageError
+from submodel_operator.handlers import PartFailed
+from tests.support.fake_apiserver import FakeApiServer, Kubelet
+from tests.support.live_gateway import INTERNAL_TOKEN, LiveGateway
+from tests.support.operator_thread import OperatorThread, operating, settings_for
+
+NAMESPACE = "team-a"
+ENDPOINTS = "submodelendpoints"
+Object = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
+    with LiveGateway(tmp_path_factory.mktemp("gateway")) as gateway:
+        yield gateway
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeApiServer]:
+    async with FakeApiServer().running() as server:
+        yield server
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+Operating = Callable[..., Any]
+
+
+@pytest.fixture
+def operate(server: FakeApiServer, gateway: LiveGateway, tmp_path: Path) -> Operating:
+    def start(**changes: Any) -> Any:
+        return operating(server, server.kubeconfig(tmp_path), settings_for(gateway.internal, INTERNAL_TOKEN, **changes))
+
+    return start
+
+
+_names = itertools.count(1)
+
+
+@pytest.fixture
+def name() -> str:
+    """An endpoint name that no other test of this module uses: they share the gateway."""
+    return f"tokens-{next(_names)}"
+
+
+def create(server: FakeApiServer, name: str, **scaling: Any) -> Object:
+    spec = {"worker": {"handler": {"inline": "pass"}}, "scaling": {"idleTimeout": 1, **scaling}}
+    return server.store.create("submodelendpoints", NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+
+
+def condition(server: FakeApiServer, name: str, kind: str) -> Object:
+    endpoint = server.store.find("submodelendpoints", NAMESPACE, name) or {}
+    conditions = (endpoint.get("status") or {}).get("conditions") or ()
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def is_settled(server: FakeApiServer, name: str) -> bool:
+    """Whether the status tells that the endpoint works and that the gateway knows it."""
+    return all(condition(server, name, kind).get("status") == "True" for kind in ("Ready", "ScalerHealthy"))
+
+
+def deployment(server: FakeApiServer, name: str) -> Object:
+    (found,) = (each for each in server.store.all("deployments") if each["metadata"]["name"].startswith(f"{name}-"))
+    return found
+
+
+def replicas(server: FakeApiServer, name: str) -> int:
+    found = [each for each in server.store.all("deployments") if each["metadata"]["name"].startswith(f"{name}-")]
+    return sum(each["spec"]["replicas"] for each in found)
+
+
+async def submit(http: aiohttp.ClientSession, gateway: LiveGateway, name: str) -> None:
+    async with http.post(f"{gateway.public}/v2/{NAMESPACE}.{name}/run", json={"input": {}}) as answer:
+        assert answer.status == 200, await answer.text()
+
+
+async def exchange(
+    http: aiohttp.ClientSession, gateway: LiveGateway, server: FakeApiServer, name: str, pod: str, **fields: Any
+) -> Object:
+    """What the worker in this pod says to the gateway, with the credential that the operator made."""
+    secret = server.store.get("secrets", NAMESPACE, deployment(server, name)["metadata"]["name"])
+    token = base64.b64decode(secret["data"]["token"]).decode()
+    async with http.post(
+        f"{gateway.public}/v2/{NAMESPACE}.{name}/workers/{pod}/exchange",
+        json={"session": "s", "request": 1, "phase": "ready", **fields},
+        headers={"Authorization": f"Bearer {token}"},
+    ) as answer:
+        assert answer.status == 200, await answer.text()
+        found: Object = await answer.json()
+        return found
+
+
+async def test_an_endpoint_gets_its_children_and_a_status(server: FakeApiServer, operate: Operating, name: str) -> None:
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+    found = deployment(server, name)
+    pool = found["metadata"]["name"]
+    assert found["spec"]["replicas"] == 0
+    assert server.store.get("configmaps", NAMESPACE, pool)["data"]["handler.py"] == "pass"
+    assert server.store.get("secrets", NAMESPACE, pool)["data"]["token"]
+    assert server.store.get("submodelendpoints", NAMESPACE, name)["status"]["phase"] == "Idle"
+
+
+async def test_a_restart_writes_nothing(server: FakeApiServer, operate: Operating, name: str) -> None:
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+    server.writes.clear()
+    other = f"{name}-other"
+    async with operate():
+        create(server, other)
+        await server.store.until(lambda: is_settled(server, other))
+    assert [path for method, path in server.writes if method != "POST" and other not in path] == []
+    assert sum(method == "POST" for method, _ in server.writes) == 3, "the children of the new endpoint"
+
+
+async def test_a_job_at_zero_workers_starts_one(
+    server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
+) -> None:
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+        await submit(http, gateway, name)
+        await server.store.until(lambda: replicas(server, name) == 1)
+
+
+async def test_idle_workers_leave_and_only_they_do(
+    server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
+) -> None:
+    kubelet = Kubelet(server.store)
+    async with operate():
+        create(server, name, workersMin=3, workersMax=3)
+        await server.store.until(lambda: replicas(server, name) == 3 and is_settled(server, name))
+        pool = deployment(server, name)["metadata"]["name"]
+        pods = [pod["metadata"]["name"] for pod in kubelet.alive(NAMESPACE, pool)]
+        await submit(http, gateway, name)
+        busy = pods[2]  # the one that the ReplicaSet would take first
+        held = await exchange(http, gateway, server, name, busy, capacity=1, waitMs=1000)
+        assert len(held["jobs"]) == 1
+        for pod in pods[:2]:
+            await exchange(http, gateway, server, name, pod)
+        lower_minimum(server, name)
+        await server.store.until(lambda: replicas(server, name) == 1)
+        assert [pod["metadata"]["name"] for pod in kubelet.alive(NAMESPACE, pool)] == [busy]
+
+
+def lower_minimum(server: FakeApiServer, name: str) -> None:
+    endpoint = server.store.get("submodelendpoints", NAMESPACE, name)
+    scaling = {**endpoint["spec"]["scaling"], "workersMin": 0}
+    changed = {**endpoint, "spec": {**endpoint["spec"], "scaling": scaling}, "metadata": {**endpoint["metadata"]}}
+    server.store.replace("submodelendpoints", changed)
+
+
+async def test_a_later_apply_never_resets_the_number_of_workers(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    async with operate():
+        create(server, name, workersMin=2)
+        await server.store.until(lambda: replicas(server, name) == 2 and is_settled(server, name))
+        found = deployment(server, name)
+        metadata = {**found["metadata"], "annotations": {"serverless.submodel.ai/desired-hash": "of an older release"}}
+        server.store.replace("deployments", {**found, "metadata": metadata})
+        await server.store.until(lambda: not has_old_hash(server, name))
+        assert replicas(server, name) == 2
+
+
+def has_old_hash(server: FakeApiServer, name: str) -> bool:
+    annotations = deployment(server, name)["metadata"]["annotations"]
+    return bool(annotations["serverless.submodel.ai/desired-hash"] == "of an older release")
+
+
+async def test_a_count_that_somebody_else_changed_is_brought_back(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    async with operate():
+        create(server, name, workersMin=2)
+        await server.store.until(lambda: replicas(server, name) == 2)
+        found = deployment(server, name)
+        changed = {**found, "spec": {**found["spec"], "replicas": 0}, "metadata": {**found["metadata"]}}
+        server.store.replace("deployments", changed)
+        await server.store.until(lambda: replicas(server, name) == 2)
+
+
+async def test_a_changed_handler_starts_a_second_pool_and_the_first_one_goes(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+        first = deployment(server, name)["metadata"]["name"]
+        endpoint = server.store.get("submodelendpoints", NAMESPACE, name)
+        spec = {**endpoint["spec"], "worker": {"handler": {"inline": "print()"}}}
+        server.store.replace("submodelendpoints", {**endpoint, "spec": spec, "metadata": {**endpoint["metadata"]}})
+        await server.store.until(lambda: server.store.find("deployments", NAMESPACE, first) is None)
+        assert deployment(server, name)["metadata"]["name"] != first
+        assert server.store.find("configmaps", NAMESPACE, first) is None
+        assert server.store.find("secrets", NAMESPACE, first) is None
+
+
+async def test_a_deployment_of_somebody_else_is_not_taken_over(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+        pool = deployment(server, name)["metadata"]["name"]
+        server.faults.append(swap_for_foreign(server, pool))
+        server.store.delete("deployments", NAMESPACE, pool)
+        await server.store.until(lambda: condition(server, name, "Ready").get("reason") == "NameConflict")
+        message = condition(server, name, "Ready")["message"]
+        assert f"Deployment {NAMESPACE}/{pool} is not managed by this operator" in message
+        assert server.store.get("deployments", NAMESPACE, pool)["spec"] == {"replicas": 7}
+
+
+def swap_for_foreign(server: FakeApiServer, pool: str) -> Callable[[web.Request], None]:
+    """Just before the operator creates its Deployment, somebody takes the name."""
+
+    def fault(request: web.Request) -> None:
+        creates = request.method == "POST" and request.path.endswith("/deployments")
+        if creates and server.store.find("deployments", NAMESPACE, pool) is None:
+            server.store.create("deployments", NAMESPACE, {"metadata": {"name": pool}, "spec": {"replicas": 7}})
+
+    return fault
+
+
+async def test_a_deletion_that_no_watch_reported_is_found_by_the_resync(
+    server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
+) -> None:
+    async with operate(resync_seconds=1):
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+        server.cut_watches()
+        server.store.delete("submodelendpoints", NAMESPACE, name)
+        server.store.compact()
+        server.writes.clear()
+        await until_forgotten(http, gateway, name)
+    assert [call for call in server.writes if call[0] == "POST"] == []
+
+
+async def until_forgotten(http: aiohttp.ClientSession, gateway: LiveGateway, name: str) -> None:
+    headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
+    version = 0
+    while True:
+        url = f"{gateway.internal}/internal/v1/snapshots?since={version}&waitMs=20000"
+        async with http.get(url, headers=headers) as answer:
+            found = json.loads(await answer.read())
+        if f"{NAMESPACE}.{name}" in found.get("deleted", []):
+            return
+        if not version and all(each["endpointId"] != f"{NAMESPACE}.{name}" for each in found.get("endpoints", [])):
+            return
+        version = found["version"]
+
+
+async def test_a_recreated_endpoint_is_a_new_one(server: FakeApiServer, operate: Operating, name: str) -> None:
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+        first = deployment(server, name)
+        server.store.delete("submodelendpoints", NAMESPACE, name)
+        second = create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+    found = deployment(server, name)
+    assert found["metadata"]["ownerReferences"][0]["uid"] == second["metadata"]["uid"]
+    assert found["metadata"]["name"] != first["metadata"]["name"]
+
+
+async def test_a_late_status_never_lands_on_a_recreated_namesake(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    """The endpoint is created anew between the reconcile and its status write."""
+    statuses: list[str] = []
+
+    def recreate(request: web.Request) -> None:
+        if request.method == "PATCH" and request.path.endswith(f"{name}/status") and not statuses:
+            server.store.delete("submodelendpoints", NAMESPACE, name)
+            statuses.append(create(server, name, workersMax=0)["metadata"]["uid"])
+
+    server.faults.append(recreate)
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+    endpoint = server.store.get("submodelendpoints", NAMESPACE, name)
+    assert endpoint["metadata"]["uid"] == statuses[0]
+    # A status of the first endpoint would say Idle: only the second one is parked.
+    endpoints = [raw for _, plural, _, raw in server.store.events if plural == ENDPOINTS]
+    assert {raw["status"]["phase"] for raw in endpoints if "status" in raw} == {"Parked"}
+
+
+async def test_a_conflict_on_the_status_is_read_again_and_written(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    refused: list[str] = []
+
+    def conflict(request: web.Request) -> tuple[int, str] | None:
+        if request.path.endswith(f"{name}/status") and len(refused) < 3:
+            refused.append(request.path)
+            return 409, "the object has been modified"
+        return None
+
+    server.faults.append(conflict)
+    async with operate():
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+    assert len(refused) == 3
+
+
+async def test_an_outage_of_the_api_server_is_sat_out(server: FakeApiServer, operate: Operating, name: str) -> None:
+    failures: list[str] = []
+
+    def unavailable(request: web.Request) -> tuple[int, str] | None:
+        if len(failures) < 8:
+            failures.append(request.path)
+            return 503, "no leader"
+        return None
+
+    async with operate() as operator:
+        assert isinstance(operator, OperatorThread)
+        server.faults.append(unavailable)
+        server.cut_watches()
+        create(server, name)
+        await server.store.until(lambda: is_settled(server, name))
+        assert not operator.ended.is_set()
+
+
+async def test_a_watch_that_is_too_old_lists_again(server: FakeApiServer, operate: Operating, name: str) -> None:
+    async with operate() as operator:
+        server.cut_watches()
+        create(server, name)
+        server.store.create("configmaps", NAMESPACE, {"metadata": {"name": "unrelated"}})
+        server.store.compact()
+        await server.store.until(lambda: is_settled(server, name))
+        assert not operator.ended.is_set()
+
+
+async def test_a_failing_worker_tells_its_last_words_in_the_status(
+    server: FakeApiServer, operate: Operating, name: str
+) -> None:
+    kubelet = Kubelet(server.store)
+    async with operate():
+        create(server, name, workersMin=1)
+        await server.store.until(lambda: replicas(server, name) == 1)
+        (pod,) = kubelet.alive(NAMESPACE, deployment(server, name)["metadata"]["name"])
+        terminated = {"reason": "Error", "exitCode": 1, "message": "Traceback\n  ...\nModuleNotFoundError: torch\n"}
+        crashed = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": terminated}}
+        status = {"phase": "Running", "containerStatuses": [crashed]}
+        kubelet.set_status(NAMESPACE, pod["metadata"]["name"], status)
+        await server.store.until(lambda: condition(server, name, "Ready").get("reason") == "WorkersFailing")
+    assert condition(server, name, "Ready")["message"].endswith("does not start: ModuleNotFoundError: torch")
+
+
+async def test_a_burst_of_endpoints_settles(server: FakeApiServer, operate: Operating, name: str) -> None:
+    names = [f"{name}-{number}" for number in range(500)]
+    async with operate():
+        for each in names:
+            create(server, each)
+        await server.store.until(lambda: all(is_settled(server, each) for each in names))
+        await server.store.until(lambda: len(server.store.all("deployments")) == 500)
+    # Per endpoint: three children and the two statuses before and after the gateway has spoken.
+    assert len(server.writes) <= 500 * 5
+
+
+async def test_without_its_resource_definition_the_operator_says_what_to_apply(
+    server: FakeApiServer, gateway: LiveGateway, tmp_path: Path
+) -> None:
+    server.served = False
+    settings = settings_for(gateway.internal, INTERNAL_TOKEN)
+    operator = OperatorThread(server, server.kubeconfig(tmp_path), settings, crd_patience_seconds=0.1)
+    await operator.run_out()
+    assert isinstance(operator.error, UsageError)
+    assert "submodelendpoints.serverless.submodel.ai" in str(operator.error)
+
+
+async def test_a_watch_that_cannot_go_on_ends_the_operator(
+    server: FakeApiServer, gateway: LiveGateway, tmp_path: Path
+) -> None:
+    operator = OperatorThread(server, server.kubeconfig(tmp_path), settings_for(gateway.internal, INTERNAL_TOKEN))
+    await operator.watching()
+    server.served = False
+    server.cut_watches()
+    await operator.run_out()
+    assert isinstance(operator.error, PartFailed)
+    assert "the watch of the cluster" in str(operator.error)

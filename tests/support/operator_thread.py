@@ -1,0 +1,97 @@
+"""The whole operator in a thread with an event loop of its own, against the fake API server of the test's loop.
+
+At its end Kopf waits for everything that was started in its loop meanwhile; the server's connections must not be among
+that.
+"""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from submodel_operator.__main__ import SystemClock
+from submodel_operator.handlers import Operator
+from submodel_operator.settings import OperatorSettings
+from tests.support.endpoints import worker_settings
+from tests.support.fake_apiserver import FakeApiServer
+
+WATCHED = ("submodelendpoints", "deployments", "pods")
+
+
+class OperatorThread:
+    """One run; `error` is what it ended with."""
+
+    def __init__(
+        self, server: FakeApiServer, kubeconfig: str, settings: OperatorSettings, crd_patience_seconds: float = 30.0
+    ) -> None:
+        self._server = server
+        self._kubeconfig = kubeconfig
+        self._settings = settings
+        self._crd_patience_seconds = crd_patience_seconds
+        self._test_loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self.error: BaseException | None = None
+        self.ended = asyncio.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    async def watching(self) -> None:
+        """Returns when all watches are open, or the run has ended."""
+        server = self._server
+        await server.store.until(lambda: self.ended.is_set() or all(server.watching(each) for each in WATCHED))
+
+    async def stop(self) -> None:
+        """End it, as SIGTERM would."""
+        if self._loop and self._stop and not self.ended.is_set():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        await self.run_out()
+
+    async def run_out(self) -> None:
+        """Returns when it has ended by itself."""
+        await self.ended.wait()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except BaseException as error:  # the test looks at it
+            self.error = error
+        self._test_loop.call_soon_threadsafe(self._announce_end)
+
+    def _announce_end(self) -> None:
+        self.ended.set()
+        self._server.store.failure = self.error
+        self._server.store.poke()
+
+    async def _main(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        env = {"KUBECONFIG": self._kubeconfig}
+        await Operator(self._settings, env, SystemClock(), self._stop, self._crd_patience_seconds).run()
+
+
+@asynccontextmanager
+async def operating(
+    server: FakeApiServer, kubeconfig: str, settings: OperatorSettings
+) -> AsyncIterator[OperatorThread]:
+    """A running operator whose watches are open; it must end without an error."""
+    operator = OperatorThread(server, kubeconfig, settings)
+    try:
+        await operator.watching()
+        yield operator
+    finally:
+        await operator.stop()
+    if operator.error:
+        raise operator.error
+
+
+def settings_for(gateway_url: str, gateway_token: str, **changes: Any) -> OperatorSettings:
+    """Settings of a test's operator."""
+    values: dict[str, Any] = {
+        "gateway_url": gateway_url,
+        "gateway_token": gateway_token,
+        "worker": worker_settings(),
+        "probe_listen": "127.0.0.1:0",
+    }
+    return OperatorSettings(**(values | changes))

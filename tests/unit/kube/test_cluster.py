@@ -1,0 +1,269 @@
+"""The cluster adapter against a fake API server: what it writes, in which order, and what it refuses to touch."""
+
+import copy
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from submodel_operator.desired import DesiredPool, desired_pool
+from submodel_operator.errors import Conflict, NameConflict
+from submodel_operator.kube import Caches, KubeCluster, open_client, preload
+from submodel_operator.ports import Observed
+from tests.support.endpoints import KEY, manifest, resolved
+from tests.support.fake_apiserver import FakeApiServer, Kubelet
+
+COST = "controller.kubernetes.io/pod-deletion-cost"
+
+
+@dataclass
+class World:
+    """An endpoint in the API server, known to the adapter's caches."""
+
+    server: FakeApiServer
+    cluster: KubeCluster
+    kubelet: Kubelet
+    desired: DesiredPool
+
+    def observe(self, now: float = 0.0) -> Observed:
+        observed = self.cluster.observe(KEY, now)
+        assert observed is not None
+        return observed
+
+    async def apply_all(self) -> None:
+        observed = self.observe()
+        for child in self.desired.children:
+            await self.cluster.apply(observed, child)
+
+    def pods(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.kubelet.alive(KEY.namespace, self.desired.name)]
+
+    def marked(self) -> set[str]:
+        pods = self.kubelet.alive(KEY.namespace, self.desired.name)
+        return {pod["metadata"]["name"] for pod in pods if COST in (pod["metadata"].get("annotations") or {})}
+
+    def deployment(self) -> dict[str, Any]:
+        return self.server.store.get("deployments", KEY.namespace, self.desired.name)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with FakeApiServer().running() as server:
+        endpoint = server.store.create("submodelendpoints", KEY.namespace, copy.deepcopy(manifest()))
+        async with open_client({"KUBECONFIG": server.kubeconfig(tmp_path)}) as client:
+            caches = Caches()
+            await preload(client, caches, [])
+            kubelet = Kubelet(server.store)
+            # The watches' part: what the node does reaches the caches at once.
+            server.store.reactions.append(lambda plural, kind, raw: watch(caches, plural, kind, raw))
+            desired = desired_pool(resolved(uid=endpoint["metadata"]["uid"]))
+            yield World(server, KubeCluster(client, caches), kubelet, desired)
+
+
+def watch(caches: Caches, plural: str, kind: str, raw: dict[str, Any]) -> None:
+    for resource in caches.by_resource():
+        if resource.plural == plural == "pods":
+            caches.take_event(resource, kind, copy.deepcopy(raw))
+
+
+async def test_children_are_created_with_no_replicas_and_one_look_at_the_endpoint(world: World) -> None:
+    world.server.requests.clear()
+    await world.apply_all()
+    assert [method for method, _ in world.server.requests] == ["GET", "POST", "POST", "POST"]
+    assert world.deployment()["spec"]["replicas"] == 0
+    (pool,) = world.observe().pools
+    assert (pool.replicas, pool.desired_hash) == (0, world.desired.hash)
+
+
+async def test_an_apply_before_the_first_scale_write_leaves_the_count_at_zero(world: World) -> None:
+    await world.apply_all()
+    changed = copy.deepcopy(dict(world.desired.children[-1]))
+    changed["metadata"]["annotations"] = {"serverless.submodel.ai/desired-hash": "of a newer release"}
+    await world.cluster.apply(world.observe(), changed)
+    assert world.deployment()["spec"]["replicas"] == 0
+    (pool,) = world.observe().pools
+    assert (pool.replicas, pool.desired_hash) == (0, "of a newer release")
+
+
+async def test_nothing_is_created_for_an_endpoint_that_is_gone(world: World) -> None:
+    world.server.store.delete("submodelendpoints", *KEY)
+    with pytest.raises(Conflict):
+        await world.apply_all()
+    assert world.server.writes == []
+    assert world.cluster.observe(KEY, 0.0) is None
+
+
+async def test_nothing_is_created_for_a_namesake_that_came_after(world: World) -> None:
+    world.server.store.delete("submodelendpoints", *KEY)
+    world.server.store.create("submodelendpoints", KEY.namespace, copy.deepcopy(manifest()))
+    with pytest.raises(Conflict):
+        await world.apply_all()
+    assert world.server.writes == []
+
+
+async def test_an_apply_to_a_deployment_that_was_deleted_meanwhile_does_not_create_it(world: World) -> None:
+    await world.apply_all()
+    world.server.store.delete("deployments", KEY.namespace, world.desired.name)
+    with pytest.raises(Conflict):
+        await world.cluster.apply(world.observe(), world.desired.children[-1])
+    assert world.server.store.all("deployments") == []
+    assert world.observe().pools == ()
+
+
+async def test_a_name_that_somebody_else_has_is_left_to_them(world: World) -> None:
+    owner = {"kind": "Release", "name": "shop", "uid": "x", "controller": True}
+    body = {"metadata": {"name": world.desired.name, "ownerReferences": [owner]}, "spec": {}}
+    world.server.store.reactions.clear()
+    world.server.store.create("pods", KEY.namespace, {"metadata": {"name": "owner", "generateName": ""}})
+    owner["uid"] = world.server.store.get("pods", KEY.namespace, "owner")["metadata"]["uid"]
+    world.server.store.create("secrets", KEY.namespace, body)
+    with pytest.raises(NameConflict, match=f"Secret {KEY.namespace}/{world.desired.name} belongs to Release shop"):
+        await world.apply_all()
+
+
+async def test_an_attempt_that_broke_off_is_completed(world: World) -> None:
+    observed = world.observe()
+    await world.cluster.apply(observed, world.desired.children[0])
+    await world.apply_all()
+    assert len(world.observe().pools) == 1
+
+
+async def test_exactly_the_victims_leave(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 5, ())
+    first, *others = world.pods()
+    await world.cluster.scale(KEY, world.desired.name, 3, (first, others[2]))
+    assert world.pods() == [others[0], others[1], others[3]]
+    assert world.marked() == set()
+
+
+async def test_the_marks_are_there_before_the_count_shrinks(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 4, ())
+    victims = set(world.pods()[:2])
+    seen: list[set[str]] = []
+
+    def look(request: web.Request) -> None:
+        if request.path.endswith("/scale"):
+            seen.append(world.marked())
+
+    world.server.faults.append(look)
+    await world.cluster.scale(KEY, world.desired.name, 2, tuple(victims))
+    assert seen == [victims]
+
+
+async def test_a_mark_that_was_not_used_does_not_decide_the_next_shrink(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 3, ())
+    unready, marked, victim = world.pods()
+    world.kubelet.set_status(KEY.namespace, unready, {"phase": "Pending"})
+    await world.cluster.scale(KEY, world.desired.name, 2, (marked,))
+    assert world.pods() == [marked, victim], "the ReplicaSet takes a pod that is not ready first"
+    assert world.marked() == {marked}
+    await world.cluster.scale(KEY, world.desired.name, 1, (victim,))
+    assert world.pods() == [marked]
+    assert world.marked() == set()
+
+
+async def test_growth_removes_marks_that_were_not_used(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    unready, marked = world.pods()
+    world.kubelet.set_status(KEY.namespace, unready, {"phase": "Pending"})
+    await world.cluster.scale(KEY, world.desired.name, 1, (marked,))
+    assert world.marked() == {marked}
+    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    assert world.marked() == set()
+
+
+async def test_a_victim_that_is_gone_already_is_no_obstacle(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 1, ())
+    await world.cluster.scale(KEY, world.desired.name, 0, ("gone",))
+    assert world.pods() == []
+
+
+async def test_a_mark_that_cannot_be_written_stops_the_shrink(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    refused = world.pods()[0]
+    world.server.faults.append(lambda request: (409, "conflict") if request.path.endswith(refused) else None)
+    with pytest.raises(Conflict):
+        await world.cluster.scale(KEY, world.desired.name, 1, (refused,))
+    assert world.deployment()["spec"]["replicas"] == 2
+
+
+async def test_a_count_that_somebody_else_changed_is_read_again_and_not_overwritten(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    changed = copy.deepcopy(world.deployment())
+    changed["spec"]["replicas"] = 5
+    world.server.store.replace("deployments", changed)
+    with pytest.raises(Conflict, match="scaled by somebody else"):
+        await world.cluster.scale(KEY, world.desired.name, 3, ())
+    assert world.deployment()["spec"]["replicas"] == 5
+    (pool,) = world.observe().pools
+    assert pool.replicas == 5
+
+
+async def test_a_pool_goes_with_all_its_parts(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.delete_pool(KEY, world.desired.name)
+    assert [world.server.store.all(kind) for kind in ("deployments", "configmaps", "secrets")] == [[], [], []]
+    assert world.observe().pools == ()
+    await world.cluster.delete_pool(KEY, world.desired.name)
+
+
+async def test_what_has_not_our_labels_stays(world: World) -> None:
+    await world.apply_all()
+    world.server.store.delete("configmaps", KEY.namespace, world.desired.name)
+    world.server.store.create("configmaps", KEY.namespace, {"metadata": {"name": world.desired.name}, "data": {}})
+    await world.cluster.delete_pool(KEY, world.desired.name)
+    assert len(world.server.store.all("configmaps")) == 1
+
+
+async def test_the_deployment_goes_last_so_that_a_failure_is_tried_again(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.delete_pool(KEY, world.desired.name)
+    deleted = [path.split("/")[-2] for method, path in world.server.writes if method == "DELETE"]
+    assert deleted == ["configmaps", "secrets", "deployments"]
+
+
+async def test_a_status_is_held_as_the_server_has_it(world: World) -> None:
+    await world.cluster.write_status(world.observe(), {"phase": "Idle"})
+    assert world.observe().manifest["status"] == {"phase": "Idle"}
+
+
+async def test_a_status_of_an_endpoint_that_changed_is_a_conflict_and_the_change_is_seen(world: World) -> None:
+    observed = world.observe()
+    changed = copy.deepcopy(world.server.store.get("submodelendpoints", *KEY))
+    changed["spec"]["scaling"] = {"workersMax": 9}
+    world.server.store.replace("submodelendpoints", changed)
+    with pytest.raises(Conflict):
+        await world.cluster.write_status(observed, {"phase": "Idle"})
+    assert world.observe().generation == 2
+    await world.cluster.write_status(world.observe(), {"phase": "Idle"})
+
+
+async def test_finished_pods_are_no_workers_and_terminating_ones_are(world: World) -> None:
+    await world.apply_all()
+    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    evicted, alive = world.pods()
+    world.kubelet.set_status(KEY.namespace, evicted, {"phase": "Failed", "reason": "Evicted"})
+    ending = copy.deepcopy(world.server.store.get("pods", KEY.namespace, alive))
+    ending["metadata"]["deletionTimestamp"] = "2999-01-01T00:00:00Z"
+    world.server.store.replace("pods", ending)
+    (worker,) = world.observe().workers
+    assert (worker.name, worker.terminating) == (alive, True)
+
+
+async def test_the_children_of_an_earlier_namesake_are_not_its_pools(world: World) -> None:
+    await world.apply_all()
+    first = world.desired.name
+    world.server.store.delete("submodelendpoints", *KEY)
+    world.server.store.create("submodelendpoints", KEY.namespace, copy.deepcopy(manifest()))
+    assert await world.cluster.exists(KEY)
+    assert world.observe().pools == (), f"{first} belongs to the endpoint that was deleted"

@@ -1,0 +1,123 @@
+"""What the operator reads from raw Kubernetes objects."""
+
+from typing import Any
+
+import pytest
+
+from submodel_operator.kube.objects import endpoint_view, pod_phase, pod_view, pool_view
+from submodel_operator.ports import Key
+
+LABELS = {"serverless.submodel.ai/endpoint": "tokens", "serverless.submodel.ai/revision": "r1"}
+
+
+def container(state: dict[str, Any], last: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"phase": "Running", "containerStatuses": [{"state": state, "lastState": last or {}}]}
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    return {"waiting": {"reason": reason, "message": message}}
+
+
+def terminated(reason: str, code: int, message: str = "") -> dict[str, Any]:
+    return {"terminated": {"reason": reason, "exitCode": code, "message": message}}
+
+
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: no GPU"}
+
+
+@pytest.mark.parametrize(
+    ("status", "phase", "message"),
+    [
+        ({}, "Pending", ""),
+        ({"phase": "Running"}, "Running", ""),
+        (container({"running": {}}), "Running", ""),
+        ({"phase": "Pending", **{"containerStatuses": [{"state": waiting("ContainerCreating")}]}}, "Pending", ""),
+        ({"phase": "Pending", "conditions": [UNSCHEDULABLE]}, "Unschedulable", "0/1 nodes: no GPU"),
+        (container(waiting("ImagePullBackOff", "no such image")), "ImagePullBackOff", "no such image"),
+        (
+            container(waiting("CreateContainerConfigError", "image will run as root")),
+            "CreateContainerConfigError",
+            "image will run as root",
+        ),
+        (
+            container(waiting("CrashLoopBackOff", "back-off 10s"), terminated("Error", 1, "Trace\n\nKeyError: 'x'\n")),
+            "CrashLoopBackOff",
+            "KeyError: 'x'",
+        ),
+        (
+            container(waiting("CrashLoopBackOff", "back-off 10s"), terminated("Error", 3)),
+            "CrashLoopBackOff",
+            "Error (exit code 3)",
+        ),
+        (
+            container(waiting("CrashLoopBackOff"), terminated("OOMKilled", 137)),
+            "CrashLoopBackOff",
+            "OOMKilled: it used more memory than worker.resources.limits allows",
+        ),
+        (container(terminated("Error", 1, "bye")), "Error", "bye"),
+        (container(terminated("Completed", 0)), "Running", ""),
+        ({"phase": "Failed", "reason": "Evicted", "message": "low on disk"}, "Evicted", "low on disk"),
+    ],
+)
+def test_a_pod_says_how_it_is_and_why(status: dict[str, Any], phase: str, message: str) -> None:
+    assert pod_phase(status) == (phase, message)
+
+
+def test_long_words_are_cut() -> None:
+    _, message = pod_phase(container(waiting("ImagePullBackOff", "x" * 10_000)))
+    assert len(message) == 500
+    assert message.endswith("…")
+
+
+def pod(**metadata: Any) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "namespace": "team-a",
+            "name": "tokens-r1-x",
+            "uid": "u",
+            "resourceVersion": "5",
+            "creationTimestamp": "1970-01-01T00:01:00Z",
+            "labels": LABELS,
+            **metadata,
+        },
+        "status": {"phase": "Running"},
+    }
+
+
+def test_a_pod_belongs_to_the_endpoint_and_pool_of_its_labels() -> None:
+    view = pod_view(pod())
+    assert view is not None
+    assert (view.owner, view.pool, view.created_at) == (Key("team-a", "tokens"), "tokens-r1", 60.0)
+    assert not view.observed.terminating
+    assert not view.marked
+
+
+def test_a_pod_terminates_as_soon_as_a_deletion_is_planned_even_in_the_future() -> None:
+    view = pod_view(pod(deletionTimestamp="2999-01-01T00:00:00Z"))
+    assert view is not None
+    assert view.observed.terminating
+
+
+def test_objects_without_our_labels_are_not_ours() -> None:
+    assert pod_view(pod(labels={})) is None
+    assert pool_view(pod(labels=None)) is None
+
+
+def test_a_deployment_tells_its_owner_count_hash_and_refusal() -> None:
+    failure = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}
+    raw = pod(
+        ownerReferences=[{"uid": "other"}, {"uid": "e", "controller": True}],
+        annotations={"serverless.submodel.ai/desired-hash": "h"},
+    )
+    view = pool_view({**raw, "spec": {"replicas": 2}, "status": {"conditions": [failure]}})
+    assert view is not None
+    assert (view.owner_uid, view.observed.replicas, view.observed.desired_hash) == ("e", 2, "h")
+    assert view.observed.refusal == "exceeded quota"
+
+
+def test_an_endpoint_is_kept_without_what_only_the_server_needs() -> None:
+    metadata = {"namespace": "n", "name": "e", "uid": "u", "resourceVersion": "1", "generation": 3}
+    view = endpoint_view({"metadata": {**metadata, "managedFields": [1]}, "spec": {"worker": {}}, "status": {"a": 1}})
+    assert (view.generation, view.deleting) == (3, False)
+    assert view.manifest["metadata"] == {"namespace": "n", "name": "e"}
+    assert (view.manifest["spec"], view.manifest["status"]) == ({"worker": {}}, {"a": 1})
