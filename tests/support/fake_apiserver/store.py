@@ -87,8 +87,8 @@ class Store:
             and wanted.items() <= (found["metadata"].get("labels") or {}).items()
         ]
 
-    def create(self, plural: str, namespace: str, body: Object, manager: str = "") -> Object:
-        """Create with an uid; the manager owns all fields by update.
+    def create(self, plural: str, namespace: str, body: Object, manager: str = "", operation: str = "Update") -> Object:
+        """Create with an uid; the manager owns all fields.
 
         Raises:
             Refusal: 409, the name is taken.
@@ -108,7 +108,7 @@ class Store:
         }
         _default(plural, new)
         self._objects[plural, namespace, name] = new
-        self._owned[new["metadata"]["uid"]] = {f"{manager}/Update": _leaves(new)}
+        self._owned[new["metadata"]["uid"]] = {f"{manager}/{operation}": _leaves(new)}
         self._announce(plural, "ADDED", new)
         self._collect(plural, new)
         return new
@@ -125,7 +125,7 @@ class Store:
                 raise Refusal(404, "NotFound", f'{plural} "{name}" not found')
             if "uid" in body["metadata"]:
                 raise Refusal(409, "Conflict", "uid mismatch: the object does not exist")
-            return self.create(plural, namespace, body, manager)
+            return self.create(plural, namespace, body, manager, "Apply")
         expected = body["metadata"].get("resourceVersion")
         if expected and expected != found["metadata"]["resourceVersion"]:
             raise Refusal(409, "Conflict", "the object has been modified")
