@@ -15,6 +15,9 @@ from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
 
 PERIOD_MS = 1_000
+PERIOD_MS_MIN = 100
+"""Results of a busy endpoint expire all the time: those of a moment go together."""
+
 AWAY_MS = 5_000
 BATCH = 1_000
 
@@ -66,4 +69,4 @@ class Sweeper:
     def _wait_ms(self) -> int:
         due = self._store.store.next_due()
         rest = PERIOD_MS if due is None else due - self._clock.now_ms()
-        return max(1, min(rest, PERIOD_MS))
+        return max(PERIOD_MS_MIN, min(rest, PERIOD_MS))
