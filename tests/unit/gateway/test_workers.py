@@ -95,6 +95,16 @@ async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others
         assert w.status(id).job.used == 1
 
 
+async def test_a_held_exchange_ends_with_its_caller() -> None:
+    async with world() as w:
+        hangup = here()
+        poll = asyncio.create_task(Worker(w).take(wait_ms=20_000, hangup=hangup))
+        await settle()
+        hangup.set_result(None)
+        await settle()
+        assert poll.done()
+
+
 async def test_a_wrong_token_is_unauthorized_and_an_unknown_endpoint_unknown() -> None:
     async with world() as w:
         request = ExchangeRequest(session="s", request=1, phase=WorkerPhase.READY)
