@@ -38,13 +38,16 @@ def cluster() -> None:
 @pytest.fixture(scope="session")
 def release(cluster: None) -> Iterator[str]:
     """The chart, installed with helm into a namespace that enforces `restricted`; returns that namespace."""
+    chart = str(ROOT / "charts/submodel")
     kubectl("create", "namespace", SYSTEM)
-    kubectl("label", "namespace", SYSTEM, RESTRICTED)
-    run("helm", "install", RELEASE, str(ROOT / "charts/submodel"), "-n", SYSTEM, "--wait", "--timeout=120s", *values())
-    yield SYSTEM
-    run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--ignore-not-found", "--wait")
-    kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
-    kubectl("delete", "namespace", SYSTEM)
+    try:
+        kubectl("label", "namespace", SYSTEM, RESTRICTED)
+        run("helm", "install", RELEASE, chart, "-n", SYSTEM, "--wait", "--timeout=120s", *values())
+        yield SYSTEM
+        run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--ignore-not-found", "--wait")
+        kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
+    finally:
+        kubectl("delete", "namespace", SYSTEM)
 
 
 def values() -> list[str]:

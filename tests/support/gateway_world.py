@@ -126,9 +126,9 @@ async def world(store: Store | None = None) -> AsyncIterator[World]:
     await new.gateway.close()
 
 
-async def settle() -> None:
+async def settle(turns: int = 50) -> None:
     """Let everything run that can run without a timer: with the store in memory nothing waits for a thread."""
-    for _ in range(50):
+    for _ in range(turns):
         turn = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_soon(turn.set_result, None)
         await turn

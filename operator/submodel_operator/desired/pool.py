@@ -42,7 +42,9 @@ def desired_pool(endpoint: ResolvedEndpoint) -> DesiredPool:
 
 
 def _revision(endpoint: ResolvedEndpoint) -> str:
-    return names.canonical_hash([endpoint.uid, endpoint.handler_source, pod_spec(endpoint, pool="")])
+    """The token is part of it: when the installation's key changes, workers start anew with tokens of the new one."""
+    identity = [endpoint.uid, worker_token(endpoint, revision="")]
+    return names.canonical_hash([identity, endpoint.handler_source, pod_spec(endpoint, pool="")])
 
 
 def _handler(endpoint: ResolvedEndpoint, revision: str, source: str) -> dict[str, Any]:

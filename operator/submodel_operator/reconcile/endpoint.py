@@ -125,7 +125,7 @@ class Reconciler:
             observed=observed,
             replicas_before=sum(pool.replicas for pool in observed.pools),
             signals=self._gateway.signals(observed.key.endpoint_id),
-            problem=Problem(_PROBLEM_REASONS[type(error)], str(error)),
+            problem=Problem(_reason(error), str(error)),
         )
 
     async def _write_status(self, account: Account) -> float | None:
@@ -147,6 +147,10 @@ class Reconciler:
         self._last_decisions.pop(key, None)
         if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):
             await self._gateway.forget(key.endpoint_id)
+
+
+def _reason(error: OperatorError) -> str:
+    return next(reason for kind, reason in _PROBLEM_REASONS.items() if isinstance(error, kind))
 
 
 def _earliest(*seconds: float | None) -> float | None:

@@ -64,6 +64,9 @@ class Session:
     """Sessions that had the name before."""
 
     held: dict[str, Holding] = field(default_factory=dict)
+    taking: int = 0
+    """Takes on their way to the store: until they are back it may hold more than `held` says."""
+
     stops: set[str] = field(default_factory=set)
     """Jobs that ended without this worker, not told yet."""
 

@@ -7,6 +7,7 @@ busy gateway answers a handful of times per second. A reader that lost its place
 import asyncio
 
 from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView
+from submodel.contract.states import WorkerPhase
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.waiting import Hangup, Hold
@@ -109,7 +110,7 @@ class SnapshotFeed:
             arrived_total=tally.arrived,
             completed_total=tally.completed,
             failed_total=tally.failed + tally.timed_out,
-            workers=[_view(state, session, now) for session in state.sessions.values() if not session.gone],
+            workers=_views(state, now),
         )
 
     def _urgent(self, state: EndpointState) -> bool:
@@ -121,12 +122,29 @@ class SnapshotFeed:
             hold.wake()
 
 
+def _views(state: EndpointState, now: int) -> list[WorkerView]:
+    """The workers that were heard of, and those that will get no jobs when they come: a drain is told either way."""
+    expected = [
+        WorkerView(
+            worker=name,
+            revision=state.presence[name].revision if name in state.presence else "",
+            phase=WorkerPhase.STARTING,
+            running=0,
+            draining=True,
+        )
+        for name in sorted(state.draining)
+        if name not in state.sessions
+    ]
+    return [_view(state, each, now) for each in state.sessions.values() if not each.gone] + expected
+
+
 def _view(state: EndpointState, session: Session, now: int) -> WorkerView:
     return WorkerView(
         worker=session.worker,
         revision=session.revision,
         phase=session.phase,
-        running=len(session.held),
+        # A drained worker is removed as soon as it holds nothing: a take that is under way may still bring it a job.
+        running=len(session.held) + (session.taking if state.drains(session) else 0),
         draining=state.drains(session),
         idle_since_ms=session.idle_since_ms,
         last_seen_ms=session.seen_ms(now),

@@ -176,7 +176,7 @@ class Workers:
         operations: list[base.Operation] = [*said, *([take] if take else [])]
         if not operations:
             return
-        outcomes = await self._store.many(operations)
+        outcomes = await self._applied(turn, operations, taking=take is not None)
         oversized = []
         for operation, outcome in zip(said, outcomes, strict=False):
             if isinstance(outcome, base.Refused):
@@ -192,6 +192,18 @@ class Workers:
             await self._give_back(turn)
             raise Unavailable(f"the job store could not apply the whole request, send it again: {failed.error}")
 
+    async def _applied(self, turn: _Turn, operations: list[base.Operation], taking: bool) -> list[base.Outcome]:
+        """The outcomes; while a take is among the operations, the worker is not known to hold nothing."""
+        if not taking:
+            return await self._store.many(operations)
+        turn.session.taking += 1
+        try:
+            return await self._store.many(operations)
+        finally:
+            turn.session.taking -= 1
+            if turn.endpoint.drains(turn.session):
+                self._changed(turn.endpoint)
+
     async def _wait(self, turn: _Turn, hold: Hold) -> None:
         takers = turn.endpoint.takers
         try:
@@ -204,7 +216,7 @@ class Workers:
                     return
                 if take := self._take(turn):
                     takers[hold] = None
-                    (outcome,) = await self._store.many([take])
+                    (outcome,) = await self._applied(turn, [take], taking=True)
                     self._got(turn, outcome)
                     if turn.has_news():
                         return

@@ -1,11 +1,15 @@
 """What the operator's long poll returns, and when."""
 
 import asyncio
+from pathlib import Path
+
+import pytest
 
 from submodel.contract.internal import Snapshots
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.service.snapshots import COALESCE_MS
-from tests.support.gateway_world import ENDPOINT, Worker, World, here, settle, world
+from submodel_gateway.store.sqlite import SqliteStore
+from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
 
 
 async def read(w: World, since: int, wait_ms: int = 0, boot: str | None = None) -> Snapshots:
@@ -75,6 +79,30 @@ async def test_demand_is_urgent_again_when_the_last_worker_drains() -> None:
         await settle()
         w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert (await poll).endpoints[0].workers[0].draining
+
+
+async def test_a_drain_of_a_worker_that_was_never_heard_of_is_told() -> None:
+    async with world() as w:
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-9")], began_ms=w.clock.ms)
+        w.gateway.registry.drain(ENDPOINT, ["w-9"])
+        (view,) = (await read(w, 0)).endpoints[0].workers
+        assert (view.worker, view.revision, view.running, view.draining) == ("w-9", "r1", 0, True)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_drained_worker_that_is_told_to_hold_nothing_never_gets_a_job(tmp_path: Path, turns: int) -> None:
+    """The drain meets the take at every point of its way to disk and back: what is told must be safe to act on."""
+    async with world(SqliteStore(tmp_path / "jobs.db")) as w:
+        worker = Worker(w)
+        held = asyncio.create_task(worker.take(wait_ms=20_000))
+        while not (await read(w, 0)).endpoints[0].workers:
+            await settle(1)
+        await w.submit()
+        await settle(turns)
+        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        (view,) = (await read(w, 0)).endpoints[0].workers
+        assert view.draining
+        assert view.running >= len(await held)
 
 
 async def test_endpoints_with_queued_jobs_are_in_every_answer() -> None:

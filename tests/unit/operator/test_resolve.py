@@ -1,12 +1,14 @@
 """Resolving an endpoint, and the settings of the operator."""
 
+from dataclasses import replace
+
 import pytest
 
 from submodel_operator import settings
 from submodel_operator.desired import desired_pool
 from submodel_operator.errors import InvalidEndpoint, UsageError
 from submodel_operator.resolve import worker_token
-from tests.support.endpoints import manifest, resolved
+from tests.support.endpoints import manifest, resolved, worker_settings
 
 REQUIRED = {
     "SUBMODEL_OPERATOR_GATEWAY_URL": "http://gateway:8001/",
@@ -46,6 +48,11 @@ def test_worker_tokens_differ_by_revision_and_by_incarnation_of_the_endpoint() -
 )
 def test_every_change_of_the_worker_is_a_new_revision(change: dict[str, object]) -> None:
     assert desired_pool(resolved(manifest(change))).revision != desired_pool(resolved()).revision
+
+
+def test_a_new_key_of_the_installation_is_a_new_revision() -> None:
+    rotated = replace(resolved(), settings=worker_settings(token_key=b"another key"))
+    assert desired_pool(rotated).revision != desired_pool(resolved()).revision
 
 
 def test_a_change_of_scaling_is_no_new_revision() -> None:
