@@ -12,6 +12,10 @@ from submodel_operator.kube.resources import Resource
 from submodel_operator.ports import Key
 
 
+_IDENTITY: Any = "submodel-operator"
+"""Left to itself Kopf asks for the user's name, and the uid of a container has none. (Its type is not public.)"""
+
+
 class Watches:
     """Watches all kinds in `namespaces` (all, if none are named), from when the caches are filled.
 
@@ -50,6 +54,7 @@ class Watches:
         await kopf.operator(
             registry=registry,
             settings=framework_settings(),
+            identity=_IDENTITY,
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=stop,
