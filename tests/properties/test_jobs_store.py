@@ -10,14 +10,23 @@ from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
-from tests.support.store_operations import append, cancel, finish, gone, heartbeat, progress, release, submit
+from tests.support.store_operations import append, finish, gone, heartbeat, progress, release, submit
 
 ENDPOINTS = ("e", "f")
 WORKERS = ("w", "v")
@@ -130,10 +139,13 @@ class StoreComparison(RuleBasedStateMachine):
         lost = base.Lose(endpoint=job.endpoint, id=job.id, token=job.token, reason="-", charged=charged)
         self.accepted(lost, job)
 
-    @rule(job=leases)
-    def cancel(self, job: Job) -> None:
-        self.apply(cancel(job))
-        assert job.id not in self.live
+    @precondition(lambda self: bool(getattr(self, "submitted", [])))
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        endpoint, id = data.draw(st.sampled_from(self.submitted))
+        (outcome,) = self.apply(base.Cancel(endpoint=endpoint, id=id))
+        assert id not in self.live
+        assert isinstance(outcome, base.Applied) == (id not in self.final and self.sqlite.job(endpoint, id) is not None)
 
     @rule(endpoint=st.sampled_from(ENDPOINTS), worker=st.sampled_from(WORKERS), charged=st.booleans())
     def worker_gone(self, endpoint: str, worker: str, charged: bool) -> None:

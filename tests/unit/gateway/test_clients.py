@@ -25,7 +25,7 @@ async def test_a_waiting_client_gets_the_result_as_soon_as_it_is_there() -> None
     async with world() as w:
         id = await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"), sync=True)
         assert id.startswith("sync-")
-        waits = asyncio.create_task(w.gateway.clients.wait(ENDPOINT, id, 60_000, here()))
+        waits = asyncio.create_task(w.gateway.clients.wait(ENDPOINT, id, 600_000, here()))
         worker = Worker(w)
         (job,) = await worker.take()
         assert not waits.done()
@@ -86,7 +86,7 @@ async def test_a_held_stream_is_released_by_the_next_chunk() -> None:
         id = await w.submit()
         worker = Worker(w)
         (job,) = await worker.take()
-        reads = asyncio.create_task(stream(w, id, wait_ms=60_000))
+        reads = asyncio.create_task(stream(w, id, wait_ms=600_000))
         await settle()
         assert not reads.done()
         await send(worker, job, 1, b"1")

@@ -35,7 +35,7 @@ async def test_only_changes_are_told_to_a_reader_with_one() -> None:
 async def test_a_job_that_meets_no_worker_wakes_the_reader_at_once() -> None:
     async with world() as w:
         since = (await read(w, 0)).version
-        poll = asyncio.create_task(read(w, since, 60_000))
+        poll = asyncio.create_task(read(w, since, 600_000))
         await settle()
         assert not poll.done()
         await w.submit()
@@ -47,7 +47,7 @@ async def test_demand_that_is_known_does_not_wake_again() -> None:
     async with world() as w:
         await w.submit()
         since = (await read(w, 0)).version
-        poll = asyncio.create_task(read(w, since, 60_000))
+        poll = asyncio.create_task(read(w, since, 600_000))
         await settle()
         assert not poll.done()
         await w.submit()
@@ -61,7 +61,7 @@ async def test_a_job_for_a_starting_worker_is_no_reason_to_hurry() -> None:
     async with world() as w:
         await Worker(w).say(phase=WorkerPhase.STARTING)
         since = (await read(w, 0)).version
-        poll = asyncio.create_task(read(w, since, 60_000))
+        poll = asyncio.create_task(read(w, since, 600_000))
         await w.submit()
         await settle()
         assert not poll.done()
@@ -75,7 +75,7 @@ async def test_demand_is_urgent_again_when_the_last_worker_drains() -> None:
         await Worker(w).say()
         await w.submit()
         since = (await read(w, 0)).version
-        poll = asyncio.create_task(read(w, since, 60_000))
+        poll = asyncio.create_task(read(w, since, 600_000))
         await settle()
         w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert (await poll).endpoints[0].workers[0].draining
