@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 SYSTEM = "submodel-system"
 RELEASE = "submodel"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
+TEST_LABEL = "serverless.submodel.ai/test=true"
 IMAGE_TAG = os.environ.get("SUBMODEL_TEST_IMAGE_TAG", "dev")
 IMAGE_PREFIX = os.environ.get("SUBMODEL_TEST_IMAGE_PREFIX", "localhost/")
 
@@ -48,6 +49,7 @@ def release(cluster: None) -> Iterator[str]:
         kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
     finally:
         kubectl("delete", "namespace", SYSTEM)
+        kubectl("wait", "namespaces", "-l", TEST_LABEL, "--for=delete", "--timeout=120s")
 
 
 def values() -> list[str]:
@@ -70,11 +72,11 @@ def namespace(release: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of this test's own that enforces `restricted`."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
-    kubectl("label", "namespace", name, RESTRICTED)
+    kubectl("label", "namespace", name, RESTRICTED, TEST_LABEL)
     yield name
     if getattr(request.node, "failed", False):
         print(diagnosis(name))  # noqa: T201 # pytest shows it with the failure
-    kubectl("delete", "namespace", name, "--timeout=120s")
+    kubectl("delete", "namespace", name, "--wait=false")  # it takes ten seconds; the next test need not wait
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -22,8 +22,7 @@ class JobApi:
     def close(self) -> None:
         """End the forwarding."""
         if self._forward:
-            self._forward.terminate()
-            self._forward.wait()
+            end(self._forward)
             self._forward = None
 
     def call(self, path: str, body: object = None, raw: bytes | None = None) -> tuple[int, dict[str, Any]]:
@@ -61,6 +60,7 @@ class JobApi:
 
     def _open(self) -> str:
         if self._forward is None or self._forward.poll() is not None:
+            self.close()
             self._connect()
         return self._base
 
@@ -76,5 +76,13 @@ class JobApi:
             if found := re.search(r"127\.0\.0\.1:(\d+)", line):
                 self._forward, self._base = forward, f"http://127.0.0.1:{found[1]}"
                 return
-            forward.wait()
+            end(forward)
         raise AssertionError(f"kubectl port-forward {' '.join(self._target)}: {line}")
+
+
+def end(process: "subprocess.Popen[str]") -> None:
+    """End a process and close its pipe."""
+    process.terminate()
+    process.wait()
+    if process.stdout:
+        process.stdout.close()

@@ -14,6 +14,6 @@ def test_uninstalling_keeps_the_crd_the_endpoints_and_their_workers(release: str
     assert kubectl("get", "crd", "submodelendpoints.serverless.submodel.ai").code == 0
     assert len(get("sme", "-n", namespace)["items"]) == 1
     assert len(get("deployments", OURS, "-n", namespace)["items"]) == 1
-    assert get("pods", "-n", release)["items"] == []
+    kubectl("wait", "pods", "--all", "--for=delete", "-n", release, "--timeout=60s")
     kubectl("delete", "sme/tokens", "-n", namespace)
     kubectl("wait", "pods", OURS, "--for=delete", "-n", namespace, "--timeout=60s")

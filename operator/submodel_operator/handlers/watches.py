@@ -11,7 +11,6 @@ from submodel_operator.kube import Caches, Connection
 from submodel_operator.kube.resources import Resource
 from submodel_operator.ports import Key
 
-
 _IDENTITY: Any = "submodel-operator"
 """Left to itself Kopf asks for the user's name, and the uid of a container has none. (Its type is not public.)"""
 
