@@ -13,7 +13,7 @@ help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(UV_HOME)/bin/uv:
-	$(PYTHON) -m venv $(UV_HOME) && $(UV_HOME)/bin/python -m pip install --quiet 'uv>=0.9'
+	$(PYTHON) -m venv $(UV_HOME) && $(UV_HOME)/bin/python -m pip install --quiet 'uv>=0.13'
 
 .venv/.ready: uv.lock pyproject.toml operator/pyproject.toml runtime/pyproject.toml | $(UV)
 	$(UV) sync --quiet --frozen --python $(PYTHON)

@@ -101,7 +101,7 @@ class _Up:
                     await self._serve(client)
         finally:
             await self._gateway.stop()
-        self._console.line("stopped; unfinished jobs wait in the database")
+        self._console.line(f"stopped; unfinished jobs wait in {self._folder}")
 
     async def _serve(self, client: GatewayClient) -> None:
         reconciler = Reconciler(self._cluster, client, SystemClock(), self._worker_settings(), STATUS_PERIOD_SECONDS)
@@ -122,7 +122,8 @@ class _Up:
             task.result()
 
     async def _end_workers(self, client: GatewayClient) -> None:
-        self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
+        if self._cluster.has_workers:
+            self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
         await self._cluster.close(self._hurry)
         with suppress(GatewayUnavailable):  # then what a killed worker held waits for its lease to end
             await client.publish_workers(self._key.endpoint_id, [])

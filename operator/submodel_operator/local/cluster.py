@@ -70,6 +70,11 @@ class LocalCluster:
         self._endpoint = Observed(key, uid, present.generation + 1 if present else 1, kept)
         self._changed(key)
 
+    @property
+    def has_workers(self) -> bool:
+        """Whether any process is left."""
+        return bool(self._workers)
+
     def keys(self) -> Iterable[Key]:
         """See `ports.Cluster`."""
         return (self._endpoint.key,) if self._endpoint else ()
