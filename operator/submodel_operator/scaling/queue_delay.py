@@ -23,10 +23,10 @@ def propose(inputs: ScalingInputs, demand: Demand) -> Proposal:
             f"{counted(demand.late, 'job')} waited longer than {target_seconds:g} s while "
             f"{counted(inputs.pending, 'worker')} started: {more} more",
         )
-    floor = inputs.replicas if demand.queued else 0
-    return Proposal(
-        floor, Term.STEADY, f"{counted(demand.queued, 'job')} queued, none for longer than {target_seconds:g} s"
-    )
+    if not demand.queued:
+        return Proposal(0, Term.STEADY, "no job queued")
+    message = f"{counted(demand.queued, 'job')} queued, none for longer than {target_seconds:g} s"
+    return Proposal(inputs.replicas, Term.STEADY, message)
 
 
 def seconds_until_late(inputs: ScalingInputs, demand: Demand) -> float | None:
