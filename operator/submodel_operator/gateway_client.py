@@ -1,6 +1,6 @@
 """The gateway's internal API, and the long poll that keeps its snapshots in a cache.
 
-The only importer of the HTTP client. Pushes are remembered per gateway process (`boot`): an unchanged one is skipped,
+Pushes are remembered per gateway process (`boot`): an unchanged one is skipped,
 and after a restart of the gateway everything is pushed once more.
 """
 
@@ -16,9 +16,11 @@ from submodel.contract import wire
 from submodel.contract.internal import (
     EndpointRegistration,
     EndpointSnapshot,
+    GoneWorker,
     Snapshots,
     WorkerNames,
     WorkerPresence,
+    WorkersGone,
     WorkersPush,
 )
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable
@@ -58,11 +60,6 @@ class GatewayClient:
         if self._session:
             await self._session.close()
 
-    @property
-    def boot(self) -> str:
-        """Identity of the gateway process that answered last."""
-        return self._boot
-
     async def heard(self) -> None:
         """Returns once `watch` has had its first answer."""
         await self._heard.wait()
@@ -85,6 +82,11 @@ class GatewayClient:
         """See `ports.Gateway`."""
         await self._push("workers", endpoint_id, f"endpoints/{endpoint_id}/workers", WorkersPush(workers=list(workers)))
 
+    async def report_gone(self, endpoint_id: str, workers: Sequence[GoneWorker]) -> None:
+        """See `ports.Gateway`."""
+        message = WorkersGone(workers=list(workers))
+        await self._push("gone", endpoint_id, f"endpoints/{endpoint_id}/workers/gone", message, method="POST")
+
     async def drain(self, endpoint_id: str, workers: Sequence[str]) -> None:
         """See `ports.Gateway`."""
         await self._request("POST", f"endpoints/{endpoint_id}/drain", WorkerNames(workers=list(workers)))
@@ -97,7 +99,7 @@ class GatewayClient:
         """See `ports.Gateway`."""
         await self._request("DELETE", f"endpoints/{endpoint_id}")
         self._snapshots.pop(endpoint_id, None)
-        for kind in ("register", "workers"):
+        for kind in ("register", "workers", "gone"):
             self._pushed.pop((kind, endpoint_id), None)
 
     async def watch(self, changed: Callable[[str], None]) -> None:
@@ -140,11 +142,11 @@ class GatewayClient:
         for endpoint_id in news:
             changed(endpoint_id)
 
-    async def _push(self, kind: str, endpoint_id: str, path: str, message: wire.Message) -> None:
+    async def _push(self, kind: str, endpoint_id: str, path: str, message: wire.Message, method: str = "PUT") -> None:
         body = wire.encode(message)
         if self._pushed.get((kind, endpoint_id)) == body:
             return
-        await self._request("PUT", path, message)
+        await self._request(method, path, message)
         self._pushed[kind, endpoint_id] = body
 
     async def _request(self, method: str, path: str, message: wire.Message | None = None) -> bytes:

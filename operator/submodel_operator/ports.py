@@ -4,11 +4,11 @@
 (`gateway_client`). Everything above works with these types only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
-from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, WorkerPresence
+from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, GoneWorker, WorkerPresence
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as plain data."""
@@ -77,13 +77,12 @@ class Observed:
     deleting: bool = False
     pools: tuple[ObservedPool, ...] = ()
     workers: tuple[ObservedWorker, ...] = ()
+    finished: tuple[ObservedWorker, ...] = ()
+    """Pods that ended for good and are still shown; `phase` says why."""
 
 
 class Cluster(Protocol):
     """Where workers run. Calls raise `ClusterUnavailable`, `ClusterRefused`, `NameConflict` or `Conflict`."""
-
-    def keys(self) -> Iterable[Key]:
-        """All endpoints that exist, from the cache."""
 
     def observe(self, key: Key, now: float) -> Observed | None:
         """The facts about `key` from the cache, or None when there is no such endpoint."""
@@ -107,6 +106,10 @@ class Cluster(Protocol):
         """Replace the status, fenced: a re-created namesake is never written to."""
 
 
+SIGNALS_STALE_AFTER_SECONDS = 15.0
+"""Age of the gateway's newest answer from which its signals are no longer used."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signals:
     """The gateway's newest word on one endpoint."""
@@ -116,15 +119,16 @@ class Signals:
     """The gateway's clock when it answered."""
 
     age_seconds: float
-    """Time since the gateway last answered anything, by the operator's monotonic clock."""
+    """Time since the gateway last answered a poll, by the operator's monotonic clock."""
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a decision may rest on it. Old signals are as good as none: they hold the scale."""
+        return self.age_seconds < SIGNALS_STALE_AFTER_SECONDS
 
 
 class Gateway(Protocol):
     """The gateway's internal API. Calls raise `GatewayUnavailable` or `GatewayRefused`."""
-
-    @property
-    def boot(self) -> str:
-        """Identity of the running gateway process; empty before its first answer."""
 
     def signals(self, endpoint_id: str) -> Signals | None:
         """What is known of the endpoint; None when the gateway has not spoken of it yet."""
@@ -134,6 +138,9 @@ class Gateway(Protocol):
 
     async def publish_workers(self, endpoint_id: str, workers: Sequence[WorkerPresence]) -> None:
         """Push the workers that exist. Unchanged pushes to the same process are skipped."""
+
+    async def report_gone(self, endpoint_id: str, workers: Sequence[GoneWorker]) -> None:
+        """These workers ended for a reason that is not their jobs'. Unchanged reports are skipped."""
 
     async def drain(self, endpoint_id: str, workers: Sequence[str]) -> None:
         """Hand these workers no more jobs. The snapshot shows when they hold nothing."""

@@ -1,6 +1,6 @@
-"""First step of a reconcile: spec and operator settings become one flat, fully defaulted value. Pure.
+"""Spec and operator settings become one flat, fully defaulted value. Pure; the first step of a reconcile.
 
-Nothing below this module sees an optional setting or reads a default of its own.
+Nothing that comes after sees an optional setting or reads a default of its own.
 """
 
 import hashlib
@@ -12,6 +12,12 @@ from submodel_operator.api.v1alpha1 import EnvVar, ScalerType, SubModelEndpoint,
 from submodel_operator.errors import InvalidEndpoint
 from submodel_operator.ports import Key
 from submodel_operator.settings import WorkerSettings
+
+GRACE_MARGIN_SECONDS = 30
+"""Added to the longest run of a job to make the pod's termination grace."""
+
+GOODBYE_SECONDS = 10
+"""Part of the grace that the runtime leaves for reporting and leaving."""
 
 RESERVED_ENV = frozenset(
     {
@@ -73,7 +79,7 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
     key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
     worker, scaling, jobs = endpoint.spec.worker, endpoint.spec.scaling, endpoint.spec.jobs
     longest_run_ms = jobs.execution_timeout_ms or jobs.ttl_ms
-    grace_seconds = -(-longest_run_ms // 1000) + settings.grace_margin_seconds
+    grace_seconds = -(-longest_run_ms // 1000) + GRACE_MARGIN_SECONDS
     return ResolvedEndpoint(
         key=key,
         uid=uid,
@@ -95,7 +101,7 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
         execution_timeout_ms=jobs.execution_timeout_ms,
         ttl_ms=jobs.ttl_ms,
         grace_seconds=grace_seconds,
-        drain_seconds=grace_seconds - min(10, settings.grace_margin_seconds),
+        drain_seconds=grace_seconds - GOODBYE_SECONDS,
         settings=settings,
     )
 

@@ -26,12 +26,6 @@ class WorkerSettings:
     public_url: str
     """Base URL shown in `status.url` (`SUBMODEL_OPERATOR_PUBLIC_URL`; the workers' URL when unset)."""
 
-    grace_margin_seconds: int = 30
-    """Added to the execution timeout to make the pod's termination grace."""
-
-    signals_stale_after_seconds: float = 15.0
-    """Age of the gateway's newest answer from which its signals hold the scale."""
-
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:

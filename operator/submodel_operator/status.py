@@ -4,7 +4,7 @@ Nothing volatile is in it (no "last checked at"), so an endpoint at rest is neve
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ from submodel.contract.states import WorkerPhase
 from submodel_operator.api import constants
 from submodel_operator.api.constants import Reason
 from submodel_operator.ports import Manifest, Observed, Signals
-from submodel_operator.scaling import Hold, ScalingDecision
+from submodel_operator.scaling import ScalingDecision
 
 FAILING_PHASES = frozenset(
     {
@@ -45,6 +45,8 @@ class Account:
     observed: Observed
     url: str | None = None
     revision: str | None = None
+    """The present revision; the last one known, when a step failed before it was computed."""
+
     workers_max: int | None = None
     decision: ScalingDecision | None = None
     replicas_before: int = 0
@@ -58,13 +60,15 @@ class Account:
 def build_status(account: Account, now: float) -> dict[str, Any]:
     """The complete status. `now` (seconds since the epoch) stamps only what changed."""
     previous = account.observed.manifest.get("status") or {}
+    if account.revision is None:
+        account = replace(account, revision=previous.get("revision"))
     problem = account.problem or _failing_workers(account)
     workers = _workers(account)
     status: dict[str, Any] = {
         "observedGeneration": account.observed.generation,
         "phase": _phase(account, problem, workers),
         "url": account.url or previous.get("url"),
-        "revision": account.revision or previous.get("revision"),
+        "revision": account.revision,
         "workers": workers,
         "jobs": _jobs(account, previous),
         "autoscaling": _autoscaling(account, previous),
@@ -179,7 +183,7 @@ def _conditions(
 def _scaler_health(account: Account) -> tuple[str, str, str]:
     if account.signals is None:
         return "Unknown", Reason.SIGNALS_UNKNOWN, "the gateway has not reported on this endpoint yet"
-    if account.decision and account.decision.hold is Hold.SIGNALS_UNKNOWN:
+    if not account.signals.fresh:
         return "False", Reason.SIGNALS_STALE, "the gateway is silent; the number of workers is held"
     return "True", Reason.SIGNALS_FRESH, "the gateway reports queue and workers"
 

@@ -58,7 +58,7 @@ def test_growth_never_exceeds_workers_max(inputs: ScalingInputs) -> None:
 
 @given(situations())
 def test_workers_min_is_always_wanted(inputs: ScalingInputs) -> None:
-    assert decide(inputs).replicas >= min(inputs.scaling.workers_min, inputs.scaling.workers_max)
+    assert decide(inputs).replicas >= inputs.scaling.workers_min
 
 
 @given(situations())
@@ -97,8 +97,3 @@ def test_more_queued_jobs_never_mean_fewer_workers(inputs: ScalingInputs, more: 
     late = inputs.demand.late + min(more, more_late)
     deeper = replace(inputs.demand, queued=inputs.demand.queued + more, late=late, oldest_seconds=10.0)
     assert decide(replace(inputs, demand=deeper)).replicas >= decide(inputs).replicas
-
-
-@given(situations())
-def test_the_same_look_twice_decides_the_same(inputs: ScalingInputs) -> None:
-    assert decide(inputs) == decide(inputs)

@@ -1,10 +1,10 @@
 """The operator's ports in memory: a cluster whose workers start when a test says so, a gateway a test speaks for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from submodel.contract.internal import EndpointRegistration, WorkerPresence
+from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
 from submodel_operator.api import constants
 from submodel_operator.errors import OperatorError
 from submodel_operator.ports import Key, Manifest, Observed, ObservedPool, ObservedWorker, Signals
@@ -44,9 +44,6 @@ class MemoryCluster:
             workers += [worker(f"{pool.name}-{len(workers) + n}", pool.revision) for n in range(missing)]
         self.set_workers(*workers, key=key)
         return [each.name for each in workers]
-
-    def keys(self) -> Iterable[Key]:
-        return tuple(self.endpoints)
 
     def observe(self, key: Key, now: float) -> Observed | None:
         return self.endpoints.get(key)
@@ -93,10 +90,10 @@ class MemoryCluster:
 class MemoryGateway:
     """`ports.Gateway` whose snapshots a test sets."""
 
-    boot: str = "boot-1"
     known: dict[str, Signals] = field(default_factory=dict)
     registrations: list[EndpointRegistration] = field(default_factory=list)
     presence: list[list[WorkerPresence]] = field(default_factory=list)
+    gone: list[GoneWorker] = field(default_factory=list)
     drained: list[str] = field(default_factory=list)
     undrained: list[str] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
@@ -116,6 +113,9 @@ class MemoryGateway:
 
     async def publish_workers(self, endpoint_id: str, workers: Sequence[WorkerPresence]) -> None:
         self.presence.append(list(workers))
+
+    async def report_gone(self, endpoint_id: str, workers: Sequence[GoneWorker]) -> None:
+        self.gone += workers
 
     async def drain(self, endpoint_id: str, workers: Sequence[str]) -> None:
         self.drained += workers

@@ -42,6 +42,7 @@ class Reason:
     NAME_CONFLICT: Final = "NameConflict"
     REFUSED: Final = "ObjectRefused"
     GATEWAY_UNREACHABLE: Final = "GatewayUnreachable"
+    GATEWAY_REFUSED: Final = "GatewayRefused"
     WORKERS_FAILING: Final = "WorkersFailing"
     SIGNALS_FRESH: Final = "SignalsFresh"
     SIGNALS_STALE: Final = "SignalsStale"

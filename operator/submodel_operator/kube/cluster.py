@@ -58,6 +58,7 @@ class KubeCluster:
             deleting=endpoint.deleting,
             pools=tuple(pool.observed for pool in pools),
             workers=tuple(_aged(pod, now) for pod in self._caches.pods.of(key) if not pod.finished),
+            finished=tuple(_aged(pod, now) for pod in self._caches.pods.of(key) if pod.finished),
         )
 
     async def exists(self, key: Key) -> bool:

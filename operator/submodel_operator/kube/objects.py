@@ -149,8 +149,11 @@ def controlling_owner(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 def pod_phase(status: Mapping[str, Any]) -> tuple[str, str]:
     """Phase and message of a pod: `Running`, `Pending` or the reason why not, and the words that explain it.
 
-    A worker that crashes says why in its termination message; those words are worth more than the cluster's.
+    A worker that crashes says why in its termination message; those words are worth more than the cluster's. A pod
+    that its node gave up (`Evicted`, `NodeShutdown`, …) says so itself, whatever its containers' exit codes are.
     """
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return status["reason"], _cut(status.get("message", ""))
     for container in _containers(status):
         state = container.get("state") or {}
         if (waiting := state.get("waiting")) and waiting.get("reason") not in _STARTING_REASONS:

@@ -1,4 +1,4 @@
-"""One reconcile: gather, resolve, decide, plan, act, one status write. Called by the controller with a key.
+"""One reconcile: resolve, gather, decide, plan, act, one status write. Called by the controller with a key.
 
 It is level-triggered: it reads everything anew, never what happened, and may be stopped between any two actions.
 """
@@ -10,7 +10,14 @@ from typing import Any
 from submodel_operator.api.constants import Reason
 from submodel_operator.api.manifest import parse_endpoint
 from submodel_operator.desired import DesiredPool, desired_pool
-from submodel_operator.errors import ClusterRefused, GatewayUnavailable, InvalidEndpoint, NameConflict, OperatorError
+from submodel_operator.errors import (
+    ClusterRefused,
+    GatewayRefused,
+    GatewayUnavailable,
+    InvalidEndpoint,
+    NameConflict,
+    OperatorError,
+)
 from submodel_operator.plan import Action, Apply, DeletePool, Drain, Scale, Undrain, plan
 from submodel_operator.ports import Clock, Cluster, Gateway, Key, Observed
 from submodel_operator.reconcile import gather
@@ -27,6 +34,7 @@ _PROBLEM_REASONS: Mapping[type[OperatorError], str] = {
     NameConflict: Reason.NAME_CONFLICT,
     ClusterRefused: Reason.REFUSED,
     GatewayUnavailable: Reason.GATEWAY_UNREACHABLE,
+    GatewayRefused: Reason.GATEWAY_REFUSED,
 }
 
 
@@ -61,7 +69,7 @@ class Reconciler:
         """One step for `key`.
 
         Raises:
-            ClusterUnavailable, Conflict, GatewayRefused: to be retried with back-off; nothing is half done.
+            ClusterUnavailable, Conflict: to be retried with back-off; nothing is half done.
         """
         observed = self._cluster.observe(key, self._clock.now())
         if observed is None or observed.deleting:
@@ -72,10 +80,10 @@ class Reconciler:
             failure = None
         except tuple(_PROBLEM_REASONS) as error:
             account, again, failure = self._failed(observed, error), None, error
-        late = await self._write_status(account)
+        status_due = await self._write_status(account)
         if isinstance(failure, InvalidEndpoint):
             failure = None  # only a new spec helps; its event comes by itself
-        return Outcome(_earliest(again, late), failure)
+        return Outcome(_earliest(again, status_due), failure)
 
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
         endpoint = resolve(parse_endpoint(observed.manifest), observed.uid, observed.generation, self._settings)
@@ -104,6 +112,8 @@ class Reconciler:
     async def _tell_gateway(self, endpoint: ResolvedEndpoint, observed: Observed, desired: DesiredPool) -> None:
         revisions = gather.live_revisions(observed, desired.revision)
         await self._gateway.register(gather.registration(endpoint, revisions))
+        if gone := gather.gone(observed):
+            await self._gateway.report_gone(observed.key.endpoint_id, gone)
         await self._gateway.publish_workers(observed.key.endpoint_id, gather.presence(observed))
 
     async def _act(self, observed: Observed, action: Action) -> None:

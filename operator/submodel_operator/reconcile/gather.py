@@ -1,9 +1,9 @@
-"""First half of a reconcile: from raw facts to the inputs of the pure functions. Pure."""
+"""From raw facts to what the gateway is told and to the inputs of the decision. Pure."""
 
 import hashlib
 from collections.abc import Sequence
 
-from submodel.contract.internal import EndpointRegistration, WorkerPresence, WorkerToken, WorkerView
+from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence, WorkerToken, WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.ports import Observed, ObservedWorker, Signals
@@ -41,6 +41,19 @@ def presence(observed: Observed) -> list[WorkerPresence]:
     ]
 
 
+INFRASTRUCTURE_PHASES = frozenset({"Evicted", "NodeAffinity", "NodeLost", "NodeShutdown", "Preempting", "Terminated"})
+"""Reasons of a failed pod that lie with its node: the job it ran is not charged for them."""
+
+
+def gone(observed: Observed) -> list[GoneWorker]:
+    """Workers that ended through no fault of their jobs. The others' end is told by their absence alone."""
+    return [
+        GoneWorker(worker=worker.name, reason=worker.phase, charged=False)
+        for worker in sorted(observed.finished, key=lambda worker: worker.name)
+        if worker.phase in INFRASTRUCTURE_PHASES
+    ]
+
+
 def views(signals: Signals | None) -> dict[str, WorkerView]:
     """The gateway's view of each worker, by name."""
     return {view.worker: view for view in signals.snapshot.workers} if signals else {}
@@ -49,8 +62,8 @@ def views(signals: Signals | None) -> dict[str, WorkerView]:
 def scaling_inputs(
     endpoint: ResolvedEndpoint, observed: Observed, revision: str, signals: Signals | None
 ) -> ScalingInputs:
-    """Inputs of the decision for the pool of `revision`. Old signals are as good as none."""
-    fresh = signals if signals and signals.age_seconds < endpoint.settings.signals_stale_after_seconds else None
+    """Inputs of the decision for the pool of `revision`."""
+    fresh = signals if signals and signals.fresh else None
     known = views(signals)
     working: list[WorkerSignal] = []
     starting: list[StartingWorker] = []

@@ -6,7 +6,7 @@ at once, or removal of idle workers after the idle timeout.
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import queue_delay, request_count, victims
-from submodel_operator.scaling.decision import Hold, Proposal, ScalingDecision, Term, counted
+from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 POLICIES = {ScalerType.QUEUE_DELAY: queue_delay.propose, ScalerType.REQUEST_COUNT: request_count.propose}
@@ -29,14 +29,13 @@ def decide(inputs: ScalingInputs) -> ScalingDecision:
 
 def _hold_without_signals(inputs: ScalingInputs) -> ScalingDecision:
     """The last known number stays; only the floor that needs no signal is kept up."""
-    floor = min(inputs.scaling.workers_min, inputs.scaling.workers_max)
+    floor = inputs.scaling.workers_min
     if floor > inputs.replicas:
-        return ScalingDecision(floor, Term.MINIMUM, f"workersMin keeps {floor}", hold=Hold.SIGNALS_UNKNOWN)
+        return ScalingDecision(floor, Term.MINIMUM, f"workersMin keeps {floor}")
     return ScalingDecision(
         replicas=inputs.replicas,
         term=Term.SIGNALS_UNKNOWN,
         message="the gateway's signals are missing or old: the number of workers is held",
-        hold=Hold.SIGNALS_UNKNOWN,
     )
 
 
@@ -57,9 +56,8 @@ def _shrink(inputs: ScalingInputs, demand: Demand, wanted: Proposal) -> ScalingD
     if not inputs.settled:
         return ScalingDecision(
             replicas=inputs.replicas,
-            term=Term.STEADY,
+            term=Term.UNSETTLED,
             message=f"{counted(inputs.replicas, 'worker')} asked for, another number exists at the moment: wait",
-            hold=Hold.NOT_SETTLED,
             evaluate_after_seconds=evaluate_after,
         )
     surplus = inputs.replicas - wanted.workers

@@ -4,15 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Hold(StrEnum):
-    """Why nothing may shrink now; stable words."""
-
-    SIGNALS_UNKNOWN = "SignalsUnknown"
-    NOT_SETTLED = "NotSettled"
-
-
 class Term(StrEnum):
-    """The rule that decided the number; stable words for status, events and metrics."""
+    """The rule that decided the number; stable words that scripts may compare."""
 
     FIRST_JOB = "FirstJob"
     LATE_JOBS = "LateJobs"
@@ -23,6 +16,7 @@ class Term(StrEnum):
     STEADY = "Steady"
     IDLE = "IdleTimeout"
     UNNEEDED_STARTS = "UnneededStarts"
+    UNSETTLED = "Unsettled"
     SIGNALS_UNKNOWN = "SignalsUnknown"
 
 
@@ -52,6 +46,5 @@ class ScalingDecision:
     term: Term
     message: str
     remove: tuple[str, ...] = ()
-    hold: Hold | None = None
     evaluate_after_seconds: float | None = None
     """When time alone may change the decision; None when only an event can."""

@@ -7,7 +7,7 @@ from submodel_operator.resolve import ResolvedScaling
 
 @dataclass(frozen=True, slots=True)
 class WorkerSignal:
-    """A worker of the present revision that has spoken to the gateway and is not leaving."""
+    """A worker of the present revision that takes jobs, or did until it was drained."""
 
     name: str
     running: int
@@ -22,7 +22,7 @@ class WorkerSignal:
 
 @dataclass(frozen=True, slots=True)
 class StartingWorker:
-    """A worker of the present revision that exists but has not asked for a job yet."""
+    """A worker of the present revision that exists but takes no jobs yet: it starts, or it fails to."""
 
     name: str
     age_seconds: float

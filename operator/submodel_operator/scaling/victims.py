@@ -11,7 +11,7 @@ def unneeded_starts(inputs: ScalingInputs, surplus: int) -> tuple[str, ...]:
     """
     expired = [worker for worker in inputs.starting if worker.age_seconds >= inputs.scaling.idle_timeout_seconds]
     expired.sort(key=lambda worker: (not worker.draining, worker.age_seconds, worker.name))
-    return tuple(worker.name for worker in expired[: max(0, surplus)])
+    return tuple(worker.name for worker in expired[:surplus])
 
 
 def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str, ...]:
@@ -21,7 +21,7 @@ def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str
         for worker in inputs.workers
         if worker.idle_seconds is not None and (worker.draining or worker.idle_seconds >= after_seconds)
     ]
-    return tuple(name for _, _, name in sorted(candidates)[: max(0, surplus)])
+    return tuple(name for _, _, name in sorted(candidates)[:surplus])
 
 
 def seconds_until_next(inputs: ScalingInputs) -> float | None:

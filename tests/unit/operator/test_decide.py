@@ -3,7 +3,7 @@
 from typing import Any
 
 from submodel_operator.api.v1alpha1 import ScalerType
-from submodel_operator.scaling import Demand, Hold, ScalingInputs, StartingWorker, Term, WorkerSignal, decide
+from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Term, WorkerSignal, decide
 from tests.support.endpoints import scaling
 
 QUIET = Demand(queued=0, late=0, oldest_seconds=None, in_progress=0)
@@ -98,17 +98,17 @@ def test_nothing_is_removed_while_jobs_wait_with_queue_delay() -> None:
 
 def test_unknown_signals_hold_the_number_of_workers() -> None:
     decision = decide(inputs(idle("a", 100.0), demand=None))
-    assert (decision.replicas, decision.hold, decision.remove) == (1, Hold.SIGNALS_UNKNOWN, ())
+    assert (decision.replicas, decision.term, decision.remove) == (1, Term.SIGNALS_UNKNOWN, ())
 
 
 def test_unknown_signals_still_keep_the_minimum_up() -> None:
     decision = decide(inputs(demand=None, workers_min=2))
-    assert (decision.replicas, decision.term, decision.hold) == (2, Term.MINIMUM, Hold.SIGNALS_UNKNOWN)
+    assert (decision.replicas, decision.term) == (2, Term.MINIMUM)
 
 
 def test_nothing_is_removed_while_other_workers_exist_than_were_asked_for() -> None:
     decision = decide(inputs(idle("a", 100.0), idle("b", 100.0), replicas=1))
-    assert (decision.replicas, decision.hold, decision.remove) == (1, Hold.NOT_SETTLED, ())
+    assert (decision.replicas, decision.term, decision.remove) == (1, Term.UNSETTLED, ())
 
 
 def test_a_start_that_nobody_needs_any_more_is_taken_back_after_the_idle_timeout() -> None:

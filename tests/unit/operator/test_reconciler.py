@@ -1,10 +1,11 @@
 """Reconciling an endpoint over its whole life, with the ports in memory."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from submodel_operator.errors import ClusterUnavailable, GatewayUnavailable, NameConflict
+from submodel_operator.errors import ClusterUnavailable, GatewayRefused, GatewayUnavailable, NameConflict
 from submodel_operator.reconcile import Reconciler
 from tests.support.endpoints import KEY, manifest, signals, view, worker, worker_settings
 from tests.support.memory_world import ManualClock, MemoryCluster, MemoryGateway
@@ -146,6 +147,21 @@ async def test_a_silent_gateway_holds_the_workers_and_shows_as_a_condition(world
     assert isinstance(outcome.failure, GatewayUnavailable)
     assert world.replicas == [1]
     assert world.ready()["reason"] == "GatewayUnreachable"
+    assert world.status["workers"]["outdated"] == 0
+
+
+async def test_a_refused_registration_shows_as_a_condition(world: World) -> None:
+    world.gateway.silent = GatewayRefused("401 the internal token is wrong")
+    outcome = await world.step()
+    assert isinstance(outcome.failure, GatewayRefused)
+    assert world.ready()["reason"] == "GatewayRefused"
+
+
+async def test_an_evicted_worker_is_reported_as_no_fault_of_its_job(world: World) -> None:
+    lost = (worker("a", phase="Evicted"), worker("b", phase="OOMKilled"))
+    world.cluster.endpoints[KEY] = replace(world.cluster.endpoints[KEY], finished=lost)
+    await world.step()
+    assert [(gone.worker, gone.reason, gone.charged) for gone in world.gateway.gone] == [("a", "Evicted", False)]
 
 
 async def test_old_signals_never_shrink(world: World) -> None:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from submodel.contract.states import WorkerPhase
-from submodel_operator.scaling import Hold, ScalingDecision, Term
+from submodel_operator.api.v1alpha1 import EndpointStatus
+from submodel_operator.scaling import ScalingDecision, Term
 from submodel_operator.status import Account, Problem, build_status, describe_decision
 from tests.support.endpoints import manifest, observed, pool, signals, view, worker
 
@@ -93,8 +94,8 @@ def test_one_working_worker_keeps_the_endpoint_ready_while_another_fails() -> No
 
 
 def test_silence_of_the_gateway_shows_as_a_scaler_that_holds() -> None:
-    held = ScalingDecision(1, Term.SIGNALS_UNKNOWN, "", hold=Hold.SIGNALS_UNKNOWN)
-    health = condition(build_status(account(decision=held), NOW), "ScalerHealthy")
+    silent = signals(view("a"), age_seconds=60)
+    health = condition(build_status(account(signals=silent), NOW), "ScalerHealthy")
     assert (health["status"], health["reason"]) == ("False", "SignalsStale")
 
 
@@ -103,6 +104,18 @@ def test_unknown_signals_are_unknown_and_keep_the_last_job_counts() -> None:
     status = build_status(account(observed=observed(document=document), signals=None), NOW)
     assert status["jobs"] == {"queued": 7, "inProgress": 1}
     assert condition(status, "ScalerHealthy")["status"] == "Unknown"
+
+
+def test_a_step_that_failed_early_keeps_counting_the_workers_of_the_last_known_revision() -> None:
+    document = manifest() | {"status": {"revision": "r1"}}
+    failed = account(observed=observed(worker("a"), document=document), revision=None, decision=None)
+    workers = build_status(failed, NOW)["workers"]
+    assert (workers["ready"], workers["outdated"]) == (1, 0)
+
+
+def test_the_status_is_one_that_the_api_describes() -> None:
+    EndpointStatus.model_validate(build_status(account(), NOW))
+    EndpointStatus.model_validate(build_status(account(problem=Problem("InvalidSpec", "no"), signals=None), NOW))
 
 
 def test_an_endpoint_without_a_maximum_is_parked() -> None:
