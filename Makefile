@@ -51,7 +51,7 @@ fix: setup ## Format, autofix, and rewrite golden files for review
 	UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
 
 .PHONY: manifests
-manifests: setup ## Regenerate the CRD in crds/ and in the chart
+manifests: setup ## Regenerate the CRD (crds/, chart) and its reference page
 	$(BIN)/python -m submodel_operator.api
 
 .PHONY: cluster-up
@@ -72,4 +72,4 @@ test-cluster: setup ## Cluster tests, on the test cluster or on the one KUBECONF
 
 .PHONY: clean
 clean: ## Remove .venv and caches of the tools
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .submodel
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .submodel .coverage* dist

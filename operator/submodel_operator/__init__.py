@@ -1,0 +1,1 @@
+"""The operator of SubModel on Kubernetes, and the `submodel` command."""

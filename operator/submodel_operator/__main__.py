@@ -1,4 +1,4 @@
-"""The operator process: `python -m submodel_operator`. The only reader of the environment and of the clock."""
+"""The operator process: `python -m submodel_operator`. Reads the environment, once."""
 
 import argparse
 import asyncio
@@ -7,11 +7,11 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from typing import Final
 
 from submodel_operator import settings as operator_settings
+from submodel_operator.clock import SystemClock
 from submodel_operator.errors import OperatorError, UsageError
 from submodel_operator.handlers import Operator
 from submodel_operator.settings import OperatorSettings
@@ -22,18 +22,6 @@ scales the pools by what the gateway reports. Settings are environment variables
 the cluster is reached through KUBECONFIG or the service account of the pod."""
 
 _log = logging.getLogger("submodel_operator")
-
-
-class SystemClock:
-    """Implements `ports.Clock`."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never jump."""
-        return time.monotonic()
 
 
 class JsonLines(logging.Formatter):

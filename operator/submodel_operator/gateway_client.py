@@ -23,6 +23,7 @@ from submodel.contract.internal import (
     WorkersGone,
     WorkersPush,
 )
+from submodel_operator.clock import pause
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable
 from submodel_operator.ports import Clock, Signals
 
@@ -119,7 +120,7 @@ class GatewayClient:
                 failures += 1
                 for endpoint_id in list(self._snapshots):
                     changed(endpoint_id)
-                await _pause(delay)
+                await pause(delay)
 
     async def _poll(self, changed: Callable[[str], None]) -> None:
         answer = _snapshots(await self._request("GET", f"snapshots?since={self._version}&waitMs={POLL_MS}"))
@@ -180,12 +181,3 @@ def _sentence(answer: bytes) -> str:
     except msgspec.DecodeError:
         return ""
     return str(found.get("error", "")) if isinstance(found, dict) else ""
-
-
-async def _pause(seconds: float) -> None:
-    """Back-off of the long poll; an event of its own, so that cancelling ends it at once."""
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.Event().wait()
-    except TimeoutError:
-        return

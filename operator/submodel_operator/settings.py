@@ -75,7 +75,7 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
             public_url=env.get(PREFIX + "PUBLIC_URL", "").rstrip("/") or worker_gateway_url,
         ),
         namespaces=tuple(filter(None, (part.strip() for part in env.get(PREFIX + "NAMESPACES", "").split(",")))),
-        probe_listen=env.get(PREFIX + "PROBE_LISTEN", "127.0.0.1:8080"),
+        probe_listen=_address(env, "PROBE_LISTEN", "127.0.0.1:8080"),
         reconcile_workers=_positive(env, "RECONCILE_WORKERS", 10),
         resync_seconds=_positive(env, "RESYNC_SECONDS", 600),
         log_level=_one_of(env, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
@@ -86,7 +86,7 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
 def _required(env: Mapping[str, str], name: str) -> str:
     if value := env.get(PREFIX + name, "").strip():
         return value
-    raise UsageError(f"{PREFIX}{name} is not set")
+    raise UsageError(f"{PREFIX}{name} is not set; docs/reference/settings.md says what it is")
 
 
 def _secret(env: Mapping[str, str], name: str) -> str:
@@ -99,6 +99,14 @@ def _secret(env: Mapping[str, str], name: str) -> str:
             return value
         raise UsageError(f"{PREFIX}{name}_FILE names an empty file: {path}")
     return _required(env, name)
+
+
+def _address(env: Mapping[str, str], name: str, default: str) -> str:
+    text = env.get(PREFIX + name) or default
+    host, _, port = text.rpartition(":")
+    if host and port.isdecimal() and int(port) <= 65535:
+        return text
+    raise UsageError(f"{PREFIX}{name} must be host:port with a port up to 65535, not {text!r}")
 
 
 def _positive(env: Mapping[str, str], name: str, default: int) -> int:

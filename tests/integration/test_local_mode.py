@@ -55,9 +55,9 @@ def write(folder: Path, source: str, **scaling: Any) -> Path:
     return path
 
 
-def up(path: Path, folder: Path, port: int = 0) -> Following:
+def up(path: Path, folder: Path, port: int = 0, **env: str) -> Following:
     """`submodel up` on this manifest."""
-    return Following([SUBMODEL, "up", "-f", str(path), "--port", str(port), "--data", str(folder / "data")])
+    return Following([SUBMODEL, "up", "-f", str(path), "--port", str(port), "--data", str(folder / "data")], env)
 
 
 def call(url: str, body: object = None) -> dict[str, Any]:
@@ -164,6 +164,14 @@ def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> 
     with up(write(tmp_path, "import not_there\n", workersMin=1), tmp_path) as server:
         line = server.wait_for("WorkersFailing: (.*)")[1]
         assert "does not start: ModuleNotFoundError: No module named 'not_there'" in line
+
+
+def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_path: Path) -> None:
+    path = write(tmp_path, GREETING.format(greeting="hello"))
+    left_over = {"SUBMODEL_GATEWAY_LOG_LEVEL": "ERROR", "SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE": "/dev/null"}
+    with up(path, tmp_path, **left_over, SUBMODEL_WORKER_TOKEN_FILE="/dev/null") as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
 
 
 def child(pid: int, module: str) -> int:

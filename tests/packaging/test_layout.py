@@ -24,6 +24,11 @@ def test_the_standard_librarys_operator_is_not_shadowed_from_the_root() -> None:
     assert python("import operator; print(operator.itemgetter(0)([7]))") == "7"
 
 
+@pytest.mark.parametrize("folder", ["operator", "runtime"])
+def test_each_distribution_carries_the_licence(folder: str) -> None:
+    assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
+
+
 HEAVY = ("kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "uvicorn", "sqlite3")
 
 

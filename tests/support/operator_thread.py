@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from submodel_operator.__main__ import SystemClock
+from submodel_operator.clock import SystemClock
 from submodel_operator.handlers import Operator
 from submodel_operator.settings import OperatorSettings
 from tests.support.endpoints import worker_settings

@@ -293,7 +293,7 @@ class EndpointSpec(Model):
         return self
 
     def _verdicts(self) -> tuple[bool, ...]:
-        """One verdict per rule, in the order of `SPEC_RULES`; a property test compares both on a real API server."""
+        """One verdict per rule, in the order of `SPEC_RULES`."""
         scaling, jobs, worker = self.scaling, self.jobs, self.worker
         counts = scaling.scaler_type is ScalerType.REQUEST_COUNT
         return (

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import click
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import SubModelEndpoint
 from submodel_operator.cli.console import Console
+from submodel_operator.clock import SystemClock
 from submodel_operator.errors import GatewayUnavailable, InvalidEndpoint, UsageError
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.local import LocalCluster, LocalGateway
@@ -30,18 +32,6 @@ LOCAL_IMAGE = "submodel-worker"
 
 STATUS_PERIOD_SECONDS = 0.1
 """A terminal bears more news than a cluster's API server."""
-
-
-class SystemClock:
-    """`ports.Clock` of a real process."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds that never jump."""
-        return time.monotonic()
 
 
 @click.command("up", short_help="Run an endpoint on this machine, without a cluster.")
@@ -61,6 +51,8 @@ def command(path: Path, port: int, folder: Path) -> None:
     The manifest is the one you would `kubectl apply`; it is read again whenever it changes. Ctrl-C lets running jobs
     end; a second Ctrl-C stops at once, and unfinished jobs wait in the database.
     """
+    if not all(map(find_spec, ("submodel_gateway", "uvicorn", "uvloop", "watchfiles"))):
+        raise UsageError("local mode needs the gateway: pip install 'submodel-operator[local]'")
     endpoint = _read(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,18 +98,17 @@ class _Up:
     async def _serve(self, client: GatewayClient) -> None:
         reconciler = Reconciler(self._cluster, client, SystemClock(), self._worker_settings(), STATUS_PERIOD_SECONDS)
         self._put(self._endpoint)
-        tasks = [
+        gateway = asyncio.create_task(self._gateway.run())
+        others = [
             asyncio.create_task(Controller(reconciler, self._queue, workers=1).run()),
             asyncio.create_task(client.watch(self._gateway_changed)),
-            asyncio.create_task(self._gateway.run()),
             asyncio.create_task(self._reload()),
             asyncio.create_task(self._stop.wait()),
         ]
-        done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        tasks_to_keep = {tasks[2]}  # a gateway that dies while workers deliver their results comes back
-        await _cancel(pending - tasks_to_keep)
+        done, _ = await asyncio.wait([gateway, *others], return_when=asyncio.FIRST_COMPLETED)
+        await _cancel(others)
         await self._end_workers(client)
-        await _cancel(pending & tasks_to_keep)
+        await _cancel([gateway])  # not before: one that dies while workers deliver their results comes back
         for task in done:
             task.result()
 

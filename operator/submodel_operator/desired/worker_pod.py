@@ -8,7 +8,7 @@ from submodel_operator.desired import names
 from submodel_operator.resolve import ResolvedEndpoint
 
 RUN_AS_USER = 65532
-"""An unprivileged uid that no image uses for anything; an image that must run as another says so in its manifest."""
+"""An unprivileged uid that no image uses for anything."""
 
 
 def pod_spec(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from submodel_operator.errors import UsageError
+
 Readiness = Callable[[], str]
 """Empty when ready, else what is missing, as a phrase."""
 
@@ -26,8 +28,10 @@ async def serve_probes(listen: str, missing: Readiness) -> AsyncIterator[str]:
     await runner.setup()
     try:
         host, _, port = listen.rpartition(":")
-        site = web.TCPSite(runner, host.strip("[]"), int(port))
-        await site.start()
+        try:
+            await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        except OSError as error:
+            raise UsageError(f"SUBMODEL_OPERATOR_PROBE_LISTEN: cannot listen on {listen} ({error.strerror})") from error
         bound = runner.addresses[0]
         yield f"{bound[0]}:{bound[1]}"
     finally:

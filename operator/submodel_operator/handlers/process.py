@@ -12,12 +12,13 @@ from contextlib import AsyncExitStack
 from typing import Any, Final
 
 from submodel_operator.api import constants
+from submodel_operator.clock import pause
 from submodel_operator.errors import OperatorError, UsageError
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.handlers.probes import serve_probes
 from submodel_operator.handlers.watches import Watches
 from submodel_operator.kube import Caches, KubeClient, KubeCluster, load_connection, open_client, preload
-from submodel_operator.kube.listing import pause, resync_forever
+from submodel_operator.kube.listing import resync_forever
 from submodel_operator.ports import Clock, Key
 from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
 from submodel_operator.settings import OperatorSettings

@@ -4,7 +4,7 @@ from submodel_operator.kube.caches import Caches
 from submodel_operator.kube.client import KubeClient
 from submodel_operator.kube.cluster import KubeCluster
 from submodel_operator.kube.connection import Connection, load_connection, open_client
-from submodel_operator.kube.listing import pause, preload, resync_forever
+from submodel_operator.kube.listing import preload, resync_forever
 
 __all__ = [
     "Caches",
@@ -13,7 +13,6 @@ __all__ = [
     "KubeCluster",
     "load_connection",
     "open_client",
-    "pause",
     "preload",
     "resync_forever",
 ]

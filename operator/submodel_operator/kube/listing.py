@@ -4,11 +4,11 @@ Watches report what happens while they are open. A deletion that happens while o
 new watch begins with a list, and nobody compares that list with what was known. This module does.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from submodel_operator.clock import pause
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable
 from submodel_operator.kube.caches import Cache, Caches
 from submodel_operator.kube.client import KubeClient
@@ -64,12 +64,3 @@ async def _relist(client: KubeClient, resource: Resource, cache: Cache[Any], nam
                 if key := cache.put_listed(raw, before):
                     changed.add(key)
     return changed | cache.sweep(listed, before)
-
-
-async def pause(seconds: float) -> None:
-    """Let time pass between two questions to the cluster; cancelling ends it at once."""
-    try:
-        async with asyncio.timeout(seconds):
-            await asyncio.Event().wait()
-    except TimeoutError:
-        return

@@ -8,6 +8,7 @@ import asyncio
 import base64
 import itertools
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -51,6 +52,7 @@ class LocalCluster:
         changed: Callable[[Key], None],
         status_written: StatusWritten,
     ) -> None:
+        shutil.rmtree(folder, ignore_errors=True)  # sources of earlier runs; their names never come again
         self._folder = folder
         self._variables = variables
         self._announce = announce
@@ -106,6 +108,7 @@ class LocalCluster:
     async def delete_pool(self, key: Key, pool: str) -> None:
         """See `ports.Cluster`."""
         self._pools.pop(pool, None)
+        shutil.rmtree(self._folder / pool, ignore_errors=True)
         for kind in ("ConfigMap", "Secret", "Deployment"):
             self._objects.pop((kind, pool), None)
 
@@ -175,7 +178,7 @@ class LocalCluster:
         )
 
     def _worker_changed(self, worker: LocalWorker) -> None:
-        if worker.observe(0).phase == "Succeeded":
+        if worker.left:
             self._workers.pop(worker.name, None)
         if self._endpoint:
             self._changed(self._endpoint.key)

@@ -9,6 +9,7 @@ from pathlib import Path
 from submodel_operator.errors import UsageError
 from submodel_operator.local.processes import Announce, ChildProcess
 
+START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 OPTIONS = {"submodel-gateway: ": "", "SUBMODEL_GATEWAY_LISTEN": "--port", "SUBMODEL_GATEWAY_STORE": "--data"}
 """The gateway speaks of its settings; a person at the terminal knows these options instead."""
@@ -51,7 +52,10 @@ class LocalGateway:
         ended = asyncio.create_task(self._child.wait())
         ended.add_done_callback(lambda _: listening.cancel())
         try:
-            self.url, self.internal_url = await listening
+            async with asyncio.timeout(START_SECONDS):
+                self.url, self.internal_url = await listening
+        except TimeoutError:
+            raise UsageError(f"the gateway did not listen within {START_SECONDS:g} s") from None
         except asyncio.CancelledError:
             if not ended.done():
                 raise

@@ -31,10 +31,14 @@ class ChildProcess:
 
     @classmethod
     async def start(cls, command: Sequence[str], env: Mapping[str, str], announce: Announce) -> "ChildProcess":
-        """Start `command` with the caller's environment plus `env`."""
+        """Start `command` with `env` and the person's own variables, less those that speak to our processes.
+
+        Raises:
+            OSError: it cannot be started.
+        """
         process = await asyncio.create_subprocess_exec(
             *command,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **env},
+            env={**_inherited(), "PYTHONUNBUFFERED": "1", **env},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
@@ -80,6 +84,11 @@ class ChildProcess:
             text = line.decode(errors="replace").rstrip()
             self.last_lines.append(text)
             self._announce(text)
+
+
+def _inherited() -> dict[str, str]:
+    """A `SUBMODEL_…` left over in the shell would configure the gateway or a worker behind the manifest's back."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("SUBMODEL_")}
 
 
 def _end_with_parent() -> None:

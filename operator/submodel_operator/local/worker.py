@@ -41,6 +41,11 @@ class LocalWorker:
         """Whether it left and will not come back."""
         return self._task.done()
 
+    @property
+    def left(self) -> bool:
+        """Whether its process has ended as it was asked to."""
+        return self._phase == "Succeeded"
+
     def observe(self, now: float) -> ObservedWorker:
         """The worker as the operator sees it; `now` is the event loop's time."""
         return ObservedWorker(
@@ -73,12 +78,15 @@ class LocalWorker:
     async def _supervise(self) -> None:
         failures = 0
         while not self._leaving.is_set():
-            code = await self._run_once()
+            try:
+                last_words = self._last_words(await self._run_once())
+            except OSError as error:
+                last_words = f"cannot be started: {error.strerror}"
             if self._leaving.is_set():
                 break
             failures += 1
             pause = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
-            self._enter("CrashLoopBackOff", self._last_words(code))
+            self._enter("CrashLoopBackOff", last_words)
             self._announce(f"worker {self.name} ended: {self._message}; next start in {pause:g} s")
             await self._pause(pause)
         self._enter("Succeeded", "")

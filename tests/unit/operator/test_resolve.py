@@ -72,6 +72,12 @@ def test_a_missing_setting_is_named(missing: str) -> None:
         settings.load({name: value for name, value in REQUIRED.items() if name != missing})
 
 
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:", "127.0.0.1:99999", ":8080"])
+def test_a_probe_address_that_cannot_be_is_named(address: str) -> None:
+    with pytest.raises(UsageError, match="SUBMODEL_OPERATOR_PROBE_LISTEN must be host:port"):
+        settings.load(REQUIRED | {"SUBMODEL_OPERATOR_PROBE_LISTEN": address})
+
+
 def test_a_credential_file_that_cannot_be_read_is_named() -> None:
     with pytest.raises(UsageError, match="SUBMODEL_OPERATOR_GATEWAY_TOKEN_FILE cannot be read: No such file"):
         settings.load(REQUIRED | {"SUBMODEL_OPERATOR_GATEWAY_TOKEN_FILE": "/does/not/exist"})
