@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def write(folder: Path, source: str, **scaling: Any) -> Path:
     return path
 
 
-def up(path: Path, folder: Path, port: int = 0, **env: str) -> Following:
+def up(path: Path, folder: Path, port: int = 0, env: Mapping[str, str] | None = None) -> Following:
     """`submodel up` on this manifest."""
     return Following([SUBMODEL, "up", "-f", str(path), "--port", str(port), "--data", str(folder / "data")], env)
 
@@ -168,8 +169,8 @@ def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> 
 
 def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_path: Path) -> None:
     path = write(tmp_path, GREETING.format(greeting="hello"))
-    left_over = {"SUBMODEL_GATEWAY_LOG_LEVEL": "ERROR", "SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE": "/dev/null"}
-    with up(path, tmp_path, **left_over, SUBMODEL_WORKER_TOKEN_FILE="/dev/null") as server:
+    left_over = {"SUBMODEL_GATEWAY_LOG_LEVEL": "ERROR", "SUBMODEL_WORKER_TOKEN_FILE": "/dev/null"}
+    with up(path, tmp_path, env=left_over) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
         assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
 
