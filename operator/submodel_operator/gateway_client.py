@@ -123,23 +123,22 @@ class GatewayClient:
                 await pause(delay)
 
     async def _poll(self, changed: Callable[[str], None]) -> None:
-        answer = _snapshots(await self._request("GET", f"snapshots?since={self._version}&waitMs={POLL_MS}"))
+        place = f"since={self._version}&boot={self._boot}" if self._boot else "since=0"
+        answer = _snapshots(await self._request("GET", f"snapshots?{place}&waitMs={POLL_MS}"))
         known = {snapshot.endpoint_id: snapshot for snapshot in answer.endpoints}
         news = known.keys() | set(answer.deleted)
-        restarted = answer.boot != self._boot
-        if restarted:
+        if answer.boot != self._boot:
+            # Another process: it answers with everything, and what the one before said or was told is void.
             _log.info("following gateway process %s", answer.boot)
             news |= self._snapshots.keys()
-            self._pushed.clear()
-        if not self._version:
             self._snapshots.clear()
-        # Versions count from a process's start: after a restart everything is asked for once more.
-        self._boot, self._version = answer.boot, 0 if restarted and self._version else answer.version
+            self._pushed.clear()
+        self._boot, self._version = answer.boot, answer.version
         self._gateway_now_ms, self._heard_at = answer.now_ms, self._clock.monotonic()
+        self._heard.set()
         self._snapshots.update(known)
         for endpoint_id in answer.deleted:
             self._snapshots.pop(endpoint_id, None)
-        self._heard.set()
         for endpoint_id in news:
             changed(endpoint_id)
 

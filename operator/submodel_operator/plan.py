@@ -36,9 +36,10 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Ask for `replicas` workers of a pool; on a shrink, exactly `victims` leave."""
+    """Ask for `replicas` workers of a pool that has `present`; on a shrink, exactly `victims` leave."""
 
     pool: str
+    present: int
     replicas: int
     victims: tuple[str, ...] = ()
 
@@ -55,7 +56,10 @@ Views = Mapping[str, WorkerView]
 
 
 def plan(observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views) -> tuple[Action, ...]:
-    """The actions that bring `observed` one step closer, in the order in which they must be done."""
+    """The actions that bring `observed` one step closer, in the order in which they must be done.
+
+    `views` must be fresh or empty: what they say of a worker decides whether it may go.
+    """
     present = next((pool for pool in observed.pools if pool.revision == desired.revision), None)
     actions: list[Action] = []
     if present is None or present.desired_hash != desired.hash:
@@ -79,9 +83,9 @@ def _scaling_actions(
         yield Drain(tuple(to_drain))
     confirmed = tuple(name for name in decision.remove if _confirmed_empty(views.get(name)))
     if decision.replicas > replicas:
-        yield Scale(desired.name, decision.replicas)
+        yield Scale(desired.name, replicas, decision.replicas)
     elif confirmed:
-        yield Scale(desired.name, replicas - len(confirmed), confirmed)
+        yield Scale(desired.name, replicas, replicas - len(confirmed), confirmed)
 
 
 def _retire(pool: ObservedPool, alive: list[ObservedWorker], views: Views) -> Iterator[Action]:
@@ -90,12 +94,12 @@ def _retire(pool: ObservedPool, alive: list[ObservedWorker], views: Views) -> It
         return
     if to_drain := [worker.name for worker in alive if not _draining(views.get(worker.name))]:
         yield Drain(tuple(to_drain))
-    if pool.replicas > len(alive):
-        yield Scale(pool.name, len(alive))
-    elif pool.replicas == len(alive):
+    if pool.replicas == len(alive):
         confirmed = tuple(worker.name for worker in alive if _confirmed_empty(views.get(worker.name)))
         if confirmed:
-            yield Scale(pool.name, pool.replicas - len(confirmed), confirmed)
+            yield Scale(pool.name, pool.replicas, pool.replicas - len(confirmed), confirmed)
+    elif pool.refusal and not alive:  # its pods can never come, so none is there to be chosen
+        yield Scale(pool.name, pool.replicas, 0)
 
 
 def _alive(observed: Observed, revision: str) -> list[ObservedWorker]:

@@ -99,8 +99,12 @@ class Cluster(Protocol):
     async def delete_pool(self, key: Key, pool: str) -> None:
         """Remove the children of that name. Harmless when they are gone."""
 
-    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
-        """Ask for `replicas` workers. On a shrink exactly `victims` shall go; their number is the difference."""
+    async def scale(self, key: Key, pool: str, present: int, replicas: int, victims: Sequence[str]) -> None:
+        """Ask for `replicas` workers where `present` were asked for when it was decided.
+
+        On a shrink exactly `victims` shall go. Raises `Conflict` when the count is another by now, or a victim is no
+        longer one: then nothing changed, and the decision must be made anew.
+        """
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """Replace the status, fenced: a re-created namesake is never written to."""

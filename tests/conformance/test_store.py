@@ -289,6 +289,7 @@ def test_only_the_named_worker_loses_its_jobs(store: Store) -> None:
     one(store, gone("w", keep="new"))
     assert [state(store, id) for id in "abc"] == [JobState.IN_QUEUE, JobState.IN_PROGRESS, JobState.IN_PROGRESS]
     assert [job.id for job in store.held(ENDPOINT, "w")] == ["b"]
+    assert store.holders(ENDPOINT) == {"w": 1, "v": 1}
 
 
 def test_a_job_over_its_execution_limit_times_out(store: Store) -> None:

@@ -68,12 +68,13 @@ class MemoryCluster:
         kept = tuple(each for each in self.endpoints[key].pools if each.name != pool)
         self.endpoints[key] = replace(self.endpoints[key], pools=kept)
 
-    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
+    async def scale(self, key: Key, pool: str, present: int, replicas: int, victims: Sequence[str]) -> None:
         observed = self.endpoints[key]
-        present = next(each for each in observed.pools if each.name == pool)
+        before = next(each for each in observed.pools if each.name == pool)
+        assert before.replicas == present
         kept = tuple(each for each in observed.workers if each.name not in victims)
         self.endpoints[key] = replace(observed, workers=kept)
-        self._put_pool(key, replace(present, replicas=replicas))
+        self._put_pool(key, replace(before, replicas=replicas))
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         self.statuses.append(status)

@@ -12,7 +12,7 @@ the revision, so a pool that has its Deployment has them too.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -85,7 +85,7 @@ class KubeCluster:
             await self._client.delete(DEPLOYMENTS, key.namespace, pool, deployment.uid)
             self._caches.pools.forget((key.namespace, pool), deployment.uid)
 
-    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
+    async def scale(self, key: Key, pool: str, present: int, replicas: int, victims: Sequence[str]) -> None:
         """See `ports.Cluster`.
 
         The ReplicaSet removes marked pods first if the marks are there before the count shrinks, and marks that are
@@ -94,11 +94,12 @@ class KubeCluster:
         deployment = self._caches.pools.get(key.namespace, pool)
         if deployment is None:
             raise Conflict(f"Deployment {key.namespace}/{pool} is gone")
+        if deployment.observed.replicas != present:
+            raise Conflict(f"Deployment {key.namespace}/{pool} was scaled to {deployment.observed.replicas} meanwhile")
         pods = [pod for pod in self._caches.pods.of(key) if pod.pool == pool and not pod.observed.terminating]
         unused = [pod.name for pod in pods if pod.marked and pod.name not in victims]
-        if replicas < deployment.observed.replicas:
-            marked = {pod.name for pod in pods if pod.marked}
-            await self._mark(key, {name: VICTIM_COST for name in victims if name not in marked})
+        if replicas < present:
+            await self._mark(key, dict.fromkeys(victims, VICTIM_COST), must_live=True)
             await self._mark(key, dict.fromkeys(unused))
             await self._write_scale(deployment, replicas)
         else:
@@ -213,8 +214,12 @@ class KubeCluster:
         if present is None or present.observed.replicas != deployment.observed.replicas:
             raise Conflict(f"Deployment {namespace}/{name} was scaled by somebody else") from refused
 
-    async def _mark(self, key: Key, costs: dict[str, str | None]) -> None:
-        """Set or (None) remove the deletion cost of pods. Those that are gone need none."""
+    async def _mark(self, key: Key, costs: Mapping[str, str | None], must_live: bool = False) -> None:
+        """Set or (None) remove the deletion cost of pods.
+
+        With `must_live`, a pod that is gone or terminating is a `Conflict`: its ReplicaSet has replaced it already, and
+        a smaller count would take another one.
+        """
         slots = asyncio.Semaphore(MARKS_AT_ONCE)
 
         async def write(name: str, cost: str | None) -> None:
@@ -223,6 +228,10 @@ class KubeCluster:
                 pod = await self._client.merge(PODS, key.namespace, name, patch, SCALE_MANAGER)
             if pod:
                 self._caches.pods.put(pod)
+            elif held := self._caches.pods.get(key.namespace, name):
+                self._caches.pods.forget((key.namespace, name), held.uid)
+            if must_live and (pod is None or "deletionTimestamp" in pod["metadata"]):
+                raise Conflict(f"pod {key.namespace}/{name} has left by itself")
 
         outcomes = await asyncio.gather(*(write(*each) for each in costs.items()), return_exceptions=True)
         for outcome in outcomes:

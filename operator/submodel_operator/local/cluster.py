@@ -17,7 +17,7 @@ from typing import Any
 
 from submodel_operator.api import constants
 from submodel_operator.desired.names import HANDLER_FOLDER
-from submodel_operator.errors import ClusterRefused
+from submodel_operator.errors import ClusterRefused, Conflict
 from submodel_operator.local.processes import Announce
 from submodel_operator.local.worker import LocalWorker
 from submodel_operator.ports import Key, Manifest, Observed, ObservedPool
@@ -112,10 +112,12 @@ class LocalCluster:
         for kind in ("ConfigMap", "Secret", "Deployment"):
             self._objects.pop((kind, pool), None)
 
-    async def scale(self, key: Key, pool: str, replicas: int, victims: Sequence[str]) -> None:
+    async def scale(self, key: Key, pool: str, present: int, replicas: int, victims: Sequence[str]) -> None:
         """See `ports.Cluster`."""
         entry = self._pools[pool]
-        for _ in range(replicas - entry.observed.replicas):
+        if entry.observed.replicas != present:
+            raise Conflict(f"pool {pool} has {entry.observed.replicas} workers by now")
+        for _ in range(replicas - present):
             self._start_worker(entry)
         for name in victims:
             if worker := self._workers.get(name):

@@ -121,8 +121,8 @@ class Reconciler:
         match action:
             case Apply(child):
                 await self._cluster.apply(observed, child)
-            case Scale(pool, replicas, victims):
-                await self._cluster.scale(key, pool, replicas, victims)
+            case Scale(pool, present, replicas, victims):
+                await self._cluster.scale(key, pool, present, replicas, victims)
             case DeletePool(pool):
                 await self._cluster.delete_pool(key, pool)
             case Drain(workers):

@@ -55,8 +55,8 @@ def gone(observed: Observed) -> list[GoneWorker]:
 
 
 def views(signals: Signals | None) -> dict[str, WorkerView]:
-    """The gateway's view of each worker, by name."""
-    return {view.worker: view for view in signals.snapshot.workers} if signals else {}
+    """The gateway's view of each worker, by name; of none when its word is too old to act on."""
+    return {view.worker: view for view in signals.snapshot.workers} if signals and signals.fresh else {}
 
 
 def scaling_inputs(

@@ -110,8 +110,19 @@ class SnapshotFeed:
             arrived_total=tally.arrived,
             completed_total=tally.completed,
             failed_total=tally.failed + tally.timed_out,
-            workers=_views(state, now),
+            workers=self._views(state, now, tally.in_progress),
         )
+
+    def _views(self, state: EndpointState, now: int, in_progress: int) -> list[WorkerView]:
+        """The workers that were heard of; those that hold jobs all the same; those that will get none when they come.
+
+        After a start of this process the workers that run jobs have yet to come back: what they hold is in the store.
+        """
+        views = [_view(state, each, now) for each in state.sessions.values() if not each.gone]
+        all_told = in_progress <= sum(view.running for view in views)
+        holders = {} if all_told else self._store.holders(state.id)
+        unheard = sorted((holders.keys() | state.draining) - {view.worker for view in views})
+        return views + [_unheard(state, name, holders.get(name, 0)) for name in unheard]
 
     def _urgent(self, state: EndpointState) -> bool:
         usable = any(session.usable and not state.drains(session) for session in state.sessions.values())
@@ -122,20 +133,14 @@ class SnapshotFeed:
             hold.wake()
 
 
-def _views(state: EndpointState, now: int) -> list[WorkerView]:
-    """The workers that were heard of, and those that will get no jobs when they come: a drain is told either way."""
-    expected = [
-        WorkerView(
-            worker=name,
-            revision=state.presence[name].revision if name in state.presence else "",
-            phase=WorkerPhase.STARTING,
-            running=0,
-            draining=True,
-        )
-        for name in sorted(state.draining)
-        if name not in state.sessions
-    ]
-    return [_view(state, each, now) for each in state.sessions.values() if not each.gone] + expected
+def _unheard(state: EndpointState, name: str, running: int) -> WorkerView:
+    return WorkerView(
+        worker=name,
+        revision=state.presence[name].revision if name in state.presence else "",
+        phase=WorkerPhase.READY if running else WorkerPhase.STARTING,
+        running=running,
+        draining=name in state.draining,
+    )
 
 
 def _view(state: EndpointState, session: Session, now: int) -> WorkerView:

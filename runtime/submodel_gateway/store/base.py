@@ -265,6 +265,9 @@ class Store(Protocol):
     def held(self, endpoint: str, worker: str) -> list[Job]:
         """The jobs that a worker holds."""
 
+    def holders(self, endpoint: str) -> dict[str, int]:
+        """How many jobs each worker holds, by name."""
+
     def tally(self, endpoint: str) -> Tally:
         """The counters of an endpoint."""
 

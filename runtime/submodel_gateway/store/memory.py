@@ -1,5 +1,6 @@
 """The reference store: plain dictionaries, nothing durable. `memory:` in the settings, and the model in tests."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -110,6 +111,9 @@ class MemoryStore:
 
     def held(self, endpoint: str, worker: str) -> list[Job]:
         return [job for job in self.leased() if job.endpoint == endpoint and job.worker == worker]
+
+    def holders(self, endpoint: str) -> dict[str, int]:
+        return Counter(job.worker or "" for job in self.leased() if job.endpoint == endpoint)
 
     def tally(self, endpoint: str) -> Tally:
         return self._tallies.get(endpoint, Tally())

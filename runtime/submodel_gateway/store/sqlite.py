@@ -9,6 +9,7 @@ SQLite before 3.51.3 can damage a WAL when two connections write or checkpoint a
 here: only the writer checkpoints (automatic checkpoints are off), and the reader is closed first.
 """
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from importlib import resources
@@ -25,6 +26,8 @@ from submodel_gateway.store.sqlite_rows import Reads, Writes
 SCHEMA = 1
 CHECKPOINT_ROWS = 8_000
 WAL_BYTES_MAX = 64 * 1024 * 1024
+
+log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -90,6 +93,9 @@ class SqliteStore:
     def held(self, endpoint: str, worker: str) -> list[Job]:
         return self._reads.held(endpoint, worker)
 
+    def holders(self, endpoint: str) -> dict[str, int]:
+        return self._reads.holders(endpoint)
+
     def tally(self, endpoint: str) -> Tally:
         return self._tallies.get(endpoint, Tally())
 
@@ -110,7 +116,7 @@ class SqliteStore:
 
     def close(self) -> None:
         self._reader.close()
-        self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._move_log("TRUNCATE")
         self._writer.close()
         self._lock.release()
 
@@ -121,10 +127,22 @@ class SqliteStore:
 
     def _checkpoint(self) -> None:
         """Move the log into the file before it gets long."""
-        long = self._wal.stat().st_size > WAL_BYTES_MAX
-        if long or self._writer.total_changes - self._checkpointed > CHECKPOINT_ROWS:
-            self._writer.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if long else 'PASSIVE'})")
+        rows = self._writer.total_changes - self._checkpointed
+        try:
+            long = self._wal.stat().st_size > WAL_BYTES_MAX
+        except OSError as error:
+            log.error("the size of the job store's log cannot be read: %s", error)
+            long = False
+        if long or rows > CHECKPOINT_ROWS:
             self._checkpointed = self._writer.total_changes
+            self._move_log("TRUNCATE" if long else "PASSIVE")
+
+    def _move_log(self, mode: str) -> None:
+        """Never raises: what the log holds is durable where it is, and an error would take back a commit's answer."""
+        try:
+            self._writer.execute(f"PRAGMA wal_checkpoint({mode})")
+        except sqlite3.Error as error:
+            log.error("the job store's log could not be moved into its file, it will be tried again: %s", error)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -43,6 +43,10 @@ class Reads:
     def held(self, endpoint: str, worker: str) -> list[Job]:
         return self._jobs("endpoint = ? AND worker = ? AND state = 'IN_PROGRESS' ORDER BY seq", endpoint, worker)
 
+    def holders(self, endpoint: str) -> dict[str, int]:
+        sql = "SELECT worker, count(*) FROM job WHERE endpoint = ? AND state = 'IN_PROGRESS' GROUP BY worker"
+        return dict(self.connection.execute(sql, (endpoint,)).fetchall())
+
     def content(self, job: Job) -> base.Content:
         if job.state is JobState.IN_PROGRESS:
             row = self.connection.execute(f"SELECT value, NULL FROM progress WHERE key = {_KEY}", (job.id,)).fetchone()

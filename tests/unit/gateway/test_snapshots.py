@@ -8,6 +8,7 @@ import pytest
 from submodel.contract.internal import Snapshots
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.service.snapshots import COALESCE_MS
+from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
 
@@ -87,6 +88,19 @@ async def test_a_drain_of_a_worker_that_was_never_heard_of_is_told() -> None:
         w.gateway.registry.drain(ENDPOINT, ["w-9"])
         (view,) = (await read(w, 0)).endpoints[0].workers
         assert (view.worker, view.revision, view.running, view.draining) == ("w-9", "r1", 0, True)
+
+
+async def test_after_a_restart_a_worker_that_has_not_come_back_is_known_to_hold_its_jobs() -> None:
+    store = MemoryStore()
+    async with world(store) as w:
+        await w.submit()
+        await Worker(w).take()
+        restarted = World(store)
+        await restarted.register()
+        await restarted.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], began_ms=w.clock.ms)
+        restarted.gateway.registry.drain(ENDPOINT, ["w-1"])
+        (view,) = (await read(restarted, 0)).endpoints[0].workers
+        assert (view.worker, view.revision, view.phase, view.running) == ("w-1", "r1", WorkerPhase.READY, 1)
 
 
 @pytest.mark.parametrize("turns", range(6))

@@ -1,7 +1,7 @@
 """The cluster adapter against a fake API server: what it writes, in which order, and what it refuses to touch."""
 
 import copy
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ class World:
     def marked(self) -> set[str]:
         pods = self.kubelet.alive(KEY.namespace, self.desired.name)
         return {pod["metadata"]["name"] for pod in pods if COST in (pod["metadata"].get("annotations") or {})}
+
+    async def scale(self, replicas: int, victims: Sequence[str]) -> None:
+        """Scale from the count that is known now."""
+        (pool,) = self.observe().pools
+        await self.cluster.scale(KEY, pool.name, pool.replicas, replicas, victims)
 
     def deployment(self) -> dict[str, Any]:
         return self.server.store.get("deployments", KEY.namespace, self.desired.name)
@@ -133,16 +138,16 @@ async def test_an_attempt_that_broke_off_is_completed(world: World) -> None:
 
 async def test_exactly_the_victims_leave(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 5, ())
+    await world.scale(5, ())
     first, *others = world.pods()
-    await world.cluster.scale(KEY, world.desired.name, 3, (first, others[2]))
+    await world.scale(3, (first, others[2]))
     assert world.pods() == [others[0], others[1], others[3]]
     assert world.marked() == set()
 
 
 async def test_the_marks_are_there_before_the_count_shrinks(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 4, ())
+    await world.scale(4, ())
     victims = set(world.pods()[:2])
     seen: list[set[str]] = []
 
@@ -151,59 +156,84 @@ async def test_the_marks_are_there_before_the_count_shrinks(world: World) -> Non
             seen.append(world.marked())
 
     world.server.faults.append(look)
-    await world.cluster.scale(KEY, world.desired.name, 2, tuple(victims))
+    await world.scale(2, tuple(victims))
     assert seen == [victims]
 
 
 async def test_a_mark_that_was_not_used_does_not_decide_the_next_shrink(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 3, ())
+    await world.scale(3, ())
     unready, marked, victim = world.pods()
     world.kubelet.set_status(KEY.namespace, unready, {"phase": "Pending"})
-    await world.cluster.scale(KEY, world.desired.name, 2, (marked,))
+    await world.scale(2, (marked,))
     assert world.pods() == [marked, victim], "the ReplicaSet takes a pod that is not ready first"
     assert world.marked() == {marked}
-    await world.cluster.scale(KEY, world.desired.name, 1, (victim,))
+    await world.scale(1, (victim,))
     assert world.pods() == [marked]
     assert world.marked() == set()
 
 
 async def test_growth_removes_marks_that_were_not_used(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    await world.scale(2, ())
     unready, marked = world.pods()
     world.kubelet.set_status(KEY.namespace, unready, {"phase": "Pending"})
-    await world.cluster.scale(KEY, world.desired.name, 1, (marked,))
+    await world.scale(1, (marked,))
     assert world.marked() == {marked}
-    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    await world.scale(2, ())
     assert world.marked() == set()
 
 
-async def test_a_victim_that_is_gone_already_is_no_obstacle(world: World) -> None:
+async def test_a_victim_that_left_by_itself_stops_the_shrink(world: World) -> None:
+    """Its ReplicaSet has replaced it: a smaller count would take another pod, which may be busy."""
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 1, ())
-    await world.cluster.scale(KEY, world.desired.name, 0, ("gone",))
-    assert world.pods() == []
+    await world.scale(2, ())
+    gone, stays = world.pods()
+    world.server.store.delete("pods", KEY.namespace, gone)
+    with pytest.raises(Conflict, match="has left by itself"):
+        await world.scale(1, (gone,))
+    assert world.deployment()["spec"]["replicas"] == 2
+    assert stays in world.pods()
+
+
+async def test_a_victim_that_is_terminating_stops_the_shrink(world: World) -> None:
+    await world.apply_all()
+    await world.scale(2, ())
+    ending = copy.deepcopy(world.server.store.get("pods", KEY.namespace, world.pods()[0]))
+    ending["metadata"]["deletionTimestamp"] = "2999-01-01T00:00:00Z"
+    world.server.store.replace("pods", ending)
+    with pytest.raises(Conflict, match="has left by itself"):
+        await world.scale(1, (ending["metadata"]["name"],))
+    assert world.deployment()["spec"]["replicas"] == 2
+
+
+async def test_a_count_that_is_not_the_decisions_any_more_is_left_alone(world: World) -> None:
+    await world.apply_all()
+    await world.scale(3, ())
+    victim = world.pods()[0]
+    with pytest.raises(Conflict, match="was scaled to 3 meanwhile"):
+        await world.cluster.scale(KEY, world.desired.name, 2, 1, (victim,))
+    assert len(world.pods()) == 3
 
 
 async def test_a_mark_that_cannot_be_written_stops_the_shrink(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    await world.scale(2, ())
     refused = world.pods()[0]
     world.server.faults.append(lambda request: (409, "conflict") if request.path.endswith(refused) else None)
     with pytest.raises(Conflict):
-        await world.cluster.scale(KEY, world.desired.name, 1, (refused,))
+        await world.scale(1, (refused,))
     assert world.deployment()["spec"]["replicas"] == 2
 
 
 async def test_a_count_that_somebody_else_changed_is_read_again_and_not_overwritten(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    await world.scale(2, ())
     changed = copy.deepcopy(world.deployment())
     changed["spec"]["replicas"] = 5
     world.server.store.replace("deployments", changed)
     with pytest.raises(Conflict, match="scaled by somebody else"):
-        await world.cluster.scale(KEY, world.desired.name, 3, ())
+        await world.scale(3, ())
     assert world.deployment()["spec"]["replicas"] == 5
     (pool,) = world.observe().pools
     assert pool.replicas == 5
@@ -250,7 +280,7 @@ async def test_a_status_of_an_endpoint_that_changed_is_a_conflict_and_the_change
 
 async def test_finished_pods_are_no_workers_and_terminating_ones_are(world: World) -> None:
     await world.apply_all()
-    await world.cluster.scale(KEY, world.desired.name, 2, ())
+    await world.scale(2, ())
     evicted, alive = world.pods()
     world.kubelet.set_status(KEY.namespace, evicted, {"phase": "Failed", "reason": "Evicted"})
     ending = copy.deepcopy(world.server.store.get("pods", KEY.namespace, alive))

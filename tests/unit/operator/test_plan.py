@@ -1,5 +1,7 @@
 """From observed and desired to actions: creation, growth, the two-step shrink, and the retirement of old revisions."""
 
+from dataclasses import replace
+
 from submodel_operator.desired import DesiredPool
 from submodel_operator.plan import Apply, DeletePool, Drain, Scale, Undrain, plan
 from submodel_operator.scaling import ScalingDecision, Term
@@ -15,7 +17,7 @@ def decision(replicas: int, *remove: str) -> ScalingDecision:
 
 def test_a_new_endpoint_gets_its_children_in_order_and_then_its_workers() -> None:
     actions = plan(observed(), NEW, decision(2), {})
-    assert actions == (*map(Apply, CHILDREN), Scale("tokens-r1", 2))
+    assert actions == (*map(Apply, CHILDREN), Scale("tokens-r1", 0, 2))
 
 
 def test_nothing_is_done_when_all_is_as_it_should_be() -> None:
@@ -34,7 +36,7 @@ def test_a_worker_is_drained_before_it_is_removed() -> None:
 def test_a_drained_worker_is_removed_once_it_is_confirmed_empty() -> None:
     facts = observed(worker("a"), worker("b"), pools=(pool(replicas=2),))
     known = {"a": view("a", draining=True), "b": view("b", draining=True, running=1)}
-    assert plan(facts, NEW, decision(0, "a", "b"), known) == (Scale("tokens-r1", 1, ("a",)),)
+    assert plan(facts, NEW, decision(0, "a", "b"), known) == (Scale("tokens-r1", 2, 1, ("a",)),)
 
 
 def test_a_worker_the_gateway_has_not_confirmed_is_not_removed() -> None:
@@ -44,12 +46,12 @@ def test_a_worker_the_gateway_has_not_confirmed_is_not_removed() -> None:
 
 def test_a_drained_worker_is_taken_back_when_demand_returns() -> None:
     facts = observed(worker("a"), pools=(pool(replicas=1),))
-    assert plan(facts, NEW, decision(2), {"a": view("a", draining=True)}) == (Undrain(("a",)), Scale("tokens-r1", 2))
+    assert plan(facts, NEW, decision(2), {"a": view("a", draining=True)}) == (Undrain(("a",)), Scale("tokens-r1", 1, 2))
 
 
 def test_an_old_revision_is_drained_while_the_new_one_takes_the_jobs() -> None:
     facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool(replicas=0)))
-    assert plan(facts, NEW, decision(1), {"old": view("old", "r0")}) == (Scale("tokens-r1", 1), Drain(("old",)))
+    assert plan(facts, NEW, decision(1), {"old": view("old", "r0")}) == (Scale("tokens-r1", 0, 1), Drain(("old",)))
 
 
 def test_a_busy_worker_of_an_old_revision_stays_until_it_is_done() -> None:
@@ -62,7 +64,17 @@ def test_an_empty_old_pool_is_deleted_once_nothing_of_it_is_alive() -> None:
     assert plan(leaving, NEW, decision(0), {}) == (DeletePool("tokens-r0"),)
 
 
-def test_an_old_pool_starts_no_workers_that_are_still_missing() -> None:
-    facts = observed(worker("old", "r0"), pools=(pool("r0", 3, "h0"), pool()))
-    busy = {"old": view("old", "r0", draining=True, running=1)}
-    assert plan(facts, NEW, decision(0), busy) == (Scale("tokens-r0", 1),)
+def test_an_old_pool_is_not_shrunk_while_other_workers_exist_than_were_asked_for() -> None:
+    facts = observed(worker("old", "r0"), pools=(pool("r0", 2, "h0"), pool()))
+    empty = {"old": view("old", "r0", draining=True)}
+    assert plan(facts, NEW, decision(0), empty) == ()
+
+
+def test_an_old_pool_whose_pods_are_refused_asks_for_none() -> None:
+    refused = replace(pool("r0", 2, "h0"), refusal="exceeded quota")
+    assert plan(observed(pools=(refused, pool())), NEW, decision(0), {}) == (Scale("tokens-r0", 2, 0),)
+
+
+def test_without_fresh_views_an_old_pool_is_drained_and_not_shrunk() -> None:
+    facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool()))
+    assert plan(facts, NEW, decision(0), {}) == (Drain(("old",)),)
