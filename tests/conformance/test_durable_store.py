@@ -47,6 +47,19 @@ def test_a_group_with_a_failing_operation_leaves_nothing_behind(open_store: Open
     store.close()
 
 
+def test_a_log_that_cannot_be_looked_after_does_not_fail_what_is_committed(
+    open_store: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store()
+    store.apply([submit("a")], 5)
+    (tmp_path / "jobs.db-wal").unlink()
+    (outcome,) = store.apply([submit("b")], 6)
+    assert isinstance(outcome, base.Applied)
+    assert store.tally(ENDPOINT).queued == 2
+    assert "log cannot be read" in caplog.text
+    store.close()
+
+
 def test_a_second_owner_is_refused_with_a_sentence(open_store: Open) -> None:
     store = open_store()
     with pytest.raises(StoreUnusable, match="is in use by another gateway process"):
