@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,10 +13,11 @@ from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held, Le
 from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, WorkerPresence, WorkerToken
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import decode
+from submodel_gateway.errors import StoreError
 from submodel_gateway.service.clients import JobView, NewJob
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.waiting import Hangup
-from submodel_gateway.store.base import Store
+from submodel_gateway.store.base import Operation, Outcome, Store
 from submodel_gateway.store.memory import MemoryStore
 
 ENDPOINT = "ns.app"
@@ -33,6 +34,19 @@ class TestClock:
 
     def now_ms(self) -> int:
         return self.ms
+
+
+class FailingStore(MemoryStore):
+    """The store in memory, which refuses the kinds of operation in `refused`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: set[type[Operation]] = set()
+
+    def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
+        if any(type(operation) in self.refused for operation in operations):
+            raise StoreError("the disk is full")
+        return super().apply(operations, now)
 
 
 def registration(endpoint: str = ENDPOINT, **fields: Any) -> EndpointRegistration:

@@ -139,6 +139,9 @@ class EndpointState:
     presence: dict[str, WorkerPresence] = field(default_factory=dict)
     """The operator's last list."""
 
+    pushes: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a push about workers is on its way to the store: they count in the order in which they came."""
+
     draining: set[str] = field(default_factory=set)
     takers: dict[Hold, None] = field(default_factory=dict)
     """Held exchanges that want jobs, the longest waiting first."""

@@ -1,13 +1,14 @@
 """What the operator tells: which endpoints exist, which workers exist, which of them shall drain.
 
-Every push is level-triggered: the whole truth of its object, repeatable at any time.
+Every push is level-triggered: the whole truth of its object, repeatable at any time. One that the store could not
+apply raises `OperationFailed` and leaves what is remembered as it was, so that repeating it does what it did not.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
 from submodel.contract.wire import decode, encode
-from submodel_gateway.errors import InvalidRequest, Outdated
+from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.store import base
@@ -54,11 +55,12 @@ class Registry:
     async def delete(self, endpoint: str) -> None:
         """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine."""
         state = self._endpoints.find(endpoint)
-        if state is None:
+        if state is not None:
+            self._endpoints.remove(endpoint)
+            for session in state.sessions.values():
+                session.end()
+        elif endpoint not in self._store.store.endpoints():
             return
-        self._endpoints.remove(endpoint)
-        for session in state.sessions.values():
-            session.end()
         up_to = self._store.store.last_seq()
         purge = base.Purge(endpoint=endpoint, up_to=up_to, limit=DELETE_BATCH, running=True)
         while base.changes(await self._store.one(purge)):
@@ -74,26 +76,21 @@ class Registry:
         of a worker that an earlier list named, or that was not heard of since the push began.
         """
         state = self._endpoints.get(endpoint)
-        now = self._clock.now_ms()
         listed = {worker.worker: worker for worker in workers}
-        earlier, state.presence = state.presence, listed
-        gone = [
-            session.worker
-            for session in state.sessions.values()
-            if session.worker not in listed
-            and not session.gone
-            and (session.worker in earlier or session.seen_ms(now) < began_ms)
-        ]
-        for name in listed:
-            if (known := state.sessions.get(name)) is not None and known.gone:
-                known.gone = False
-                known.wake()
-        unseen = [name for name in earlier if name not in listed and name not in state.sessions]
-        await self._end(state, (GoneWorker(worker=name, reason="it no longer exists") for name in (*gone, *unseen)))
+        async with state.pushes:
+            gone = _missing(state, listed, began_ms, self._clock.now_ms())
+            await self._end(state, [GoneWorker(worker=name, reason="it no longer exists") for name in gone])
+            state.presence = listed
+            for name in listed:
+                if (known := state.sessions.get(name)) is not None and known.gone:
+                    known.gone = False
+                    known.wake()
 
     async def gone(self, endpoint: str, workers: Iterable[GoneWorker]) -> None:
         """These workers ended, with every session they had. Raises `NotFound`."""
-        await self._end(self._endpoints.get(endpoint), workers)
+        state = self._endpoints.get(endpoint)
+        async with state.pushes:
+            await self._end(state, list(workers))
 
     def drain(self, endpoint: str, workers: Iterable[str]) -> None:
         """Hand these workers no more jobs and tell them so. Raises `NotFound`."""
@@ -113,18 +110,39 @@ class Registry:
                 session.wake()
         self._changed(state)
 
-    async def _end(self, state: EndpointState, workers: Iterable[GoneWorker]) -> None:
-        operations: list[base.Operation] = []
-        for worker in workers:
-            if (session := state.sessions.get(worker.worker)) is not None:
-                session.end()
-            state.draining.discard(worker.worker)
-            reason = f"worker {worker.worker} ended: {worker.reason}"
-            gone = base.WorkerGone(endpoint=state.id, worker=worker.worker, reason=reason, charged=worker.charged)
-            operations.append(gone)
-        if operations:
-            await self._store.many(operations)
-            self._changed(state)
+    async def _end(self, state: EndpointState, workers: list[GoneWorker]) -> None:
+        if not workers:
+            return
+        names = {worker.worker for worker in workers}
+        ended = [session for session in state.sessions.values() if session.worker in names and not session.gone]
+        # Before the store: the jobs go back to the queue with its commit, and must not go to these workers again.
+        for session in ended:
+            session.end()
+        try:
+            await self._store.all_of([_gone(state.id, worker) for worker in workers])
+        except GatewayError:
+            for session in ended:
+                session.gone = False
+            raise
+        state.draining -= names
+        self._changed(state)
+
+
+def _missing(state: EndpointState, listed: Mapping[str, WorkerPresence], began_ms: int, now: int) -> list[str]:
+    """Workers that a list which does not name them ends."""
+    known = [
+        session.worker
+        for session in state.sessions.values()
+        if session.worker not in listed
+        and not session.gone
+        and (session.worker in state.presence or session.seen_ms(now) < began_ms)
+    ]
+    return known + [name for name in state.presence if name not in listed and name not in state.sessions]
+
+
+def _gone(endpoint: str, worker: GoneWorker) -> base.WorkerGone:
+    reason = f"worker {worker.worker} ended: {worker.reason}"
+    return base.WorkerGone(endpoint=endpoint, worker=worker.worker, reason=reason, charged=worker.charged)
 
 
 def _older(registration: EndpointRegistration, known: EndpointRegistration) -> bool:

@@ -22,7 +22,7 @@ from submodel.contract.exchange import (
 )
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import encode
-from submodel_gateway.errors import Unavailable
+from submodel_gateway.errors import OperationFailed, Unavailable
 from submodel_gateway.jobs.ids import is_sync
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
@@ -96,8 +96,8 @@ class Workers:
     async def exchange(self, endpoint: str, worker: str, token: str, request: ExchangeRequest, hangup: Hangup) -> bytes:
         """The JSON answer to a worker's request.
 
-        Raises `NotFound`, `Unauthorized`, and `Unavailable` when the store could not apply all of it: the worker sends
-        the same request again.
+        Raises `NotFound`, `Unauthorized`, and `Unavailable` or `OperationFailed` when the store could not apply all of
+        it: the worker sends the same request again.
         """
         state = self._endpoints.get(endpoint)
         revision = state.revision_of(token)
@@ -217,6 +217,8 @@ class Workers:
                 if take := self._take(turn):
                     takers[hold] = None
                     (outcome,) = await self._applied(turn, [take], taking=True)
+                    if isinstance(outcome, base.Failed):
+                        raise OperationFailed(outcome.error)
                     self._got(turn, outcome)
                     if turn.has_news():
                         return
@@ -243,11 +245,15 @@ class Workers:
                     holding.request = turn.request.request
 
     async def _give_back(self, turn: _Turn) -> None:
-        """Nobody will read the answer: the jobs go to the next worker unharmed."""
-        leases, turn.leases = turn.leases, ()
-        if leases:
-            jobs = [lease.job for lease in leases]
-            await self._store.many([base.Release(endpoint=job.endpoint, id=job.id, token=job.token) for job in jobs])
+        """Nobody will read the answer: the jobs go to the next worker unharmed.
+
+        What could not be given back stays in the answer, for a worker that asks for it again.
+        """
+        if turn.leases:
+            jobs = [lease.job for lease in turn.leases]
+            releases = [base.Release(endpoint=job.endpoint, id=job.id, token=job.token) for job in jobs]
+            outcomes = zip(turn.leases, await self._store.many(releases), strict=True)
+            turn.leases = tuple(lease for lease, outcome in outcomes if isinstance(outcome, base.Failed))
 
     def _writes(self, turn: _Turn) -> Iterable[base.JobOperation]:
         endpoint = turn.endpoint.id

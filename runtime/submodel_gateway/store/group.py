@@ -6,6 +6,7 @@ serves a blocking store; a store in memory is applied on the event loop.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +16,8 @@ from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 
 GROUP_MAX = 256
+
+log = logging.getLogger(__name__)
 
 _Waiting = tuple[Sequence[base.Operation], "asyncio.Future[list[base.Outcome]]"]
 
@@ -42,10 +45,16 @@ class GroupCommit:
 
     async def one(self, operation: base.Operation) -> base.Outcome:
         """Apply one operation. Raises `OperationFailed` when the store could not."""
-        (outcome,) = await self.many([operation])
-        if isinstance(outcome, base.Failed):
-            raise OperationFailed(outcome.error)
+        (outcome,) = await self.all_of([operation])
         return outcome
+
+    async def all_of(self, operations: Sequence[base.Operation]) -> list[base.Outcome]:
+        """Apply operations in this order. Raises `OperationFailed` when one failed; the rest had its effect."""
+        outcomes = await self.many(operations)
+        for outcome in outcomes:
+            if isinstance(outcome, base.Failed):
+                raise OperationFailed(outcome.error)
+        return outcomes
 
     def many(self, operations: Sequence[base.Operation]) -> "asyncio.Future[list[base.Outcome]]":
         """Queue operations that shall be applied in this order; done with one outcome each, `Failed` included.
@@ -117,6 +126,7 @@ def _apply(store: base.Store, group: list[_Waiting], now: int) -> list[list[base
     try:
         outcomes = store.apply(operations, now)
     except Exception:
+        log.exception("a group of %d operations failed; each is tried alone", len(operations))
         outcomes = [_alone(store, operation, now) for operation in operations]
     rest = iter(outcomes)
     return [[next(rest) for _ in batch] for batch, _ in group]
@@ -126,6 +136,8 @@ def _alone(store: base.Store, operation: base.Operation, now: int) -> base.Outco
     try:
         return store.apply([operation], now)[0]
     except StoreError as error:
+        log.exception("%s failed", type(operation).__name__)
         return base.Failed(str(error))
     except Exception as error:
+        log.exception("%s failed by a defect", type(operation).__name__)
         return base.Failed(f"{type(error).__name__}: {error}")

@@ -72,6 +72,18 @@ async def test_only_the_culprit_of_a_failed_transaction_fails(tmp_path: Path) ->
     await group.close()
 
 
+async def test_a_failure_is_logged_with_its_cause_and_without_payloads(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    group = front(SqliteStore(tmp_path / "jobs.db"))
+    await group.many([submit("a"), submit("bad", pri=2**70, input=b'"private"')])
+    assert "a group of 2 operations failed" in caplog.text
+    assert "Submit failed by a defect" in caplog.text
+    assert "OverflowError" in caplog.text
+    assert "private" not in caplog.text
+    await group.close()
+
+
 async def test_changes_are_told_before_the_caller_goes_on(tmp_path: Path) -> None:
     seen: list[str] = []
     group = front(SqliteStore(tmp_path / "jobs.db"), seen)

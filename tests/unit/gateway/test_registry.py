@@ -1,11 +1,15 @@
 """Endpoints come from the operator's pushes and survive in the store."""
 
+import asyncio
+
 import pytest
 from msgspec.structs import replace
 
+from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
-from submodel_gateway.errors import InvalidRequest, NotFound, Outdated
-from tests.support.gateway_world import ENDPOINT, Worker, World, registration, world
+from submodel_gateway.errors import InvalidRequest, NotFound, OperationFailed, Outdated
+from submodel_gateway.store import base
+from tests.support.gateway_world import ENDPOINT, FailingStore, Worker, World, presence, registration, settle, world
 
 
 async def test_an_older_generation_is_refused_and_the_same_one_is_fine() -> None:
@@ -49,6 +53,67 @@ async def test_a_deleted_endpoint_is_unknown_and_its_jobs_are_cancelled() -> Non
             assert job.state is JobState.CANCELLED
         assert w.store.endpoints() == {}
         await w.gateway.registry.delete(ENDPOINT)
+
+
+async def test_a_list_that_the_store_could_not_apply_is_refused_and_does_its_work_when_it_is_repeated() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        await Worker(w).take()
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
+        store.refused = {base.WorkerGone}
+        with pytest.raises(OperationFailed, match="the disk is full"):
+            await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
+        assert w.status(id).job.state is JobState.IN_PROGRESS
+        store.refused = set()
+        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
+        assert w.status(id).job.state is JobState.IN_QUEUE
+
+
+async def test_a_worker_whose_end_could_not_be_stored_goes_on_until_the_push_is_repeated() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        store.refused = {base.WorkerGone}
+        gone = [GoneWorker(worker="w-1", reason="evicted", charged=False)]
+        with pytest.raises(OperationFailed):
+            await w.gateway.registry.gone(ENDPOINT, gone)
+        (view,) = (await w.snapshot()).workers
+        assert (view.worker, view.running, view.draining) == ("w-1", 1, True)
+        store.refused = set()
+        await w.gateway.registry.gone(ENDPOINT, gone)
+        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.snapshot()).workers == []
+
+
+async def test_the_job_of_a_worker_that_is_gone_does_not_go_to_its_open_request() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        await worker.take()
+        held = asyncio.create_task(worker.take(capacity=1, wait_ms=20_000))
+        await settle()
+        await w.gateway.registry.gone(ENDPOINT, [GoneWorker(worker="w-1", reason="evicted")])
+        assert await held == []
+        assert w.status(id).job.state is JobState.IN_QUEUE
+
+
+async def test_a_deletion_that_the_store_could_not_apply_does_its_work_when_it_is_repeated() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        store.refused = {base.Purge}
+        with pytest.raises(OperationFailed):
+            await w.gateway.registry.delete(ENDPOINT)
+        store.refused = set()
+        await w.gateway.registry.delete(ENDPOINT)
+        job = store.job(ENDPOINT, id)
+        assert job is not None
+        assert job.state is JobState.CANCELLED
+        assert store.endpoints() == {}
 
 
 async def test_a_restarted_gateway_knows_its_endpoints() -> None:

@@ -9,9 +9,10 @@ from submodel.contract import limits
 from submodel.contract.exchange import Chunks, ExchangeRequest, Held, Progress, Refused, Result
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
-from submodel_gateway.errors import NotFound, Unauthorized
+from submodel_gateway.errors import NotFound, OperationFailed, Unauthorized
 from submodel_gateway.jobs.transition import CHUNK_BYTES_MAX
-from tests.support.gateway_world import ENDPOINT, TOKEN, Worker, World, here, presence, settle, world
+from submodel_gateway.store import base
+from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, Worker, World, here, presence, settle, world
 
 
 async def test_a_waiting_worker_gets_a_job_as_soon_as_it_is_submitted() -> None:
@@ -90,6 +91,32 @@ async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others
         (job,) = await Worker(w, "w-2").take()
         assert job.id == id
         assert (job.attempt, w.status(id).job.used) == (2, 1)
+
+
+async def test_a_job_that_could_not_be_given_back_is_in_the_answer_to_the_repeated_request() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        hangup = here()
+        hangup.set_result(None)
+        store.refused = {base.Release}
+        worker = Worker(w)
+        await worker.take(request=1, hangup=hangup)
+        (job,) = await worker.take(request=1)
+        assert (job.id, w.status(id).job.state) == (id, JobState.IN_PROGRESS)
+
+
+async def test_a_held_exchange_whose_take_fails_is_refused_at_once() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        store.refused = {base.Take}
+        poll = asyncio.create_task(Worker(w).take(wait_ms=20_000))
+        await settle()
+        await w.submit()
+        await settle()
+        assert poll.done()
+        with pytest.raises(OperationFailed, match="the disk is full"):
+            await poll
 
 
 async def test_a_held_exchange_ends_with_its_caller() -> None:
