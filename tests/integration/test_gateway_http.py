@@ -159,6 +159,17 @@ BAD_REQUESTS = [
 ]
 
 
+@pytest.mark.parametrize(("endpoint", "status"), [("ns.app", 401), ("unknown", 404)])
+def test_an_exchange_that_may_not_be_is_refused_before_its_body_is_read(
+    ports: Ports, endpoint: str, status: int
+) -> None:
+    address = urlsplit(ports.gateway.public)
+    head = f"POST /v2/{endpoint}/workers/w/exchange HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer wrong\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=5) as connection:
+        connection.sendall(f"{head}Content-Length: 60000000\r\n\r\n".encode())
+        assert connection.recv(64).startswith(f"HTTP/1.1 {status} ".encode())
+
+
 @pytest.mark.parametrize(("method", "path", "body", "status", "sentence"), BAD_REQUESTS)
 def test_a_bad_request_gets_its_status_and_a_sentence(
     ports: Ports, method: str, path: str, body: bytes, status: int, sentence: str

@@ -71,6 +71,11 @@ def _policy(raw: msgspec.Raw) -> Policy:
         raise InvalidRequest(f'"policy" does not fit: {error}') from error
     _within("policy.executionTimeout", policy.execution_timeout, limits.EXECUTION_TIMEOUT_MS_MIN)
     _within("policy.ttl", policy.ttl, limits.TTL_MS_MIN)
+    ttl, timeout = policy.ttl, policy.execution_timeout
+    if ttl is not None and timeout is not None and ttl < timeout:
+        raise InvalidRequest(
+            "policy.ttl must not be shorter than policy.executionTimeout; a job would end before its own limit"
+        )
     if policy.low_priority:
         raise InvalidRequest('"policy.lowPriority" is not available yet; leave it out')
     return policy

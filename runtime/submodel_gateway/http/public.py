@@ -1,6 +1,6 @@
 """The public port: the job API for clients and the exchange for workers, both under `/v2/{endpoint}`.
 
-Other prefixes and the older worker dialect are further cases of `_route`; they call the same functions.
+`http.servers` binds it to a socket; errors become answers in `answers`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -108,6 +108,7 @@ class _Public:
         token = request.bearer()
         if not token:
             raise Unauthorized("the worker's token is missing; send it as `Authorization: Bearer <token>`")
+        self._workers.authorize(endpoint, token)
         message = envelope.parse(await request.body(limits.EXCHANGE_BODY_BYTES), _EXCHANGE)
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")

@@ -12,6 +12,8 @@ import msgspec
 
 from submodel.contract import limits
 from submodel.contract.exchange import (
+    REFUSED_GAP,
+    REFUSED_STALE,
     REFUSED_TOO_LARGE,
     ExchangeAnswer,
     ExchangeRequest,
@@ -43,6 +45,9 @@ MISSES_MAX = 2
 
 RETRY_AFTER_MS = 500
 """Told to workers when the gateway goes down: time enough for another to take over."""
+
+_REFUSED = {Reason.GAP: REFUSED_GAP, Reason.TOO_LARGE: REFUSED_TOO_LARGE}
+"""What workers hear; every other reason means that the token is not the live one."""
 
 _EXTRA = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -92,6 +97,10 @@ class Workers:
         self._random_bits = random_bits
         self._changed = changed
         self._closing = False
+
+    def authorize(self, endpoint: str, token: str) -> None:
+        """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`."""
+        self._endpoints.get(endpoint).revision_of(token)
 
     async def exchange(self, endpoint: str, worker: str, token: str, request: ExchangeRequest, hangup: Hangup) -> bytes:
         """The JSON answer to a worker's request.
@@ -313,8 +322,7 @@ class Workers:
         if isinstance(operation, base.Heartbeat):
             turn.stop.add(operation.id)
         elif not isinstance(operation, base.Lose):
-            known = reason if reason in (Reason.GAP, Reason.TOO_LARGE) else Reason.STALE
-            turn.refused.append(Refused(id=operation.id, reason=known.value))
+            turn.refused.append(Refused(id=operation.id, reason=_REFUSED.get(reason, REFUSED_STALE)))
 
     def _encode(self, turn: _Turn) -> bytes:
         session = turn.session

@@ -19,6 +19,12 @@ def test_other_fields_go_to_the_worker_but_policy_does_not() -> None:
     assert (new.ttl_ms, new.execution_timeout_ms) == (10_000, None)
 
 
+def test_a_time_to_live_alone_may_be_shorter_than_the_endpoints_execution_limit() -> None:
+    assert new_job(b'{"input": 1, "policy": {"ttl": 10000}}').ttl_ms == 10_000
+    both = new_job(b'{"input": 1, "policy": {"ttl": 10000, "executionTimeout": 10000}}')
+    assert (both.ttl_ms, both.execution_timeout_ms) == (10_000, 10_000)
+
+
 @pytest.mark.parametrize("option", [b'"policy": null', b'"policy": {}', b'"webhook": ""', b'"webhook": null'])
 def test_empty_options_are_no_options(option: bytes) -> None:
     assert new_job(b'{"input": 1, ' + option + b"}").ttl_ms is None
@@ -45,6 +51,7 @@ def test_empty_options_are_no_options(option: bytes) -> None:
         (b'{"input": 1, "policy": {"ttl": 9999}}', r'"policy.ttl" is 9999; give 10000 to 604800000'),
         (b'{"input": 1, "policy": {"ttl": 604800001}}', '"policy.ttl" is 604800001'),
         (b'{"input": 1, "policy": {"executionTimeout": 4999}}', '"policy.executionTimeout" is 4999; give 5000'),
+        (b'{"input": 1, "policy": {"ttl": 10000, "executionTimeout": 10001}}', "policy.ttl must not be shorter than"),
         (b'{"input": 1, "policy": {"lowPriority": true}}', '"policy.lowPriority" is not available yet'),
         (b'{"input": 1, "policy": {"timeout": 1}}', '"policy" does not fit.*timeout'),
     ],
