@@ -34,7 +34,6 @@ class Result(Message):
     output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: str | None = None
     execution_ms: int | None = None
-    stop_worker: bool = False
 
 
 class Chunks(Message):
@@ -123,4 +122,4 @@ class ExchangeAnswer(Message):
 
     lease_ms: int = 0
     retry_after_ms: int = 0
-    """Wait this long before the next request; the gateway is busy or its store is away."""
+    """Wait this long before the next request; the gateway is going down."""

@@ -18,7 +18,6 @@ class Outcome:
 
     output: bytes | None = None
     error: str | None = None
-    stop_worker: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +33,12 @@ def of_value(value: object) -> Outcome:
     """The outcome of a returned value."""
     if not isinstance(value, dict):
         return _completed(value)
-    rest = {key: item for key, item in value.items() if key not in ("error", "refresh_worker")}
-    stop_worker = bool(value.get("refresh_worker"))
+    rest = {key: item for key, item in value.items() if key != "error"}
     output = _completed(rest) if rest else Outcome()
     failure = value.get("error")
     if not failure or output.error:
-        return Outcome(output.output, output.error, stop_worker)
-    return Outcome(output.output, error_text(failure), stop_worker)
+        return output
+    return Outcome(output.output, error_text(failure))
 
 
 def _completed(value: object) -> Outcome:

@@ -60,11 +60,6 @@ def test_an_error_that_is_no_string_is_json_text() -> None:
     assert "object at" in str(outcome.of_value({"error": object()}).error)
 
 
-def test_refresh_worker_asks_for_a_new_worker_and_is_no_output() -> None:
-    assert outcome.of_value({"refresh_worker": True, "a": 1}) == Outcome(b'{"a":1}', stop_worker=True)
-    assert outcome.of_value({"refresh_worker": True}) == Outcome(stop_worker=True)
-
-
 def test_the_returned_dict_is_left_as_it_is() -> None:
     constant = {"error": "no", "a": 1}
     assert outcome.of_value(constant) == outcome.of_value(constant)
