@@ -90,12 +90,12 @@ class WorkerView(Message):
     idle_since_ms: int | None = None
     """Since when it has held nothing; None while it holds jobs."""
 
-    last_seen_ms: int = 0
     reason: str = ""
 
 
 class EndpointSnapshot(Message):
-    """What the scaling decision reads. Totals grow from the gateway's start (`Snapshots.boot`) and never shrink."""
+    """What the scaling decision reads. Totals count since the endpoint's first job and never shrink; with the
+    store in memory a restart of the gateway begins them again."""
 
     endpoint_id: str
     registration: str

@@ -20,7 +20,7 @@ class SnapshotFeed:
     """Versions of what the operator sees.
 
     Args:
-        boot: random per process start; totals and versions belong to it.
+        boot: random per process start; versions belong to it.
     """
 
     def __init__(self, store: base.Store, endpoints: Endpoints, clock: Clock, boot: str) -> None:
@@ -110,15 +110,15 @@ class SnapshotFeed:
             arrived_total=tally.arrived,
             completed_total=tally.completed,
             failed_total=tally.failed + tally.timed_out,
-            workers=self._views(state, now, tally.in_progress),
+            workers=self._views(state, tally.in_progress),
         )
 
-    def _views(self, state: EndpointState, now: int, in_progress: int) -> list[WorkerView]:
+    def _views(self, state: EndpointState, in_progress: int) -> list[WorkerView]:
         """The workers that were heard of; those that hold jobs all the same; those that will get none when they come.
 
         After a start of this process the workers that run jobs have yet to come back: what they hold is in the store.
         """
-        views = [_view(state, each, now) for each in state.sessions.values() if not each.gone]
+        views = [_view(state, each) for each in state.sessions.values() if not each.gone]
         all_told = in_progress <= sum(view.running for view in views)
         holders = {} if all_told else self._store.holders(state.id)
         unheard = sorted((holders.keys() | state.draining) - {view.worker for view in views})
@@ -143,7 +143,7 @@ def _unheard(state: EndpointState, name: str, running: int) -> WorkerView:
     )
 
 
-def _view(state: EndpointState, session: Session, now: int) -> WorkerView:
+def _view(state: EndpointState, session: Session) -> WorkerView:
     return WorkerView(
         worker=session.worker,
         revision=session.revision,
@@ -152,6 +152,5 @@ def _view(state: EndpointState, session: Session, now: int) -> WorkerView:
         running=len(session.held) + (session.taking if state.drains(session) else 0),
         draining=state.drains(session),
         idle_since_ms=session.idle_since_ms,
-        last_seen_ms=session.seen_ms(now),
         reason=session.reason,
     )
