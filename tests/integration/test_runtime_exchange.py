@@ -255,7 +255,7 @@ def test_a_lost_answer_loses_neither_the_job_in_it_nor_the_result_before_it(
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])
-def test_a_gateway_that_refuses_is_asked_again_ever_more_slowly(
+def test_a_gateway_that_refuses_is_asked_again_until_it_answers(
     gateway: ScriptedGateway, tmp_path: Path, status: int
 ) -> None:
     gateway.change(status=status)

@@ -12,11 +12,7 @@ from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 
-_FIELDS = (
-    "id", "endpoint", "state", "seq", "pri", "gen", "attempt", "nonce", "used", "max", "worker", "session",
-    "lease_until", "taken_at", "run_at", "created_at", "deadline", "execution_timeout_ms", "exec_limit", "retention_ms",
-    "finished_at", "keep_until", "result_attempt", "execution_ms", "chunks", "chunk_bytes",
-)  # fmt: skip
+_FIELDS = Job.__struct_fields__
 _FIXED = {"id", "endpoint", "seq", "pri", "max", "created_at", "deadline", "execution_timeout_ms", "retention_ms"}
 _CHANGING = tuple(field for field in _FIELDS if field not in _FIXED)
 _TALLY = Tally.__struct_fields__
