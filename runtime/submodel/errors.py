@@ -3,7 +3,7 @@
 SubModelError
 ├── ConfigurationError   the worker's environment or `start()` argument is wrong; the text says what to set
 ├── GatewayUnavailable   the gateway did not answer; the caller retries
-└── GatewayRefused       the gateway answered with a refusal that a retry will not change (status, message)
+└── GatewayRefused       the gateway answered with a refusal (status, message); the worker tries again with back-off
 """
 
 
@@ -20,7 +20,7 @@ class GatewayUnavailable(SubModelError):
 
 
 class GatewayRefused(SubModelError):
-    """A refusal that repeating the request does not change.
+    """A refusal that only a change elsewhere ends: a registration, a token. The worker asks again, with back-off.
 
     Args:
         status: the HTTP status.

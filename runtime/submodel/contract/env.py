@@ -1,4 +1,8 @@
-"""Names of the environment variables that a worker is started with; the operator sets them, the runtime reads them."""
+"""Names of the environment variables that the runtime reads when a worker is started.
+
+The operator sets those that tell a worker who it is; the token may also come from a file, and the log level from the
+user.
+"""
 
 GATEWAY_URL = "SUBMODEL_GATEWAY_URL"
 """Base of the gateway's worker port, without a path: `http://gateway:8000`."""
@@ -18,3 +22,8 @@ DRAIN_SECONDS = "SUBMODEL_DRAIN_SECONDS"
 """How long a worker may finish its jobs after SIGTERM before it gives them back; the pod's grace less a margin."""
 
 LOG_LEVEL = "SUBMODEL_LOG_LEVEL"
+
+RESERVED: frozenset[str] = frozenset(
+    {GATEWAY_URL, ENDPOINT_ID, WORKER_ID, WORKER_TOKEN, WORKER_TOKEN_FILE, CONCURRENCY, DRAIN_SECONDS}
+)
+"""Names that a user's environment may not set."""

@@ -5,7 +5,7 @@ User code imports this module; everything else here is the runtime's own:
 | Module | Thought |
 |---|---|
 | `settings` | the environment, read once |
-| `worker` | one process: start-up, serving, leaving; where fitness checks and other modes of `start` have their place |
+| `worker` | one process: start-up, serving, leaving |
 | `lifecycle` | signals, and the bound on leaving |
 | `executor` | calls the handler, in the main thread |
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |

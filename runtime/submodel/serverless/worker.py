@@ -1,8 +1,6 @@
 """One worker process from its first word to the gateway until its end. Made by `start` or by `__main__`.
 
-Start-up has three steps: `announce` (phase `starting`, before the handler's file is run), what must hold before jobs
-may come (the place of fitness checks), and `serve` (phase `ready`). Other ways to run a handler (local test, local
-API, realtime, the legacy wire dialect) are siblings of `Worker.serve`, chosen in `start` before a worker is made.
+Start-up has two steps: `announce` (phase `starting`, before the handler's file is run) and `serve` (phase `ready`).
 """
 
 import asyncio
