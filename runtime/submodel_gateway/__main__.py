@@ -3,6 +3,7 @@
 Exit code 0 after SIGTERM or SIGINT, 2 with one sentence on stderr when it cannot start.
 """
 
+import argparse
 import asyncio
 import logging
 import os
@@ -10,14 +11,12 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
-
-import uvloop
+from typing import Final
 
 from submodel_gateway import settings as names
 from submodel_gateway.errors import ConfigurationError, StoreError
 from submodel_gateway.http.internal import internal_app
 from submodel_gateway.http.public import public_app
-from submodel_gateway.http.servers import Servers, bind, url
 from submodel_gateway.service.clock import MonotonicClock
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.settings import Settings
@@ -25,11 +24,24 @@ from submodel_gateway.store.base import Store
 from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
 
+DESCRIPTION: Final = """\
+The gateway of SubModel: it takes jobs from clients, keeps them, and hands them to workers. Settings are environment
+variables that begin with SUBMODEL_GATEWAY_."""
+
 log = logging.getLogger("submodel_gateway")
 
 
-def main(environ: Mapping[str, str]) -> int:
+def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     """Run the gateway until it is told to end; returns the exit code."""
+    argparse.ArgumentParser(prog="python -m submodel_gateway", description=DESCRIPTION).parse_args(arguments)
+    try:
+        # Here, because these come with an extra that a worker's installation does without.
+        import uvloop
+
+        from submodel_gateway.http import servers  # noqa: F401  # it needs the HTTP server of the extra
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"submodel-gateway: {error.name} is missing; install submodel-runtime[gateway]\n")
+        return 2
     try:
         settings = Settings.read(environ)
         logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -42,6 +54,8 @@ def main(environ: Mapping[str, str]) -> int:
 
 
 async def _serve(settings: Settings) -> None:
+    from submodel_gateway.http.servers import Servers, bind, url
+
     public = bind(settings.listen, names.LISTEN)
     internal = bind(settings.internal_listen, names.INTERNAL_LISTEN)
     store: Store = SqliteStore(settings.store) if settings.store else MemoryStore()
@@ -63,4 +77,4 @@ async def _serve(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.environ))
+    sys.exit(main(sys.argv[1:], os.environ))
