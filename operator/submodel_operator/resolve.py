@@ -19,18 +19,6 @@ GRACE_MARGIN_SECONDS = 30
 GOODBYE_SECONDS = 10
 """Part of the grace that the runtime leaves for reporting and leaving."""
 
-RESERVED_ENV = frozenset(
-    {
-        worker_env.GATEWAY_URL,
-        worker_env.ENDPOINT_ID,
-        worker_env.WORKER_ID,
-        worker_env.WORKER_TOKEN,
-        worker_env.WORKER_TOKEN_FILE,
-        worker_env.CONCURRENCY,
-        worker_env.DRAIN_SECONDS,
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class ResolvedScaling:
@@ -120,7 +108,7 @@ def _refuse_reserved_names(worker: Worker) -> None:
     problems = [
         f"spec.worker.env[{index}].name: {variable.name} is set by the platform; remove it"
         for index, variable in enumerate(worker.env)
-        if variable.name in RESERVED_ENV
+        if variable.name in worker_env.RESERVED
     ]
     if problems:
         raise InvalidEndpoint(problems)

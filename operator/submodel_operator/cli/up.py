@@ -6,7 +6,6 @@ import os
 import secrets
 import signal
 import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -68,7 +67,6 @@ class _Up:
         self._path = path
         self._endpoint = endpoint
         self._key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
-        self._uid = f"local-{uuid.uuid4()}"
         self._folder = folder
         self._console = Console(time.localtime)
         logging.basicConfig(level=logging.WARNING, handlers=[self._console.log_handler()])
@@ -141,7 +139,8 @@ class _Up:
 
     def _put(self, endpoint: SubModelEndpoint) -> None:
         manifest = endpoint.model_dump(mode="json", by_alias=True, exclude_none=True)
-        self._cluster.put_endpoint(self._key, self._uid, manifest)
+        # To the gateway it is the endpoint of the last run, whose jobs go on; and every start is newer than the last.
+        self._cluster.put_endpoint(self._key, f"local-{self._key.endpoint_id}", int(SystemClock().now()), manifest)
 
     def _status_written(self, before: Manifest, after: Manifest) -> None:
         if "url" in after and "url" not in before:  # from now on the gateway knows the endpoint

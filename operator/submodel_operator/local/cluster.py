@@ -63,13 +63,13 @@ class LocalCluster:
         self._pools: dict[str, _Pool] = {}
         self._workers: dict[str, LocalWorker] = {}
 
-    def put_endpoint(self, key: Key, uid: str, manifest: Manifest) -> None:
+    def put_endpoint(self, key: Key, uid: str, first_generation: int, manifest: Manifest) -> None:
         """Set or change the endpoint. A changed spec counts a generation up; the status stays."""
         present = self._endpoint
         if present and present.manifest.get("spec") == manifest.get("spec"):
             return
         kept = {**manifest, "status": present.manifest.get("status")} if present else manifest
-        self._endpoint = Observed(key, uid, present.generation + 1 if present else 1, kept)
+        self._endpoint = Observed(key, uid, present.generation + 1 if present else first_generation, kept)
         self._changed(key)
 
     @property

@@ -15,6 +15,9 @@ REFUSED_STALE = "stale"
 """The token is not the live one: the job went to another worker, or ended without this one."""
 
 REFUSED_TOO_LARGE = "too-large"
+REFUSED_UNREADABLE = "unreadable"
+"""Made by the worker itself when the gateway cannot parse what it sends: the same bytes would be refused for ever."""
+
 REFUSED_GAP = "gap"
 """A chunk's `seq` leaves a hole; send again from the sequence number that was acknowledged last."""
 

@@ -16,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from submodel.contract import wire
-from submodel.contract.exchange import REFUSED_TOO_LARGE, ExchangeAnswer, Refused
+from submodel.contract.exchange import REFUSED_TOO_LARGE, REFUSED_UNREADABLE, ExchangeAnswer, Refused
 from submodel.errors import GatewayRefused, GatewayUnavailable
 from submodel.serverless.link import Link
 from submodel.serverless.log import logger
@@ -182,8 +182,8 @@ class Exchange:
             try:
                 return wire.decode(link.post(body, hold_seconds), ExchangeAnswer)
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
-                if isinstance(error, GatewayRefused) and error.status == 413 and flight.cargo:
-                    return _all_too_large(flight)
+                if isinstance(error, GatewayRefused) and (reason := _undeliverable(error, flight)):
+                    return _all_refused(flight, reason)
                 failures += 1
                 if self._retry(link, flight, failures, error):
                     continue
@@ -226,11 +226,21 @@ class Exchange:
             self._on_settled()
 
 
-def _all_too_large(flight: Flight) -> ExchangeAnswer:
-    """The answer that a proxy in front of the gateway could not give."""
+def _undeliverable(error: GatewayRefused, flight: Flight) -> str:
+    """Why what a request carries will never be accepted; empty when it is worth another try.
+
+    A body that cannot be parsed is blamed on its cargo only where that is one job's: no other job may end for it.
+    """
+    if error.status == 413 and flight.cargo:
+        return REFUSED_TOO_LARGE
+    return REFUSED_UNREADABLE if error.status in (400, 422) and len(flight.cargo) == 1 else ""
+
+
+def _all_refused(flight: Flight, reason: str) -> ExchangeAnswer:
+    """The answer that the gateway, or a proxy in front of it, did not give."""
     request = flight.request
     ids = [item.id for items in (request.results, request.chunks, request.progress) for item in items]
-    return ExchangeAnswer(refused=[Refused(id=job_id, reason=REFUSED_TOO_LARGE) for job_id in ids])
+    return ExchangeAnswer(refused=[Refused(id=job_id, reason=reason) for job_id in ids])
 
 
 def _ignore(news: News) -> None:

@@ -37,6 +37,7 @@ from submodel.contract import limits
 from submodel.contract.exchange import (
     REFUSED_GAP,
     REFUSED_TOO_LARGE,
+    REFUSED_UNREADABLE,
     ExchangeAnswer,
     ExchangeRequest,
     Held,
@@ -350,6 +351,8 @@ class Session:
                 del self._leases[token]
         elif reason == REFUSED_TOO_LARGE:
             self._fail(lease, "the gateway refused the output: it is too large; upload it and return its URL", stops)
+        elif reason == REFUSED_UNREADABLE:
+            self._fail(lease, "the gateway cannot read the output; return plain JSON values, nested less deeply", stops)
         elif reason == REFUSED_GAP and lease.gaps + 1 < GAPS_MAX:
             lease.carrier = 0
             lease.gaps += 1

@@ -55,7 +55,7 @@ class Request:
         text = self.query(name)
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit()) or int(text[:11]) > _MS_MAX:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MS_MAX))) or int(text) > _MS_MAX:
             raise InvalidRequest(f"query parameter {name} is {text[:40]!r}; give a whole number from 0 to {_MS_MAX}")
         return int(text)
 

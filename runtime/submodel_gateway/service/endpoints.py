@@ -17,7 +17,9 @@ from submodel_gateway.errors import NotFound, Unauthorized
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.waiting import Hold
 
-ANSWERS_KEPT = 4
+ANSWERS_KEPT = 8
+"""A bound against workers that name too many; ours has at most three requests under way."""
+
 FORMER_KEPT = 16
 
 
@@ -81,6 +83,9 @@ class Session:
     def hear(self, request: ExchangeRequest, now: int) -> bool:
         """Note what the worker says of itself; returns whether it is news."""
         self.last_seen_ms = now
+        # Whatever is older and not named as unanswered has been read.
+        kept = {*request.unanswered, request.request}
+        self.answers = {number: answer for number, answer in self.answers.items() if number in kept}
         said = (request.phase, request.reason)
         news = said != (self.phase, self.reason)
         self.phase, self.reason = said
@@ -166,6 +171,13 @@ class EndpointState:
         if found is None:
             raise Unauthorized(f"the bearer token is not one of a worker of endpoint {self.id}")
         return found
+
+    def end_revoked(self) -> None:
+        """End the sessions whose credential is none any more; what they hold goes on until it is done or lost."""
+        valid = {known.revision for known in self.registration.worker_tokens}
+        for session in self.sessions.values():
+            if session.revision not in valid:
+                session.end()
 
     def drains(self, session: Session) -> bool:
         """Whether the session is to take no more jobs."""

@@ -4,6 +4,8 @@ Every push is level-triggered: the whole truth of its object, repeatable at any 
 apply raises `OperationFailed` and leaves what is remembered as it was, so that repeating it does what it did not.
 """
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
@@ -15,6 +17,8 @@ from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
 
 DELETE_BATCH = 1_000
+SEQ_MAX = 2**62
+"""Above every job's number."""
 
 
 class Registry:
@@ -33,6 +37,8 @@ class Registry:
         self._clock = clock
         self._changed = changed
         self._deleted = deleted
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """One writer per endpoint: a push that meets a deletion waits for its end."""
 
     def load(self) -> None:
         """Remember what the store remembers; called once, before anything is served."""
@@ -40,34 +46,50 @@ class Registry:
             self._endpoints.put(decode(registration, EndpointRegistration))
 
     async def put(self, endpoint: str, registration: EndpointRegistration) -> None:
-        """Register an endpoint. Raises `InvalidRequest`, `Outdated`."""
+        """Register an endpoint. Raises `InvalidRequest`, `Outdated`.
+
+        Another epoch is another endpoint of the same name: the jobs and workers of the one before end with it.
+        """
         _check(endpoint, registration)
+        async with self._locks[endpoint]:
+            await self._put(endpoint, registration)
+
+    async def _put(self, endpoint: str, registration: EndpointRegistration) -> None:
         known = self._endpoints.find(endpoint)
         if known is not None and _older(registration, known.registration):
             raise Outdated(
                 f"generation {registration.generation} of endpoint {endpoint} is older than "
                 f"{known.registration.generation}, which is in force"
             )
+        if known is not None and known.registration.epoch != registration.epoch:
+            await self._end_all(endpoint)
         if known is None or known.registration != registration:
             await self._store.one(base.PutEndpoint(endpoint=endpoint, registration=encode(registration)))
-            self._changed(self._endpoints.put(registration))
+            state = self._endpoints.put(registration)
+            state.end_revoked()
+            self._changed(state)
 
     async def delete(self, endpoint: str) -> None:
         """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine."""
-        state = self._endpoints.find(endpoint)
-        if state is not None:
-            self._endpoints.remove(endpoint)
-            for session in state.sessions.values():
-                session.end()
-        elif endpoint not in self._store.store.endpoints():
-            return
-        up_to = self._store.store.last_seq()
-        purge = base.Purge(endpoint=endpoint, up_to=up_to, limit=DELETE_BATCH, running=True)
-        while base.changes(await self._store.one(purge)):
-            pass
-        if self._endpoints.find(endpoint) is None:
+        async with self._locks[endpoint]:
+            if self._endpoints.find(endpoint) is None and endpoint not in self._store.store.endpoints():
+                return
+            await self._end_all(endpoint)
             await self._store.one(base.DeleteEndpoint(endpoint=endpoint))
             self._deleted(endpoint)
+
+    async def _end_all(self, endpoint: str) -> None:
+        """Nobody reaches the endpoint any more; its workers hear so, and its jobs are cancelled.
+
+        A job that is on its way to the store is ahead of the purge in the queue of operations, so it is caught too.
+        """
+        state = self._endpoints.find(endpoint)
+        self._endpoints.remove(endpoint)
+        for session in state.sessions.values() if state else ():
+            session.end()
+        purge = base.Purge(endpoint=endpoint, up_to=SEQ_MAX, limit=DELETE_BATCH, running=True)
+        while base.changes(await self._store.one(purge)):
+            pass
 
     async def put_workers(self, endpoint: str, workers: list[WorkerPresence], began_ms: int) -> None:
         """The workers that exist, as of a push that began at `began_ms`. Raises `NotFound`.

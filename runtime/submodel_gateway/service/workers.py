@@ -235,7 +235,7 @@ class Workers:
             takers.pop(hold, None)
 
     def _take(self, turn: _Turn) -> base.Take | None:
-        if self._closing or not turn.wants:
+        if self._closing or not turn.wants or self._endpoints.find(turn.endpoint.id) is not turn.endpoint:
             return None
         return base.Take(
             endpoint=turn.endpoint.id,
