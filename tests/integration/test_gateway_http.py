@@ -143,6 +143,7 @@ BAD_REQUESTS = [
     ("POST", "/v2/ns.app/runsync?wait=soon", b'{"input":1}', 400, "wait"),
     ("POST", "/v2/ns.app/runsync?wait=-1", b'{"input":1}', 400, "wait"),
     ("POST", "/v2/ns.app/runsync?wait=99999999999999999999", b'{"input":1}', 400, "wait"),
+    ("POST", f"/v2/ns.app/runsync?wait={'0' * 11}{'9' * 6000}", b'{"input":1}', 400, "wait"),
     ("GET", "/v2/ns.app/stream/x?offset=a", b"", 400, "offset"),
     ("GET", "/v2/ns.app/run", b"", 405, "use POST"),
     ("DELETE", "/v2/ns.app/status/x", b"", 405, "use GET or POST"),

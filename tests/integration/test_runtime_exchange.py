@@ -284,6 +284,26 @@ def handler(job):
         assert "too large" in gateway.result("a")["error"]
 
 
+def test_an_output_that_the_gateway_cannot_read_fails_its_job_and_the_worker_goes_on(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = gated("""
+def handler(job):
+    wait_for("gate")
+    return 1
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()):
+        gateway.wait_running("a")
+        gateway.change(status=400)
+        open_gate(tmp_path)
+        gateway.wait_for(lambda: any(results_of(request) for request in gateway.requests))
+        gateway.change(status=200)
+        assert "cannot read the output" in gateway.result("a")["error"]
+        gateway.submit("b")
+        assert gateway.result("b")["output"] == 1
+
+
 def test_a_renewed_token_file_is_read_again(gateway: ScriptedGateway, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text("old")

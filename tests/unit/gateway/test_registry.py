@@ -27,6 +27,36 @@ async def test_a_recreated_namesake_starts_again() -> None:
         assert (await w.snapshot()).registration == "another/1"
 
 
+async def test_a_recreated_namesake_gets_none_of_the_jobs_and_workers_of_the_one_before() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await w.submit(b'"secret"')
+        (running,) = await worker.take()
+        queued = await w.submit(b'"secret"')
+        await w.register(epoch="another", generation=1)
+        assert {w.status(id).job.state for id in (running.id, queued)} == {JobState.CANCELLED}
+        assert await Worker(w, "w-2").take() == []
+
+
+async def test_a_job_on_its_way_to_the_store_ends_with_its_endpoint() -> None:
+    async with world() as w:
+        submitted = asyncio.create_task(w.submit())
+        await settle(1)
+        await w.gateway.registry.delete(ENDPOINT)
+        id = await submitted
+        await w.register(epoch="another", generation=1)
+        assert w.status(id).job.state is JobState.CANCELLED
+
+
+async def test_a_held_request_of_a_revoked_token_gets_no_job() -> None:
+    async with world() as w:
+        held = asyncio.create_task(Worker(w).take(wait_ms=20_000))
+        await settle()
+        await w.register(generation=2, worker_tokens=[])
+        await w.submit()
+        assert await held == []
+
+
 @pytest.mark.parametrize(("field", "value"), [("max_attempts", 0), ("ttl_ms", 0), ("execution_timeout_ms", -1)])
 async def test_limits_that_make_no_sense_are_refused(field: str, value: int) -> None:
     async with world() as w:

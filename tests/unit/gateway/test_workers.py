@@ -73,6 +73,26 @@ async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> 
         assert (await w.snapshot()).queued == 1
 
 
+async def test_an_answer_is_kept_as_long_as_the_worker_says_that_it_lacks_it() -> None:
+    async with world() as w:
+        await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take(request=1)
+        for number in range(2, 20):
+            await worker.say(request=number, unanswered=[1])
+        (again,) = await worker.take(request=1)
+        assert again.token == job.token
+
+
+async def test_answers_that_were_read_are_not_kept() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        for number in range(1, 6):
+            await worker.say(request=number)
+        session = w.gateway.workers._endpoints.get(ENDPOINT).sessions["w-1"]
+        assert list(session.answers) == [5]
+
+
 async def test_a_request_repeated_while_it_is_held_answers_both() -> None:
     async with world() as w:
         worker = Worker(w)
