@@ -63,7 +63,7 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
     Raises:
         InvalidEndpoint: the worker's environment names a variable that the platform sets.
     """
-    _refuse_reserved_names(endpoint.spec.worker)
+    refuse_reserved_names(endpoint.spec.worker)
     key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
     worker, scaling, jobs = endpoint.spec.worker, endpoint.spec.scaling, endpoint.spec.jobs
     longest_run_ms = jobs.execution_timeout_ms or jobs.ttl_ms
@@ -104,7 +104,8 @@ def worker_token(endpoint: ResolvedEndpoint, revision: str) -> str:
     return hmac.new(endpoint.settings.token_key, subject, hashlib.sha256).hexdigest()
 
 
-def _refuse_reserved_names(worker: Worker) -> None:
+def refuse_reserved_names(worker: Worker) -> None:
+    """Raise `InvalidEndpoint` if the worker's environment names a variable that the platform sets."""
     problems = [
         f"spec.worker.env[{index}].name: {variable.name} is set by the platform; remove it"
         for index, variable in enumerate(worker.env)

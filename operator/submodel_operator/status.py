@@ -147,7 +147,7 @@ def _failing_workers(account: Account) -> Problem | None:
         said = view.reason if view and view.phase is WorkerPhase.UNHEALTHY else ""
         if said or worker.phase in FAILING_PHASES:
             words = _last_line(said) or _last_line(worker.message) or worker.phase
-            return Problem(Reason.WORKERS_FAILING, f"worker {worker.name} does not start: {words}")
+            return Problem(Reason.WORKERS_FAILING, f"worker {worker.name} fails: {words}")
     refusal = next((pool.refusal for pool in account.observed.pools if pool.revision == account.revision), "")
     return Problem(Reason.REFUSED, f"the cluster refuses to create workers: {refusal}") if refusal else None
 

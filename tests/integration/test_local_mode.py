@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -170,7 +171,7 @@ def test_a_killed_gateway_comes_back_and_the_running_job_ends(tmp_path: Path, ga
 def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> None:
     with up(write(tmp_path, "import not_there\n", workersMin=1), tmp_path) as server:
         line = server.wait_for("WorkersFailing: (.*)")[1]
-        assert "does not start: ModuleNotFoundError: No module named 'not_there'" in line
+        assert "fails: ModuleNotFoundError: No module named 'not_there'" in line
 
 
 def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_path: Path) -> None:
@@ -179,6 +180,45 @@ def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_pat
     with up(path, tmp_path, env=left_over) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
         assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
+
+
+def test_a_manifest_that_stays_broken_is_told_once(tmp_path: Path) -> None:
+    path = write(tmp_path, GREETING.format(greeting="hello"))
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        path.write_text("spec: [", encoding="utf-8")
+        server.wait_for("the last good manifest stays in force")
+        for number in range(3):
+            (tmp_path / f"another-file-{number}").touch()
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
+        server.wait_for("1 idle")
+        assert sum("stays in force" in line for line in server.seen) == 1
+
+
+def test_a_worker_that_is_killed_is_told_with_the_signal(tmp_path: Path) -> None:
+    with up(write(tmp_path, GREETING.format(greeting="hello"), workersMin=1), tmp_path) as server:
+        pid = int(server.wait_for(r"started \(pid (\d+)\)")[1])
+        server.wait_for("serves endpoint")
+        os.kill(pid, signal.SIGKILL)
+        server.wait_for(r"ended: .*\(killed by SIGKILL\); next start in 1 s")
+
+
+def test_nothing_is_left_over_when_submodel_up_is_killed(tmp_path: Path, gate: Path) -> None:
+    with up(write(tmp_path, GATED), tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        job = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
+        while not call(f"{url}/stream/{job}?offset=0")["stream"]:
+            pass
+        children = [child(server.process.pid, module) for module in ("submodel_gateway", "submodel.serverless")]
+        handles = [os.pidfd_open(pid) for pid in children]
+        server.process.kill()
+        for handle in handles:
+            assert select.select([handle], [], [], 20)[0], "it ends with its parent"
+            os.close(handle)
+    gate.touch()
+    with up(tmp_path / "endpoint.yaml", tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert finished(url, job)["output"] == ["started", "went on"]
 
 
 def child(pid: int, module: str) -> int:
@@ -198,6 +238,7 @@ def child(pid: int, module: str) -> int:
             ["-f", "unknown.yaml"],
             "submodel: unknown.yaml: spec.scaling.workerMax: unknown field; did you mean workersMax?",
         ),
+        (["-f", "reserved.yaml"], "submodel: reserved.yaml: spec.worker.env[0].name: SUBMODEL_WORKER_ID is set by"),
         (["-f", "image.yaml"], "submodel: image.yaml: spec.worker.image: an image needs a cluster"),
         (["-f", "good.yaml", "--data", "good.yaml"], "submodel: --data: cannot create good.yaml: File exists"),
     ],
@@ -207,6 +248,9 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: li
     (tmp_path / "good.yaml").write_text(good, encoding="utf-8")
     (tmp_path / "syntax.yaml").write_text("spec: [", encoding="utf-8")
     (tmp_path / "unknown.yaml").write_text(good.replace("workersMax", "workerMax"), encoding="utf-8")
+    reserved = yaml.safe_load(good)
+    reserved["spec"]["worker"]["env"] = [{"name": "SUBMODEL_WORKER_ID", "value": "1"}]
+    (tmp_path / "reserved.yaml").write_text(yaml.safe_dump(reserved), encoding="utf-8")
     image = yaml.safe_load(good) | {"spec": {"worker": {"image": "x"}}}
     (tmp_path / "image.yaml").write_text(yaml.safe_dump(image), encoding="utf-8")
     ran = subprocess.run([SUBMODEL, "up", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -2,7 +2,9 @@
 
 import json
 import logging
+import os
 import shlex
+import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -31,7 +33,10 @@ class Console:
 
     def line(self, text: str) -> None:
         """One event."""
-        click.echo(f"{time.strftime('%H:%M:%S', self._local_time())} {text}")
+        try:
+            click.echo(f"{time.strftime('%H:%M:%S', self._local_time())} {text}")
+        except BrokenPipeError:  # nobody reads on (`submodel up | head`): jobs run on, lines go nowhere
+            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 # for the rest of the process
 
     def problem(self, text: str) -> None:
         """Something that the person should mend."""

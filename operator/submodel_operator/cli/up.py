@@ -18,16 +18,20 @@ from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import SubModelEndpoint
 from submodel_operator.cli.console import Console
 from submodel_operator.clock import SystemClock
-from submodel_operator.errors import GatewayUnavailable, InvalidEndpoint, UsageError
+from submodel_operator.errors import GatewayRefused, GatewayUnavailable, InvalidEndpoint, UsageError
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.local import LocalCluster, LocalGateway
 from submodel_operator.ports import Key, Manifest
 from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
+from submodel_operator.resolve import refuse_reserved_names
 from submodel_operator.settings import WorkerSettings
 
 LOCAL_IMAGE = "submodel-worker"
 """Stands in the pod specs of local mode, where no image is ever pulled."""
 
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, `kill`, and the terminal that was closed."""
 
 STATUS_PERIOD_SECONDS = 0.1
 """A terminal bears more news than a cluster's API server."""
@@ -114,15 +118,15 @@ class _Up:
         if self._cluster.has_workers:
             self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
         await self._cluster.close(self._hurry)
-        with suppress(GatewayUnavailable):  # then what a killed worker held waits for its lease to end
+        with suppress(GatewayUnavailable, GatewayRefused):  # then what a killed worker held waits for its lease to end
             await client.publish_workers(self._key.endpoint_id, [])
 
     async def _reload(self) -> None:
         from watchfiles import awatch  # loads a native extension; only this command needs it
 
-        async for _ in awatch(self._path.parent.resolve(), recursive=False, debounce=200, step=50):
-            with suppress(OSError):
-                self._reload_once()
+        path = self._path.resolve()
+        async for _ in awatch(path.parent, recursive=False, watch_filter=lambda _, changed: changed == str(path)):
+            self._reload_once()
 
     def _reload_once(self) -> None:
         try:
@@ -162,10 +166,10 @@ class _Up:
     @contextmanager
     def _signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.add_signal_handler(number, self._interrupt)
         yield
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOP_SIGNALS:
             loop.remove_signal_handler(number)
 
     def _interrupt(self) -> None:
@@ -183,6 +187,7 @@ def _read(path: Path) -> SubModelEndpoint:
         raise UsageError(f"--file: {path} is not UTF-8 text") from error
     try:
         endpoint = read_manifest(text, str(path))
+        refuse_reserved_names(endpoint.spec.worker)
     except InvalidEndpoint as error:
         raise InvalidEndpoint([_in_file(path, problem) for problem in error.problems]) from error
     if endpoint.spec.worker.handler is None:

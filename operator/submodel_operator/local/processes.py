@@ -1,7 +1,8 @@
 """Child processes of local mode: started apart from the terminal, ended politely, never left behind.
 
 A child gets a session of its own, so that Ctrl-C reaches `submodel up` alone and it can end its children in order.
-Should `submodel up` itself be killed, the kernel ends the children (Linux).
+Should `submodel up` itself be killed, the kernel ends the children at once (Linux): with nobody left to report to, a
+worker that drained would stay for the whole grace of its job.
 """
 
 import asyncio
@@ -93,4 +94,4 @@ def _inherited() -> dict[str, str]:
 
 def _end_with_parent() -> None:
     if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,6 +1,7 @@
 """A worker of local mode: a process that is started again when it ends by itself, like a container in a pod."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from submodel_operator.local.processes import Announce, ChildProcess
@@ -108,8 +109,9 @@ class LocalWorker:
         self._changed(self)
 
     def _last_words(self, code: int) -> str:
+        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
         lines = [line for line in self._child.last_lines if line.strip()] if self._child else []
-        return lines[-1].strip() if lines else f"exit code {code}"
+        return f"{lines[-1].strip()} ({ended})" if lines else ended
 
     async def _pause(self, seconds: float) -> None:
         try:

@@ -100,7 +100,7 @@ class Registry:
         state = self._endpoints.get(endpoint)
         listed = {worker.worker: worker for worker in workers}
         async with state.pushes:
-            gone = _missing(state, listed, began_ms, self._clock.now_ms())
+            gone = _missing(state, listed, began_ms, self._clock.now_ms(), self._store.store.holders(endpoint))
             await self._end(state, [GoneWorker(worker=name, reason="it no longer exists") for name in gone])
             state.presence = listed
             for name in listed:
@@ -150,8 +150,13 @@ class Registry:
         self._changed(state)
 
 
-def _missing(state: EndpointState, listed: Mapping[str, WorkerPresence], began_ms: int, now: int) -> list[str]:
-    """Workers that a list which does not name them ends."""
+def _missing(
+    state: EndpointState, listed: Mapping[str, WorkerPresence], began_ms: int, now: int, holders: Iterable[str]
+) -> list[str]:
+    """Workers that a list which does not name them ends.
+
+    `holders` have leases: one that neither came back since this process started nor is listed will never report.
+    """
     known = [
         session.worker
         for session in state.sessions.values()
@@ -159,7 +164,8 @@ def _missing(state: EndpointState, listed: Mapping[str, WorkerPresence], began_m
         and not session.gone
         and (session.worker in state.presence or session.seen_ms(now) < began_ms)
     ]
-    return known + [name for name in state.presence if name not in listed and name not in state.sessions]
+    silent = {*state.presence, *holders} - listed.keys() - state.sessions.keys()
+    return known + sorted(silent)
 
 
 def _gone(endpoint: str, worker: GoneWorker) -> base.WorkerGone:

@@ -9,6 +9,7 @@ from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
 from submodel_gateway.errors import InvalidRequest, NotFound, OperationFailed, Outdated
 from submodel_gateway.store import base
+from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, FailingStore, Worker, World, presence, registration, settle, world
 
 
@@ -36,6 +37,17 @@ async def test_a_recreated_namesake_gets_none_of_the_jobs_and_workers_of_the_one
         await w.register(epoch="another", generation=1)
         assert {w.status(id).job.state for id in (running.id, queued)} == {JobState.CANCELLED}
         assert await Worker(w, "w-2").take() == []
+
+
+async def test_after_a_restart_a_holder_that_no_longer_exists_gives_its_jobs_back_at_once() -> None:
+    store = MemoryStore()
+    async with world(store) as w:
+        await w.submit()
+        await Worker(w).take()
+        restarted = World(store)
+        await restarted.register()
+        await restarted.gateway.registry.put_workers(ENDPOINT, [presence("w-2")], began_ms=w.clock.ms)
+        assert len(await Worker(restarted, "w-2").take()) == 1
 
 
 async def test_a_job_on_its_way_to_the_store_ends_with_its_endpoint() -> None:

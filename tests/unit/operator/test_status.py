@@ -85,7 +85,7 @@ def test_workers_that_only_fail_are_reported_with_their_last_words() -> None:
 def test_a_workers_own_report_comes_before_the_clusters() -> None:
     known = signals(view("a", phase=WorkerPhase.UNHEALTHY, reason="Traceback:\n  line 1\nSyntaxError: line 3\n"))
     ready = condition(build_status(account(signals=known), NOW), "Ready")
-    assert ready["message"] == "worker a does not start: SyntaxError: line 3"
+    assert ready["message"] == "worker a fails: SyntaxError: line 3"
 
 
 def test_one_working_worker_keeps_the_endpoint_ready_while_another_fails() -> None:
