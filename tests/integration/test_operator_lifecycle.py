@@ -363,7 +363,7 @@ async def test_a_failing_worker_tells_its_last_words_in_the_status(
         status = {"phase": "Running", "containerStatuses": [crashed]}
         kubelet.set_status(NAMESPACE, pod["metadata"]["name"], status)
         await server.store.until(lambda: condition(server, name, "Ready").get("reason") == "WorkersFailing")
-    assert condition(server, name, "Ready")["message"].endswith("does not start: ModuleNotFoundError: torch")
+    assert condition(server, name, "Ready")["message"].endswith("fails: ModuleNotFoundError: torch")
 
 
 async def test_a_burst_of_endpoints_settles(server: FakeApiServer, operate: Operating, name: str) -> None:
