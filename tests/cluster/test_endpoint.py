@@ -69,7 +69,7 @@ def test_the_example_scales_from_zero_streams_completes_and_scales_back(namespac
 
 def test_kubectl_get_shows_the_columns(namespace: str, api: JobApi) -> None:
     apply(namespace)
-    wait_for_path("sme/tokens", ".status.phase", "Idle", namespace)
+    wait("sme/tokens", "condition=ScalerHealthy", namespace)  # before that the queue is unknown, and shown as blank
     header, row = kubectl("get", "submodelendpoints", "-n", namespace).out.splitlines()
     assert header.split() == COLUMNS
     assert row.split()[:-1] == ["tokens", "True", "Idle", "0", "0", "0", "3", "0", "0", "QUEUE_DELAY"]
