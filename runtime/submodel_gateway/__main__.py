@@ -9,7 +9,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Mapping
 from typing import Final
 
@@ -17,12 +16,11 @@ from submodel_gateway import settings as names
 from submodel_gateway.errors import ConfigurationError, StoreError
 from submodel_gateway.http.internal import internal_app
 from submodel_gateway.http.public import public_app
-from submodel_gateway.service.clock import MonotonicClock
+from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.settings import Settings
-from submodel_gateway.store.base import Store
-from submodel_gateway.store.memory import MemoryStore
-from submodel_gateway.store.sqlite import SqliteStore
+from submodel_gateway.store.opening import open_store, store_name
 
 DESCRIPTION: Final = """\
 The gateway of SubModel: it takes jobs from clients, keeps them, and hands them to workers. Settings are environment
@@ -58,9 +56,8 @@ async def _serve(settings: Settings) -> None:
 
     public = bind(settings.listen, names.LISTEN)
     internal = bind(settings.internal_listen, names.INTERNAL_LISTEN)
-    store: Store = SqliteStore(settings.store) if settings.store else MemoryStore()
-    clock = MonotonicClock(max(time.time_ns() // 1_000_000, store.last_now()))
-    gateway = Gateway(store, clock)
+    stores = _open_stores(settings)
+    gateway = Gateway(stores, stores[0].clock)
     servers = Servers([(public_app(gateway), public), (internal_app(gateway, settings.internal_token), internal)])
 
     def stop() -> None:
@@ -74,6 +71,13 @@ async def _serve(settings: Settings) -> None:
     log.info("listening public=%s internal=%s", url(public), url(internal))
     await servers.run()
     await gateway.close()
+
+
+def _open_stores(settings: Settings) -> list[NamedStore]:
+    urls = {store_name(url): url for url in settings.stores}
+    if len(urls) < len(settings.stores):
+        raise ConfigurationError(f"{names.STORE} names a store twice; name each one once")
+    return [NamedStore(name, open_store(url, settings.quota_bytes), SteeredClock()) for name, url in urls.items()]
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@ GatewayError
 ├── ConfigurationError     a setting cannot be used; the text names the variable and the remedy
 ├── StoreError             the job store could not do it
 │   ├── StoreUnusable      it cannot be opened: path, owner or schema; the text says which
+│   ├── StoreAway          it cannot be reached for now; what was asked had no effect and may be asked again
+│   ├── StoreFull          it has no space; what was asked had no effect
 │   └── OperationFailed    one operation failed and had no effect; the others of its group went through
 └── RequestError           the caller's request cannot be served; `http` turns each kind into one status
     ├── InvalidRequest
     ├── Unauthorized
     ├── NotFound
+    ├── Conflict           the request contradicts an earlier one, or the job is in another state
     ├── Outdated           a push of the operator that is older than what is stored
     ├── TooLarge
+    ├── Overloaded         no more work is taken for now
     └── Unavailable        the process is going down, or its store is away; the caller comes back
 """
 
@@ -29,6 +33,14 @@ class StoreError(GatewayError):
 
 class StoreUnusable(StoreError):
     """The store cannot be opened."""
+
+
+class StoreAway(StoreError):
+    """The store cannot be reached for now."""
+
+
+class StoreFull(StoreError):
+    """The store has no space."""
 
 
 class OperationFailed(StoreError):
@@ -51,12 +63,20 @@ class NotFound(RequestError):
     """No such endpoint, job or path; never says which of them another tenant owns."""
 
 
+class Conflict(RequestError):
+    """It contradicts an earlier request, or does not fit the job's state."""
+
+
 class Outdated(RequestError):
     """A push with a lower generation than the stored one."""
 
 
 class TooLarge(RequestError):
     """A body over its limit."""
+
+
+class Overloaded(RequestError):
+    """No more work is taken for now; the same request may succeed later."""
 
 
 class Unavailable(RequestError):

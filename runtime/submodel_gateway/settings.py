@@ -4,7 +4,9 @@
 |---|---|---|
 | `SUBMODEL_GATEWAY_LISTEN` | `127.0.0.1:8000` | address for clients and workers; port 0 picks one |
 | `SUBMODEL_GATEWAY_INTERNAL_LISTEN` | `127.0.0.1:8001` | address of the operator's port; never expose it |
-| `SUBMODEL_GATEWAY_STORE` | `sqlite:submodel-gateway.db` | also `sqlite:///absolute/path.db`; `memory:` keeps nothing |
+| `SUBMODEL_GATEWAY_STORE` | `sqlite:submodel-gateway.db` | URL of the job store, or several with spaces between them |
+| `SUBMODEL_GATEWAY_STORE_FILE` | | a file that holds it; wins over the variable |
+| `SUBMODEL_GATEWAY_STORE_QUOTA_BYTES` | | what each store may grow to; no new jobs above 80 % of it |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -19,10 +21,13 @@ from submodel_gateway.errors import ConfigurationError
 LISTEN = "SUBMODEL_GATEWAY_LISTEN"
 INTERNAL_LISTEN = "SUBMODEL_GATEWAY_INTERNAL_LISTEN"
 STORE = "SUBMODEL_GATEWAY_STORE"
+STORE_FILE = "SUBMODEL_GATEWAY_STORE_FILE"
+STORE_QUOTA_BYTES = "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES"
 INTERNAL_TOKEN = "SUBMODEL_GATEWAY_INTERNAL_TOKEN"
 INTERNAL_TOKEN_FILE = "SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 
+STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -39,11 +44,12 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked. `store` is None for the store in memory."""
+    """All settings, checked. `stores` are URLs, one at least, which may hold a password."""
 
     listen: Address
     internal_listen: Address
-    store: Path | None
+    stores: tuple[str, ...] = field(repr=False)
+    quota_bytes: int | None
     internal_token: str = field(repr=False)
     log_level: str
 
@@ -53,7 +59,8 @@ class Settings:
         return cls(
             listen=_address(environ, LISTEN, "127.0.0.1:8000"),
             internal_listen=_address(environ, INTERNAL_LISTEN, "127.0.0.1:8001"),
-            store=_store(environ.get(STORE) or "sqlite:submodel-gateway.db"),
+            stores=_stores(environ),
+            quota_bytes=_quota_bytes(environ.get(STORE_QUOTA_BYTES, "")),
             internal_token=_internal_token(environ),
             log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
         )
@@ -67,25 +74,37 @@ def _address(environ: Mapping[str, str], name: str, default: str) -> Address:
     return Address(host.removeprefix("[").removesuffix("]"), int(port))
 
 
-def _store(text: str) -> Path | None:
-    if text == "memory:":
+def _stores(environ: Mapping[str, str]) -> tuple[str, ...]:
+    text = environ.get(STORE, "") or "sqlite:submodel-gateway.db"
+    if file := environ.get(STORE_FILE):
+        text = _content(STORE_FILE, file)
+    if not text.split():
+        raise ConfigurationError(f"{STORE_FILE} names a file without a URL; give {STORE_FORMS}")
+    return tuple(text.split())
+
+
+def _quota_bytes(text: str) -> int | None:
+    if not text:
         return None
-    scheme, _, path = text.partition(":")
-    if scheme != "sqlite" or not path or path.endswith("/"):
-        raise ConfigurationError(f"{STORE} is {text!r}; give sqlite:///absolute/path.db or memory:")
-    return Path("/" + path.lstrip("/")) if path.startswith("/") else Path(path)
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ConfigurationError(f"{STORE_QUOTA_BYTES} is {text!r}; give a number of bytes, for example 10737418240")
+    return int(text)
 
 
 def _internal_token(environ: Mapping[str, str]) -> str:
     token = environ.get(INTERNAL_TOKEN, "")
     if file := environ.get(INTERNAL_TOKEN_FILE):
-        try:
-            token = Path(file).read_text()
-        except (OSError, UnicodeError) as error:
-            raise ConfigurationError(f"{INTERNAL_TOKEN_FILE} names {file}, which cannot be read: {error}") from error
+        token = _content(INTERNAL_TOKEN_FILE, file)
     if not token.strip():
         raise ConfigurationError(f"{INTERNAL_TOKEN} is missing; set it, or {INTERNAL_TOKEN_FILE}, to a random text")
     return token.strip()
+
+
+def _content(variable: str, file: str) -> str:
+    try:
+        return Path(file).read_text()
+    except (OSError, UnicodeError) as error:
+        raise ConfigurationError(f"{variable} names {file}, which cannot be read: {error}") from error
 
 
 def _log_level(text: str) -> str:

@@ -16,8 +16,9 @@ from submodel.contract.wire import decode
 from submodel_gateway.errors import StoreError
 from submodel_gateway.service.clients import JobView, NewJob
 from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.service.waiting import Hangup
-from submodel_gateway.store.base import Operation, Outcome, Store
+from submodel_gateway.store.base import Operation, Outcome, Store, StoreTime
 from submodel_gateway.store.memory import MemoryStore
 
 ENDPOINT = "ns.app"
@@ -34,6 +35,12 @@ class TestClock:
 
     def now_ms(self) -> int:
         return self.ms
+
+    def begin(self, reading: StoreTime) -> None:
+        """The test sets it."""
+
+    def follow(self, reading: StoreTime) -> None:
+        """The test moves it."""
 
 
 class FailingStore(MemoryStore):
@@ -72,28 +79,35 @@ class World:
         self.clock = TestClock()
         self.store = store or MemoryStore()
         bits = itertools.count(1)
-        self.gateway = Gateway(self.store, self.clock, lambda count: next(bits), boot="boot")
+        self.gateway = Gateway(
+            [NamedStore("only", self.store, self.clock)], self.clock, lambda count: next(bits), boot="boot"
+        )
 
     async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:
         await self.gateway.registry.put(endpoint, registration(endpoint, **fields))
 
     async def submit(self, input: bytes = b"1", **fields: Any) -> str:
-        return await self.gateway.clients.submit(ENDPOINT, NewJob(input=input, **fields))
+        return (await self.gateway.clients.submit(ENDPOINT, NewJob(input=input, **fields))).id
 
-    def status(self, id: str) -> JobView:
-        return self.gateway.clients.status(ENDPOINT, id)
+    async def status(self, id: str) -> JobView:
+        return await self.gateway.clients.status(ENDPOINT, id)
+
+    async def sweep(self) -> None:
+        """What the gateway's own sweepers do every second."""
+        for sweeper in self.gateway.sweepers:
+            await sweeper.sweep()
 
     async def pass_time(self, milliseconds: int) -> None:
         """Move the clock in steps that a live process would see, sweeping after each."""
         end = self.clock.ms + milliseconds
         while self.clock.ms < end:
             self.clock.ms = min(end, self.clock.ms + 1_000)
-            await self.gateway.sweeper.sweep()
+            await self.sweep()
 
     async def freeze(self, milliseconds: int) -> None:
         """The whole process stands still, then goes on."""
         self.clock.ms += milliseconds
-        await self.gateway.sweeper.sweep()
+        await self.sweep()
 
     async def snapshot(self) -> EndpointSnapshot:
         (snapshot,) = (await self.gateway.snapshots.read(0, None, 0, here())).endpoints
@@ -134,7 +148,7 @@ class Worker:
 async def world(store: Store | None = None) -> AsyncIterator[World]:
     """A gateway with one endpoint. Its sweeper runs when the test says so."""
     new = World(store)
-    await new.gateway.sweeper.sweep()
+    await new.sweep()
     await new.register()
     yield new
     await new.gateway.close()

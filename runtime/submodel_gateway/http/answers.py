@@ -9,7 +9,9 @@ from submodel.contract.states import JobState
 from submodel.contract.wire import Message, encode
 from submodel_gateway import errors
 from submodel_gateway.http.messages import Asgi, Receive, Request, Scope, Send, send_json
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clients import Health, JobView, StreamPart
+from submodel_gateway.store.base import Page
 
 Route = Callable[[Request], Awaitable[bytes]]
 """Reads a request and returns the JSON text of a 200, or raises an error of `errors`."""
@@ -20,10 +22,14 @@ _STATUS: dict[type[errors.GatewayError], int] = {
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
     errors.NotFound: 404,
+    errors.Conflict: 409,
     errors.Outdated: 409,
     errors.TooLarge: 413,
+    errors.Overloaded: 429,
     errors.Unavailable: 503,
     errors.OperationFailed: 503,
+    errors.StoreAway: 503,
+    errors.StoreFull: 503,
 }
 
 
@@ -84,7 +90,7 @@ def application(route: Route) -> Asgi:
             status, body, headers = 405, _error(error), [(b"allow", ", ".join(error.allowed).encode())]
         except errors.GatewayError as error:
             status, body = _STATUS.get(type(error), 500), _error(error)
-            headers = [(b"retry-after", b"1")] if status == 503 else None
+            headers = [(b"retry-after", b"1")] if status in (429, 503) else None
             if status >= 500:
                 log.error("%s answered with %d: %s", request.method, status, error)
         except Exception:
@@ -100,20 +106,29 @@ def application(route: Route) -> Asgi:
 
 def job_answer(view: JobView) -> bytes:
     """The JSON of a job's status."""
-    job, content = view.job, view.content
+    answer = _job_status(view.job)
+    if view.output is not None:
+        answer.output = msgspec.Raw(view.output)
+    if view.error is not None:
+        answer.error = view.error
+    return encode(answer)
+
+
+def requests_answer(page: Page) -> bytes:
+    """The JSON of a page of jobs, without outputs; `next` is the `before` of the following page."""
+    return encode({"requests": [_job_status(job) for job in page.jobs], "next": page.next})
+
+
+def _job_status(job: Job) -> JobStatus:
     answer = JobStatus(id=job.id, status=job.state)
-    if content.output is not None:
-        answer.output = msgspec.Raw(content.output)
-    if content.error is not None:
-        answer.error = content.error
     if job.taken_at is not None:
-        answer.delay_time = job.taken_at - job.created_at
+        answer.delay_time = job.taken_at - job.queued_at
         answer.worker_id = job.worker or ""
         answer.retries = max(0, job.used - 1)
         if job.finished_at is not None:
             measured = job.finished_at - job.taken_at
             answer.execution_time = measured if job.execution_ms is None else job.execution_ms
-    return encode(answer)
+    return answer
 
 
 def stream_answer(part: StreamPart) -> bytes:
@@ -123,8 +138,9 @@ def stream_answer(part: StreamPart) -> bytes:
 
 
 def health_answer(health: Health) -> bytes:
-    """The JSON of an endpoint's health: eleven integers, always all of them."""
-    return encode({"jobs": health.jobs, "workers": health.workers})
+    """The JSON of an endpoint's health: eleven integers, always all of them, and a warning when jobs are held back."""
+    warning = {"warning": health.warning} if health.warning else {}
+    return encode({"jobs": health.jobs, "workers": health.workers, **warning})
 
 
 def _error(error: Exception) -> bytes:

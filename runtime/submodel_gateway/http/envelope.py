@@ -3,26 +3,32 @@
 Everything that is asked for and not available is refused by name; nothing is accepted and then ignored.
 """
 
+import hashlib
 from typing import TypeVar
 
 import msgspec
 
 from submodel.contract import limits
+from submodel.contract.states import JobState
 from submodel.contract.wire import Message
 from submodel_gateway.errors import InvalidRequest
-from submodel_gateway.service.clients import NewJob
+from submodel_gateway.service.clients import NewJob, SubmitKey
 
 T = TypeVar("T")
 
 _WEBHOOKS = ("webhook", "webhookV2")
+PRIORITY_MAX = 100
+KEY_LENGTH_MAX = 255
+
 _HANDLED = {"input", "policy", *_WEBHOOKS}
 
 
 class Policy(Message, forbid_unknown_fields=True):
-    """The limits that a client may set for one job, in milliseconds."""
+    """What a client may set for one job: limits in milliseconds, and how far ahead of others it goes."""
 
     execution_timeout: int | None = None
     ttl: int | None = None
+    priority: int = 0
     low_priority: bool = False
 
 
@@ -61,7 +67,25 @@ def new_job(body: bytes) -> NewJob:
         extra=msgspec.json.encode(extra),
         execution_timeout_ms=policy.execution_timeout,
         ttl_ms=policy.ttl,
+        priority=policy.priority,
     )
+
+
+def submit_key(key: str, credential: str, body: bytes) -> SubmitKey | None:
+    """The `Idempotency-Key` header of a submit, None without one; keys of different credentials are apart."""
+    if not key:
+        return None
+    if len(key) > KEY_LENGTH_MAX:
+        raise InvalidRequest(f"the Idempotency-Key has {len(key)} characters; use at most {KEY_LENGTH_MAX}")
+    return SubmitKey(hashlib.sha256(credential.encode()).hexdigest(), key, hashlib.sha256(body).hexdigest())
+
+
+def states(text: str | None) -> tuple[JobState, ...]:
+    """Job states separated by commas; none for all of them. Raises `InvalidRequest`."""
+    try:
+        return tuple(JobState(name) for name in text.upper().split(",")) if text else ()
+    except ValueError as error:
+        raise InvalidRequest(f"query parameter status is {text!r}; give {', '.join(JobState)}") from error
 
 
 def _policy(raw: msgspec.Raw) -> Policy:
@@ -76,6 +100,8 @@ def _policy(raw: msgspec.Raw) -> Policy:
         raise InvalidRequest(
             "policy.ttl must not be shorter than policy.executionTimeout; a job would end before its own limit"
         )
+    if not -PRIORITY_MAX <= policy.priority <= PRIORITY_MAX:
+        raise InvalidRequest(f'"policy.priority" is {policy.priority}; give -{PRIORITY_MAX} to {PRIORITY_MAX}')
     if policy.low_priority:
         raise InvalidRequest('"policy.lowPriority" is not available yet; leave it out')
     return policy

@@ -4,21 +4,28 @@
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import msgspec
 
 from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
-from submodel.contract.states import JobState
 from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
 from submodel_gateway.http import answers, envelope
 from submodel_gateway.http.messages import Asgi, Request
+from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
 
 STREAM_WAIT_MS_DEFAULT = 1_000
+PAGE_DEFAULT = 20
 
-_WELCOME = encode({"service": "SubModel gateway", "api": "/v2/{endpoint}/run, runsync, status, stream, cancel, health"})
+_WELCOME = encode(
+    {
+        "service": "SubModel gateway",
+        "api": "/v2/{endpoint}/run, runsync, status, stream, cancel, retry, requests, health",
+    }
+)
 _EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
 
 _OnEndpoint = Callable[[Request, str], Awaitable[bytes]]
@@ -43,12 +50,14 @@ class _Public:
             "runsync": (_POST, self._runsync),
             "purge-queue": (_POST, self._purge_queue),
             "health": (_GET, self._health),
+            "requests": (_GET, self._requests),
         }
         self._on_job: dict[str, tuple[tuple[str, ...], _OnJob]] = {
             "status": (_EITHER, self._status),
             "status-sync": (_EITHER, self._status_sync),
             "stream": (_EITHER, self._stream),
             "cancel": (_EITHER, self._cancel),
+            "retry": (_EITHER, self._retry),
         }
 
     async def route(self, request: Request) -> bytes:
@@ -71,24 +80,24 @@ class _Public:
         raise NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
 
     async def _run(self, request: Request, endpoint: str) -> bytes:
-        new = envelope.new_job(await request.body(limits.RUN_BODY_BYTES))
-        id = await self._clients.submit(endpoint, new)
-        return encode(answers.Accepted(id=id, status=JobState.IN_QUEUE))
+        new = await _new_job(request, limits.RUN_BODY_BYTES)
+        submitted = await self._clients.submit(endpoint, new)
+        return encode(answers.Accepted(id=submitted.id, status=submitted.state))
 
     async def _runsync(self, request: Request, endpoint: str) -> bytes:
         wait_ms = _wait(request, limits.RUNSYNC_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
-        new = envelope.new_job(await request.body(limits.RUNSYNC_BODY_BYTES))
-        id = await self._clients.submit(endpoint, new, sync=True)
-        return answers.job_answer(await self._clients.wait(endpoint, id, wait_ms, request.hangup()))
+        new = await _new_job(request, limits.RUNSYNC_BODY_BYTES)
+        submitted = await self._clients.submit(endpoint, new, sync=True)
+        return answers.job_answer(await self._clients.wait(endpoint, submitted.id, wait_ms, request.hangup()))
 
     async def _purge_queue(self, request: Request, endpoint: str) -> bytes:
         return encode({"removed": await self._clients.purge(endpoint), "status": "completed"})
 
     async def _health(self, request: Request, endpoint: str) -> bytes:
-        return answers.health_answer(self._clients.health(endpoint))
+        return answers.health_answer(await self._clients.health(endpoint))
 
     async def _status(self, request: Request, endpoint: str, job: str) -> bytes:
-        return answers.job_answer(self._clients.status(endpoint, job))
+        return answers.job_answer(await self._clients.status(endpoint, job))
 
     async def _status_sync(self, request: Request, endpoint: str, job: str) -> bytes:
         wait_ms = _wait(request, limits.RUNSYNC_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
@@ -104,6 +113,15 @@ class _Public:
     async def _cancel(self, request: Request, endpoint: str, job: str) -> bytes:
         return answers.job_answer(await self._clients.cancel(endpoint, job))
 
+    async def _retry(self, request: Request, endpoint: str, job: str) -> bytes:
+        view = await self._clients.retry(endpoint, job)
+        return encode(answers.Accepted(id=view.job.id, status=view.job.state))
+
+    async def _requests(self, request: Request, endpoint: str) -> bytes:
+        limit, states = request.whole("limit"), envelope.states(request.query("status"))
+        page = await self._clients.requests(endpoint, request.whole("before"), limit or PAGE_DEFAULT, states)
+        return answers.requests_answer(page)
+
     async def _exchange(self, request: Request, endpoint: str, worker: str) -> bytes:
         token = request.bearer()
         if not token:
@@ -113,6 +131,12 @@ class _Public:
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")
         return await self._workers.exchange(endpoint, worker, token, message, request.hangup())
+
+
+async def _new_job(request: Request, limit: int) -> NewJob:
+    body = await request.body(limit)
+    key = envelope.submit_key(request.header(b"idempotency-key"), request.header(b"authorization"), body)
+    return replace(envelope.new_job(body), key=key)
 
 
 def _allow(request: Request, methods: tuple[str, ...]) -> None:

@@ -14,6 +14,9 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     ttl_ms: int
     retention_ms: int
     pri: int = 0
+    retry_errors: bool = False
+    webhook: bool = False
+    keyed: bool = False
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +54,7 @@ class Finished(msgspec.Struct, frozen=True):
 
     token: str
     failed: bool
+    final: bool = False
     execution_ms: int | None = None
 
 
@@ -69,17 +73,44 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 class Due(msgspec.Struct, frozen=True):
-    """The sweeper looks at the job: time to live, execution limit, lease and retention, in this order."""
+    """The sweeper looks at the job: time to live, execution limit, lease and retention, in this order.
 
+    Nobody could renew or finish for a while: running jobs last at least until `hold_until`.
+    """
 
-class Extended(msgspec.Struct, frozen=True):
-    """Nobody could renew for a while; the lease lasts at least until the given instant."""
-
-    until: int
+    hold_until: int = 0
 
 
 class Cancelled(msgspec.Struct, frozen=True):
-    """Somebody wants the job to end: a client, or the end of its endpoint."""
+    """Somebody wants the job to end: a client, a purge, or the end of its endpoint. `reason` is told as its error."""
+
+    reason: str | None = None
 
 
-Event = Submitted | Taken | Heartbeat | Progressed | Chunked | Finished | Released | Lost | Due | Extended | Cancelled
+class Retried(msgspec.Struct, frozen=True):
+    """The client wants a failed job to run again, as a new generation behind all others; `seq` is its new number."""
+
+    seq: int
+
+
+class WebhookSettled(msgspec.Struct, frozen=True):
+    """The generation's webhook was delivered, or given up."""
+
+    gen: int
+    delivered: bool
+
+
+Event = (
+    Submitted
+    | Taken
+    | Heartbeat
+    | Progressed
+    | Chunked
+    | Finished
+    | Released
+    | Lost
+    | Due
+    | Cancelled
+    | Retried
+    | WebhookSettled
+)

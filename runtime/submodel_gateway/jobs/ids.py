@@ -4,6 +4,8 @@ The instant and the random bits are arguments: ids are made at the edge before t
 outcome is unknown can be repeated under the same id.
 """
 
+import re
+
 SYNC_PREFIX = "sync-"
 _SUFFIX = "-u1"
 
@@ -29,3 +31,21 @@ def job_id(now_ms: int, random_bits: int, *, sync: bool = False) -> str:
 def is_sync(job: str) -> bool:
     """Whether the id belongs to a job of `/runsync`, which has larger bodies and a shorter retention."""
     return job.startswith(SYNC_PREFIX)
+
+
+_ATTEMPT = re.compile(r"(.+)-a([1-9][0-9]{0,8})")
+
+
+def delivery_id(job: str, attempt: int) -> str:
+    """The id under which a worker that gets no lease token receives a job: later attempts carry their number.
+
+    Such a worker names the job in its requests by this id alone, so the attempt in it is the fence against a result
+    that comes too late.
+    """
+    return job if attempt == 1 else f"{job}-a{attempt}"
+
+
+def from_delivery_id(text: str) -> tuple[str, int]:
+    """The job's id and the attempt of a `delivery_id`."""
+    match = _ATTEMPT.fullmatch(text)
+    return (match[1], int(match[2])) if match and match[2] != "1" else (text, 1)

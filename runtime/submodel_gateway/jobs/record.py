@@ -3,11 +3,31 @@
 Payloads (input, output, chunks, progress, error text) live beside the record, so that scans stay narrow.
 """
 
+from enum import StrEnum
+
 import msgspec
 
 from submodel.contract.states import JobState
 
 NO_TOKEN = ""
+
+AGING_MS = 300_000
+"""A job that has waited this long is as urgent as a fresh one of the next higher priority."""
+
+WEBHOOK_LIMIT_MS = 3_600_000
+"""A job whose webhook is not settled is kept this long after its end, whatever its retention."""
+
+
+class WebhookState(StrEnum):
+    """Where a job is with telling its client's URL of the outcome."""
+
+    NONE = ""
+    ARMED = "ARMED"
+    """The job has a URL and no outcome yet."""
+
+    PENDING = "PENDING"
+    DELIVERED = "DELIVERED"
+    DEAD = "DEAD"
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,8 +42,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     pri: int = 0
     """Higher goes first."""
 
+    queued_at: int
+    """When this generation was accepted; a job that goes back to the queue keeps it."""
+
     gen: int = 1
-    """A terminal state belongs to one generation."""
+    """Grows with each retry by the client; a terminal state belongs to one generation."""
 
     attempt: int = 0
     """Grows with each take and is never reset; with `nonce` it is the lease token."""
@@ -33,6 +56,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Executions charged to this generation; at `max` a lost worker fails the job."""
 
     max: int
+    retry_errors: bool = False
+    """Whether an execution that ends in an error is repeated while `used` is below `max`."""
+
     worker: str | None = None
     session: str | None = None
     lease_until: int | None = None
@@ -41,7 +67,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Not handed out before; 0 when it may go at once."""
 
     created_at: int
+    ttl_ms: int
     deadline: int
+    """`queued_at + ttl_ms`, for queued and running jobs alike."""
+
     execution_timeout_ms: int
     """0 means no limit."""
 
@@ -59,16 +88,37 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Streamed items of the current attempt: the sequence number of the last one."""
 
     chunk_bytes: int = 0
+    keyed: bool = False
+    """Whether an idempotency key leads to this job."""
+
+    webhook: WebhookState = WebhookState.NONE
+
+    @property
+    def place(self) -> int:
+        """Position in the queue, the lowest first; jobs of one place go in order of `seq`.
+
+        Waiting raises the priority by one per `AGING_MS`. Both grow linearly with time for every job, so their order
+        never changes while they wait, and one static index serves it.
+        """
+        return self.queued_at - self.pri * AGING_MS
 
     @property
     def token(self) -> str:
         """The lease token of the current attempt; a queued job has none."""
         return NO_TOKEN if self.state is JobState.IN_QUEUE else lease_token(self.attempt, self.nonce)
 
+    def answers_to(self, token: str) -> bool:
+        """Whether `token` is that of the current attempt: its lease token, or its `attempt_token`."""
+        if self.state is JobState.IN_QUEUE:
+            return False
+        return token == self.token or ("@" in token and token == attempt_token(self.attempt, self.worker or ""))
+
     @property
     def due_at(self) -> int:
         """When the sweeper has something to decide about this job at the latest."""
         if self.keep_until is not None:
+            if self.webhook is WebhookState.PENDING and self.finished_at is not None:
+                return max(self.keep_until, self.finished_at + WEBHOOK_LIMIT_MS)
             return self.keep_until
         limits = (self.deadline, self.exec_limit, self.lease_until)
         return min(limit for limit in limits if limit is not None)
@@ -77,3 +127,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 def lease_token(attempt: int, nonce: int) -> str:
     """The text of a lease token, opaque to workers."""
     return f"{attempt}-{nonce:016x}"
+
+
+def attempt_token(attempt: int, worker: str) -> str:
+    """The token of a worker that was given none: its job's id names the attempt, its requests name the worker.
+
+    Weaker than a lease token, for it repeats when a store loses a take in a failover.
+    """
+    return f"{attempt}@{worker}"

@@ -1,6 +1,7 @@
 """Counters per endpoint, kept with every transition so that nobody ever counts jobs.
 
-Conservation: `arrived == queued + in_progress + completed + failed + cancelled + timed_out`, at every commit.
+Conservation: `arrived == queued + in_progress + completed + failed + cancelled + timed_out`, at every commit. Each
+generation of a job is an arrival of its own: a retried job leaves its failure in the totals.
 """
 
 import msgspec
@@ -40,6 +41,7 @@ def count(tally: Tally, done: Transition) -> Tally:
     before, after = _state(done.before), _state(done.after)
     if before is after or after is None:
         return tally
+    before = None if done.reopened else before
     changes = {_FIELD[after]: getattr(tally, _FIELD[after]) + 1}
     if before is None:
         changes["arrived"] = tally.arrived + 1

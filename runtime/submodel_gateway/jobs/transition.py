@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs import events
-from submodel_gateway.jobs.record import Job
+from submodel_gateway.jobs.record import Job, WebhookState
 
 CHUNKS_MAX = 10_000
 CHUNK_BYTES_MAX = 64 * 1024 * 1024
@@ -34,6 +34,9 @@ class Reason(StrEnum):
     GAP = "gap"
     TOO_LARGE = "too-large"
     FINISHED = "finished"
+    NOT_FAILED = "not-failed"
+    KEY_REUSED = "key-reused"
+    FULL = "full"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -47,20 +50,36 @@ class Transition(msgspec.Struct, frozen=True):
     """What an event did.
 
     `before` is None for a new job, `after` is None for one that is forgotten. `error` is the sentence that the gateway
-    itself gives as outcome. `stop` says that the worker which held the job does not know of its end yet. `duplicate`
-    marks an event that had its effect before.
+    itself gives as outcome. `stop` says that the worker which held the job does not know of its end yet. `lost` marks
+    an execution that was charged and ended with its worker. `duplicate` marks an event that had its effect before.
     """
 
     before: Job | None
     after: Job | None
     error: str | None = None
     stop: bool = False
+    lost: bool = False
     duplicate: bool = False
 
     @property
     def requeued(self) -> bool:
         """Whether an attempt ended without an outcome; what it streamed is void."""
         return _state(self.before) is JobState.IN_PROGRESS and _state(self.after) is JobState.IN_QUEUE
+
+    @property
+    def reopened(self) -> bool:
+        """Whether a new generation began; the outcome of the one before is void."""
+        return self.before is not None and self.before.state.terminal and _state(self.after) is JobState.IN_QUEUE
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job became final by this."""
+        return self.after is not None and self.after.state.terminal and not _terminal(self.before)
+
+    @property
+    def delivered(self) -> bool:
+        """Whether a worker delivered an outcome, good or bad: it lived to the end of the execution."""
+        return self.ended and self.after is not None and self.after.result_attempt is not None
 
 
 def transition(job: Job | None, event: events.Event, now: int) -> Transition | Refusal:
@@ -76,6 +95,10 @@ def _state(job: Job | None) -> JobState | None:
     return job.state if job else None
 
 
+def _terminal(job: Job | None) -> bool:
+    return job is not None and job.state.terminal
+
+
 def _new(event: events.Submitted, now: int) -> Job:
     return Job(
         id=event.id,
@@ -84,10 +107,15 @@ def _new(event: events.Submitted, now: int) -> Job:
         seq=event.seq,
         pri=event.pri,
         max=event.max_attempts,
+        retry_errors=event.retry_errors,
         created_at=now,
+        queued_at=now,
+        ttl_ms=event.ttl_ms,
         deadline=now + event.ttl_ms,
         execution_timeout_ms=event.execution_timeout_ms,
         retention_ms=event.retention_ms,
+        keyed=event.keyed,
+        webhook=WebhookState.ARMED if event.webhook else WebhookState.NONE,
     )
 
 
@@ -141,10 +169,12 @@ def _chunk(job: Job, event: events.Chunked, now: int) -> Transition | Refusal:
 
 def _finish(job: Job, event: events.Finished, now: int) -> Transition | Refusal:
     if _holds(job, event.token):
+        if event.failed and not event.final and job.retry_errors and job.used < job.max:
+            return Transition(job, _requeue(job, used=job.used, run_at=now + _backoff_ms(job.used)))
         state = JobState.FAILED if event.failed else JobState.COMPLETED
         done = _end(job, state, now)
         return Transition(job, replace(done, result_attempt=job.attempt, execution_ms=event.execution_ms))
-    if job.result_attempt == job.attempt and job.token == event.token:
+    if job.result_attempt == job.attempt and job.answers_to(event.token):
         return Transition(job, job, duplicate=True)
     return Refusal(Reason.STALE, job)
 
@@ -162,34 +192,70 @@ def _lose(job: Job, event: events.Lost, now: int) -> Transition | Refusal:
 
 
 def _due(job: Job, event: events.Due, now: int) -> Transition | Refusal:
-    if job.keep_until is not None:
-        return Transition(job, None) if job.keep_until <= now else Refusal(Reason.NOT_DUE, job)
+    if job.due_at > now:
+        return Refusal(Reason.NOT_DUE, job)
+    if job.state.terminal:
+        return Transition(job, None)
     running = job.state is JobState.IN_PROGRESS
+    if running and now < event.hold_until:
+        return Transition(job, _held_until(job, event.hold_until))
     if job.deadline <= now:
-        error = f"the job did not finish within its time to live of {job.deadline - job.created_at} ms"
+        error = f"the job did not finish within its time to live of {job.ttl_ms} ms"
         return Transition(job, _end(job, JobState.TIMED_OUT, now), error=error, stop=running)
     if job.exec_limit is not None and job.exec_limit <= now:
         error = f"the execution took longer than its limit of {job.execution_timeout_ms} ms"
         return Transition(job, _end(job, JobState.TIMED_OUT, now), error=error, stop=True)
-    if job.lease_until is not None and job.lease_until <= now:
-        return _lost(job, f"worker {job.worker} was not heard of", now, charged=True)
-    return Refusal(Reason.NOT_DUE, job)
+    return _lost(job, f"worker {job.worker} was not heard of", now, charged=True)
 
 
-def _extend(job: Job, event: events.Extended, now: int) -> Transition | Refusal:
-    if job.lease_until is None:
-        return Refusal(Reason.NOT_DUE, job)
-    return Transition(job, replace(job, lease_until=max(job.lease_until, event.until)))
+def _held_until(job: Job, until: int) -> Job:
+    """Long enough for its worker to come back and deliver what it has done meanwhile."""
+    return replace(
+        job,
+        deadline=max(job.deadline, until),
+        exec_limit=None if job.exec_limit is None else max(job.exec_limit, until),
+        lease_until=max(job.lease_until or 0, until),
+    )
 
 
 def _cancel(job: Job, event: events.Cancelled, now: int) -> Transition | Refusal:
     if job.state.terminal:
         return Refusal(Reason.FINISHED, job)
-    return Transition(job, _end(job, JobState.CANCELLED, now), stop=job.state is JobState.IN_PROGRESS)
+    running = job.state is JobState.IN_PROGRESS
+    return Transition(job, _end(job, JobState.CANCELLED, now), error=event.reason, stop=running)
+
+
+def _retry(job: Job, event: events.Retried, now: int) -> Transition | Refusal:
+    if job.state.terminal and job.due_at <= now:
+        return Refusal(Reason.UNKNOWN)
+    if job.state not in (JobState.FAILED, JobState.TIMED_OUT):
+        return Refusal(Reason.NOT_FAILED, job)
+    return Transition(
+        job,
+        replace(
+            _requeue(job, used=0, run_at=0),
+            gen=job.gen + 1,
+            seq=event.seq,
+            queued_at=now,
+            deadline=now + job.ttl_ms,
+            finished_at=None,
+            keep_until=None,
+            result_attempt=None,
+            execution_ms=None,
+            webhook=WebhookState.NONE if job.webhook is WebhookState.NONE else WebhookState.ARMED,
+        ),
+    )
+
+
+def _settle_webhook(job: Job, event: events.WebhookSettled, now: int) -> Transition | Refusal:
+    if job.webhook is not WebhookState.PENDING or job.gen != event.gen:
+        return Refusal(Reason.STALE, job)
+    state = WebhookState.DELIVERED if event.delivered else WebhookState.DEAD
+    return Transition(job, replace(job, webhook=state))
 
 
 def _holds(job: Job, token: str) -> bool:
-    return job.state is JobState.IN_PROGRESS and job.token == token
+    return job.state is JobState.IN_PROGRESS and job.answers_to(token)
 
 
 def _end(job: Job, state: JobState, now: int) -> Job:
@@ -200,6 +266,7 @@ def _end(job: Job, state: JobState, now: int) -> Job:
         keep_until=now + job.retention_ms,
         lease_until=None,
         exec_limit=None,
+        webhook=WebhookState.PENDING if job.webhook is WebhookState.ARMED else job.webhook,
     )
 
 
@@ -223,15 +290,16 @@ def _lost(job: Job, reason: str, now: int, *, charged: bool) -> Transition:
     if not charged:
         return Transition(job, _requeue(job, used=job.used - 1, run_at=0), stop=True)
     if job.used < job.max:
-        return Transition(job, _requeue(job, used=job.used, run_at=_run_at(job.used, now)), stop=True)
+        # The first loss is most likely the worker's fault, the next ones the job's: only those wait.
+        run_at = 0 if job.used <= 1 else now + _backoff_ms(job.used - 1)
+        return Transition(job, _requeue(job, used=job.used, run_at=run_at), stop=True, lost=True)
     times = "1 time" if job.used == 1 else f"{job.used} times"
     error = f"worker lost {times}; the last one: {reason}"
-    return Transition(job, _end(job, JobState.FAILED, now), error=error, stop=True)
+    return Transition(job, _end(job, JobState.FAILED, now), error=error, stop=True, lost=True)
 
 
-def _run_at(used: int, now: int) -> int:
-    """The first loss is most likely the worker's fault, the next ones the job's: only those wait."""
-    return 0 if used <= 1 else now + min(BACKOFF_MS << (used - 2), BACKOFF_MS_MAX)
+def _backoff_ms(failures: int) -> int:
+    return min(BACKOFF_MS << (failures - 1), BACKOFF_MS_MAX)
 
 
 # Any: each rule takes its own kind of event, and the table pairs them by that kind.
@@ -244,6 +312,7 @@ _RULES: dict[type, Callable[[Job, Any, int], Transition | Refusal]] = {
     events.Released: _release,
     events.Lost: _lose,
     events.Due: _due,
-    events.Extended: _extend,
     events.Cancelled: _cancel,
+    events.Retried: _retry,
+    events.WebhookSettled: _settle_webhook,
 }

@@ -1,26 +1,46 @@
-"""The job API's use cases: submit, wait, read, stream, cancel, purge, health."""
+"""The job API's use cases: submit, wait, read, list, stream, cancel, retry, purge, health."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from submodel.contract import limits
-from submodel.contract.states import WorkerPhase
-from submodel_gateway.errors import NotFound
+from submodel.contract.states import JobState, WorkerPhase
+from submodel_gateway.errors import Conflict, NotFound, OperationFailed, Overloaded
+from submodel_gateway.jobs import breaker
 from submodel_gateway.jobs.ids import job_id
 from submodel_gateway.jobs.record import Job
-from submodel_gateway.service.clock import Clock
+from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 from submodel_gateway.store import base
-from submodel_gateway.store.group import GroupCommit
 
 STREAM_ITEMS = 1_000
 """Streamed items per answer, unless it is the last one."""
 
 PURGE_BATCH = 1_000
+KEY_TTL_MS = 86_400_000
+"""How long an idempotency key is remembered."""
+
+PAGE_MAX = 100
+
+_HELD_BACK = (
+    "several jobs in a row lost their workers and none finished: jobs are handed out one at a time until one finishes"
+)
 
 _INITIALIZING = {"Pending", "Running", "ContainerCreating", "PodInitializing"}
 _THROTTLED = {"Unschedulable"}
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitKey:
+    """An idempotency key: `principal` is whoever sent it, `body_hash` tells apart what was sent with it."""
+
+    principal: str
+    key: str
+    body_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +51,16 @@ class NewJob:
     extra: bytes = b"{}"
     execution_timeout_ms: int | None = None
     ttl_ms: int | None = None
+    priority: int = 0
+    key: SubmitKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that a submit led to, and its state then."""
+
+    id: str
+    state: JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +68,8 @@ class JobView:
     """A job with its output and error, as a reader sees it."""
 
     job: Job
-    content: base.Content
+    output: bytes | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +87,8 @@ class Health:
 
     jobs: dict[str, int]
     workers: dict[str, int]
+    warning: str | None = None
+    """Why jobs are held back, in one sentence."""
 
 
 class Clients:
@@ -63,56 +96,78 @@ class Clients:
 
     def __init__(
         self,
-        store: GroupCommit,
+        stores: Stores,
         endpoints: Endpoints,
         watchers: JobWatchers,
-        clock: Clock,
         random_bits: Callable[[int], int],
     ) -> None:
-        self._store = store
+        self._stores = stores
         self._endpoints = endpoints
         self._watchers = watchers
-        self._clock = clock
         self._random_bits = random_bits
         self._cursors: dict[str, tuple[int, int]] = {}
 
-    async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> str:
-        """Store a job and return its id; it is durable then. Raises `NotFound`, `OperationFailed`, `Unavailable`."""
+    async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> Submitted:
+        """Store a job; it is durable then. A known key leads to the job that it made before.
+
+        Raises `NotFound`, `Conflict` for a key that came with another body, `Overloaded` when the store takes no more
+        jobs, and `StoreError`.
+        """
         state = self._endpoints.get(endpoint)
-        registration = state.registration
-        id = job_id(self._clock.now_ms(), self._random_bits(74), sync=sync)
+        now = self._stores.now_ms(endpoint)
+        submit = self._new_submit(state, job_id(now, self._random_bits(74), sync=sync), new, sync)
+        if new.key is not None:
+            submit = replace(submit, idempotency=_key(new.key, now))
+        if len(new.input) > base.BLOB_BYTES:
+            submit = replace(submit, input=await self._stores.at(endpoint).stash(new.input))
         # Waking a take before the submit is queued lets both travel in one transaction.
         state.wake_takers(1)
-        await self._store.one(
-            base.Submit(
-                id=id,
-                endpoint=endpoint,
-                input=new.input,
-                extra=new.extra,
-                max_attempts=registration.max_attempts,
-                execution_timeout_ms=_or(new.execution_timeout_ms, registration.execution_timeout_ms),
-                ttl_ms=_or(new.ttl_ms, registration.ttl_ms),
-                retention_ms=limits.RESULT_TTL_SYNC_MS if sync else limits.RESULT_TTL_ASYNC_MS,
-            )
-        )
-        return id
+        outcome = await self._stores.of(endpoint).one(submit)
+        if isinstance(outcome, base.Applied):
+            return Submitted(submit.id, JobState.IN_QUEUE)
+        if isinstance(submit.input, base.Blob):
+            await self._stores.at(endpoint).discard(submit.input)
+        if isinstance(outcome, base.Repeated):
+            return Submitted(outcome.id, outcome.state)
+        raise _not_submitted(outcome)
 
-    def status(self, endpoint: str, id: str) -> JobView:
+    def _new_submit(self, state: EndpointState, id: str, new: NewJob, sync: bool) -> base.Submit:
+        registration = state.registration
+        return base.Submit(
+            id=id,
+            endpoint=state.id,
+            input=new.input,
+            extra=new.extra,
+            max_attempts=registration.max_attempts,
+            execution_timeout_ms=_or(new.execution_timeout_ms, registration.execution_timeout_ms),
+            ttl_ms=_or(new.ttl_ms, registration.ttl_ms),
+            retention_ms=limits.RESULT_TTL_SYNC_MS if sync else limits.RESULT_TTL_ASYNC_MS,
+            pri=new.priority,
+        )
+
+    async def status(self, endpoint: str, id: str) -> JobView:
         """The job as it is now. Raises `NotFound`."""
         self._endpoints.get(endpoint)
-        return self._view(self._job(endpoint, id))
+        return await self._view(await self._job(endpoint, id))
+
+    async def requests(
+        self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()
+    ) -> base.Page:
+        """Jobs of the endpoint, the newest first; see `Store.requests`. Raises `NotFound`."""
+        self._endpoints.get(endpoint)
+        return await self._stores.at(endpoint).requests(endpoint, before, min(limit, PAGE_MAX), states)
 
     async def wait(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> JobView:
         """The job once it is final, or as it is after `wait_ms`. Raises `NotFound`."""
         self._endpoints.get(endpoint)
         with Hold(wait_ms, hangup) as hold:
-            self._watchers.add(id, hold)
+            self._watchers.add(endpoint, id, hold)
             try:
-                while not (job := self._job(endpoint, id)).state.terminal and not hold.ended:
+                while not (job := await self._job(endpoint, id)).state.terminal and not hold.ended:
                     await hold.woken()
             finally:
-                self._watchers.remove(id, hold)
-        return self._view(job)
+                self._watchers.remove(endpoint, id, hold)
+        return await self._view(job)
 
     async def stream(self, endpoint: str, id: str, offset: int | None, wait_ms: int, hangup: Hangup) -> StreamPart:
         """Streamed items after `offset`, waiting up to `wait_ms` while there are none and the job goes on.
@@ -122,15 +177,15 @@ class Clients:
         """
         self._endpoints.get(endpoint)
         with Hold(wait_ms, hangup) as hold:
-            self._watchers.add(id, hold)
+            self._watchers.add(endpoint, id, hold)
             try:
                 while True:
-                    part = self._part(endpoint, id, offset)
+                    part = await self._part(endpoint, id, offset)
                     if part.items or part.job.state.terminal or hold.ended:
                         break
                     await hold.woken()
             finally:
-                self._watchers.remove(id, hold)
+                self._watchers.remove(endpoint, id, hold)
         if offset is None and not hangup.done():
             self._cursors[id] = (part.job.attempt, part.offset + len(part.items))
         return part
@@ -138,28 +193,40 @@ class Clients:
     async def cancel(self, endpoint: str, id: str) -> JobView:
         """End the job unless it is final; returns it as it is then. Raises `NotFound`, `OperationFailed`."""
         self._endpoints.get(endpoint)
-        outcome = await self._store.one(base.Cancel(endpoint=endpoint, id=id))
+        outcome = await self._stores.of(endpoint).one(base.Cancel(endpoint=endpoint, id=id))
         job = outcome.change.after if isinstance(outcome, base.Applied) else _refused(outcome)
         if job is None:
             raise _unknown_job(id)
-        return self._view(job)
+        return await self._view(job)
+
+    async def retry(self, endpoint: str, id: str) -> JobView:
+        """Run a failed job again, last in its queue. Raises `NotFound`, `Conflict` for any other job, `StoreError`."""
+        self._endpoints.get(endpoint)
+        outcome = await self._stores.of(endpoint).one(base.Retry(endpoint=endpoint, id=id))
+        if isinstance(outcome, base.Applied) and outcome.change.after is not None:
+            return JobView(outcome.change.after)
+        if (job := _refused(outcome)) is None:
+            raise _unknown_job(id)
+        raise Conflict(f"job {id} is {job.state}; only FAILED and TIMED_OUT jobs can run again")
 
     async def purge(self, endpoint: str) -> int:
         """Cancel the jobs that are queued now, none that comes later; returns how many."""
         self._endpoints.get(endpoint)
-        up_to = self._store.store.last_seq()
+        up_to = await self._stores.at(endpoint).last_seq()
         removed = 0
         while True:
-            outcome = await self._store.one(base.Purge(endpoint=endpoint, up_to=up_to, limit=PURGE_BATCH))
+            outcome = await self._stores.of(endpoint).one(base.Purge(endpoint=endpoint, up_to=up_to, limit=PURGE_BATCH))
             batch = len(base.changes(outcome))
             removed += batch
             if batch < PURGE_BATCH:
                 return removed
 
-    def health(self, endpoint: str) -> Health:
+    async def health(self, endpoint: str) -> Health:
         """Counts of jobs and workers. Raises `NotFound`."""
         state = self._endpoints.get(endpoint)
-        tally = self._store.store.tally(endpoint)
+        tally = self._stores.tally(endpoint)
+        losses = await self._stores.at(endpoint).breaker(endpoint)
+        held_back = breaker.is_open(losses, self._stores.now_ms(endpoint))
         jobs = {
             "completed": tally.completed,
             "failed": tally.failed + tally.timed_out,
@@ -167,34 +234,57 @@ class Clients:
             "inQueue": tally.queued,
             "retried": tally.retried,
         }
-        return Health(jobs, _worker_counts(state))
+        return Health(jobs, _worker_counts(state), _HELD_BACK if held_back else None)
 
     def forget(self, id: str) -> None:
         """The job is gone, and the reader's place in its stream with it."""
         self._cursors.pop(id, None)
 
-    def _job(self, endpoint: str, id: str) -> Job:
-        job = self._store.store.job(endpoint, id)
+    async def _job(self, endpoint: str, id: str) -> Job:
+        job = await self._stores.at(endpoint).job(endpoint, id)
         if job is None:
             raise _unknown_job(id)
         return job
 
-    def _view(self, job: Job) -> JobView:
-        return JobView(job, self._store.store.content(job))
+    async def _view(self, job: Job) -> JobView:
+        store = self._stores.at(job.endpoint)
+        content = await store.content(job)
+        output = content.output
+        if isinstance(output, base.Blob):
+            try:
+                output = await store.fetch(output)
+            except OperationFailed as error:
+                raise _unknown_job(job.id) from error
+        return JobView(job, output, content.error)
 
-    def _part(self, endpoint: str, id: str, offset: int | None) -> StreamPart:
-        job = self._job(endpoint, id)
+    async def _part(self, endpoint: str, id: str, offset: int | None) -> StreamPart:
+        job = await self._job(endpoint, id)
         if offset is None:
             attempt, offset = self._cursors.get(id, (job.attempt, 0))
             offset = offset if attempt == job.attempt else 0
         # Clients stop reading at the first final state, so that answer carries everything that is left.
         limit = job.chunks if job.state.terminal else STREAM_ITEMS
-        items = self._store.store.chunks(job, offset, limit) if job.chunks > offset else []
+        items = await self._stores.at(endpoint).chunks(job, offset, limit) if job.chunks > offset else []
         return StreamPart(job, offset, items)
 
 
 def _or(value: int | None, default: int) -> int:
     return default if value is None else value
+
+
+def _key(key: SubmitKey, now: int) -> base.IdempotencyKey:
+    return base.IdempotencyKey(
+        principal=key.principal, key=key.key, body_hash=key.body_hash, expires_at=now + KEY_TTL_MS
+    )
+
+
+def _not_submitted(outcome: base.Outcome) -> Exception:
+    reason = outcome.reason if isinstance(outcome, base.Refused) else None
+    if reason is Reason.KEY_REUSED:
+        return Conflict("this Idempotency-Key came with another body before; use a new key for another job")
+    if reason is Reason.FULL:
+        return Overloaded("the job store takes no more jobs until some of those it has are gone; try again later")
+    return OperationFailed(f"the job could not be stored: {reason}")
 
 
 def _refused(outcome: base.Outcome) -> Job | None:

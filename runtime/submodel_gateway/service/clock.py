@@ -1,7 +1,21 @@
-"""The gateway's clock: wall time at the start, monotonic from there on; a step of the wall clock changes nothing."""
+"""The gateway's clocks: each store has one, monotonic, steered so gently that a step of a wall clock changes nothing.
+
+Gateways that share a store follow its mark: what counts is that they agree, not that they are right. All of them
+together drift towards the wall time of the store, by at most one millisecond per second.
+"""
 
 import time
+from collections.abc import Callable
 from typing import Protocol
+
+from submodel_gateway.store.base import StoreTime
+
+MARK_FRESH_MS = 10_000
+"""A mark that is older was left behind by gateways that are gone; they say nothing about the present."""
+
+SLEW_PER_MS = 0.001
+DRIFT_MS = 5
+"""How far a gateway lets the common time drift towards wall time between two marks."""
 
 
 class Clock(Protocol):
@@ -9,12 +23,55 @@ class Clock(Protocol):
 
     def now_ms(self) -> int: ...
 
+    def begin(self, reading: StoreTime) -> None:
+        """Set the clock once, before anything is served."""
 
-class MonotonicClock:
-    """Starts at `start_ms` and runs with the machine's monotonic clock."""
+    def follow(self, reading: StoreTime) -> None:
+        """Come closer to what the store says; called about once per second."""
 
-    def __init__(self, start_ms: int) -> None:
-        self._offset = start_ms - time.monotonic_ns() // 1_000_000
+
+class SteeredClock:
+    """Runs with the machine's monotonic clock from where `begin` set it, and follows gently.
+
+    Args:
+        monotonic_ms: milliseconds from any origin.
+    """
+
+    def __init__(self, monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+        self._monotonic_ms = monotonic_ms
+        self._offset = 0.0
+        self._followed_at = monotonic_ms()
 
     def now_ms(self) -> int:
-        return time.monotonic_ns() // 1_000_000 + self._offset
+        return int(self._monotonic_ms() + self._offset)
+
+    def begin(self, reading: StoreTime) -> None:
+        self._followed_at = self._monotonic_ms()
+        self._offset = starting_ms(reading) - self._followed_at
+
+    def follow(self, reading: StoreTime) -> None:
+        now = self._monotonic_ms()
+        most = (now - self._followed_at) * SLEW_PER_MS
+        self._followed_at = now
+        self._offset += max(-most, min(most, target_ms(reading) - (now + self._offset)))
+
+
+def starting_ms(reading: StoreTime) -> int:
+    """Where a gateway that has just come up sets its clock: with the others, else at wall time."""
+    common = _common_ms(reading)
+    return max(reading.wall_ms, reading.mark_ms) if common is None else common
+
+
+def target_ms(reading: StoreTime) -> int:
+    """Where a running clock is steered to."""
+    common = _common_ms(reading)
+    if common is None:
+        return reading.wall_ms
+    return common + max(-DRIFT_MS, min(DRIFT_MS, reading.wall_ms - common))
+
+
+def _common_ms(reading: StoreTime) -> int | None:
+    """What the gateways that share the store agree on; None when none of them has said so lately."""
+    if reading.mark_wall_ms is None or not 0 <= reading.wall_ms - reading.mark_wall_ms <= MARK_FRESH_MS:
+        return None
+    return reading.mark_ms + reading.wall_ms - reading.mark_wall_ms

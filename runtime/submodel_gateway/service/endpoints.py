@@ -7,6 +7,7 @@ operator's next push.
 import asyncio
 import hashlib
 import hmac
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -97,7 +98,7 @@ class Session:
 
     def hold(self, job: Job, now: int, request: int | None = None) -> None:
         """The session got a lease."""
-        self.held[job.id] = Holding(job.token, job.taken_at or now, now, request)
+        self.held[job.id] = Holding(job.token, now, now, request)
         self.idle_since_ms = None
 
     def lose(self, job: str, now: int, *, stop: bool) -> None:
@@ -216,6 +217,9 @@ class Endpoints:
 
     def remove(self, endpoint: str) -> None:
         self._states.pop(endpoint, None)
+
+    def ids(self) -> Iterable[str]:
+        return self._states.keys()
 
     def all(self) -> list[EndpointState]:
         return list(self._states.values())

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
@@ -12,42 +12,46 @@ from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.snapshots import SnapshotFeed
+from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.service.sweeper import Sweeper
 from submodel_gateway.service.waiting import JobWatchers
 from submodel_gateway.service.workers import Workers
-from submodel_gateway.store.base import Store
-from submodel_gateway.store.group import GroupCommit
 
 
 class Gateway:
-    """One gateway over one store. `start` before the first request, `close` after the last.
+    """One gateway over its stores. `start` before the first request, `close` after the last.
 
     Args:
-        store: an open store; the gateway closes it.
-        clock: milliseconds that never go back behind `store.last_now()`.
+        stores: open stores; the gateway starts and closes them.
+        clock: the gateway's own time, for what is in memory only.
         random_bits: as `secrets.randbits`; a test may pass a seeded one.
     """
 
     def __init__(
-        self, store: Store, clock: Clock, random_bits: Callable[[int], int] = secrets.randbits, boot: str | None = None
+        self,
+        stores: Sequence[NamedStore],
+        clock: Clock,
+        random_bits: Callable[[int], int] = secrets.randbits,
+        boot: str | None = None,
     ) -> None:
         self.clock = clock
         self.ready = False
-        self._store = GroupCommit(store, clock.now_ms, self._committed)
+        self._stores = Stores(stores, self._committed)
         self._endpoints = Endpoints()
         self._watchers = JobWatchers()
-        self.snapshots = SnapshotFeed(store, self._endpoints, clock, boot or f"{random_bits(64):016x}")
-        self.clients = Clients(self._store, self._endpoints, self._watchers, clock, random_bits)
-        self.workers = Workers(self._store, self._endpoints, clock, random_bits, self.snapshots.changed)
-        self.registry = Registry(self._store, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
-        self.sweeper = Sweeper(self._store, clock, self._swept)
-        self._sweeping: asyncio.Task[None] | None = None
+        self.snapshots = SnapshotFeed(self._stores, self._endpoints, clock, boot or f"{random_bits(64):016x}")
+        self.clients = Clients(self._stores, self._endpoints, self._watchers, random_bits)
+        self.workers = Workers(self._stores, self._endpoints, clock, random_bits, self.snapshots.changed)
+        self.registry = Registry(self._stores, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
+        self.sweepers = [self._sweeper(name) for name in self._stores.groups]
+        self._sweeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Learn the endpoints, give every lease its full length, begin to sweep. Raises `StoreError`."""
-        self.registry.load()
-        await self.sweeper.sweep()
-        self._sweeping = asyncio.create_task(self.sweeper.run())
+        """Learn the endpoints and begin to sweep. Raises `StoreError`."""
+        self.registry.load(await self._stores.start(self._news))
+        for sweeper in self.sweepers:
+            await sweeper.sweep()
+        self._sweeping = [asyncio.create_task(sweeper.run()) for sweeper in self.sweepers]
         self.ready = True
 
     def drain(self) -> None:
@@ -60,10 +64,28 @@ class Gateway:
     async def close(self) -> None:
         """Finish the writes and let the store go."""
         self.drain()
-        self.sweeper.stop()
-        if self._sweeping is not None:
-            await self._sweeping
-        await self._store.close()
+        for sweeper in self.sweepers:
+            sweeper.stop()
+        await asyncio.gather(*self._sweeping)
+        await self._stores.close()
+
+    def _sweeper(self, store: str) -> Sweeper:
+        group = self._stores.groups[store]
+
+        def running() -> bool:
+            return any(
+                self._stores.tally(id).in_progress for id in self._endpoints.ids() if self._stores.of(id) is group
+            )
+
+        return Sweeper(group, self._stores.clocks[store], running, self._swept)
+
+    def _news(self, endpoints: Iterable[str]) -> None:
+        """Another gateway changed jobs of these endpoints."""
+        for endpoint in endpoints:
+            self._watchers.wake_all_of(endpoint)
+            if (state := self._endpoints.find(endpoint)) is not None:
+                self._wake_takers(state)
+                self.snapshots.changed(state)
 
     def _committed(self, changes: Iterable[Transition]) -> None:
         now = self.clock.now_ms()
@@ -77,7 +99,7 @@ class Gateway:
                 self._tell_session(change, now)
             if change.after is None:
                 self.clients.forget(job.id)
-            self._watchers.wake(job.id)
+            self._watchers.wake(job.endpoint, job.id)
         for endpoint in touched:
             state = self._endpoints.find(endpoint)
             if state is not None:
@@ -99,10 +121,10 @@ class Gateway:
         return session if session and session.id == job.session else None
 
     def _wake_takers(self, state: EndpointState) -> None:
-        state.wake_takers(self._store.store.tally(state.id).queued)
+        state.wake_takers(self._stores.tally(state.id).queued)
 
-    def _swept(self, now: int) -> None:
-        self.workers.expire_silent(now)
+    def _swept(self) -> None:
+        self.workers.expire_silent(self.clock.now_ms())
         for state in self._endpoints.all():
             self._wake_takers(state)
 

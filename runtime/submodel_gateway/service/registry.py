@@ -13,10 +13,11 @@ from submodel.contract.wire import decode, encode
 from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base
-from submodel_gateway.store.group import GroupCommit
 
 DELETE_BATCH = 1_000
+ENDED = "the endpoint was deleted"
 SEQ_MAX = 2**62
 """Above every job's number."""
 
@@ -26,13 +27,13 @@ class Registry:
 
     def __init__(
         self,
-        store: GroupCommit,
+        stores: Stores,
         endpoints: Endpoints,
         clock: Clock,
         changed: Callable[[EndpointState], None],
         deleted: Callable[[str], None],
     ) -> None:
-        self._store = store
+        self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
         self._changed = changed
@@ -40,9 +41,9 @@ class Registry:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One writer per endpoint: a push that meets a deletion waits for its end."""
 
-    def load(self) -> None:
-        """Remember what the store remembers; called once, before anything is served."""
-        for registration in self._store.store.endpoints().values():
+    def load(self, registrations: Mapping[str, bytes]) -> None:
+        """Remember what the stores remember; called once, before anything is served."""
+        for registration in registrations.values():
             self._endpoints.put(decode(registration, EndpointRegistration))
 
     async def put(self, endpoint: str, registration: EndpointRegistration) -> None:
@@ -64,7 +65,7 @@ class Registry:
         if known is not None and known.registration.epoch != registration.epoch:
             await self._end_all(endpoint)
         if known is None or known.registration != registration:
-            await self._store.one(base.PutEndpoint(endpoint=endpoint, registration=encode(registration)))
+            await self._stores.of(endpoint).one(base.PutEndpoint(endpoint=endpoint, registration=encode(registration)))
             state = self._endpoints.put(registration)
             state.end_revoked()
             self._changed(state)
@@ -72,11 +73,14 @@ class Registry:
     async def delete(self, endpoint: str) -> None:
         """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine."""
         async with self._locks[endpoint]:
-            if self._endpoints.find(endpoint) is None and endpoint not in self._store.store.endpoints():
+            if self._endpoints.find(endpoint) is None and not await self._stored(endpoint):
                 return
             await self._end_all(endpoint)
-            await self._store.one(base.DeleteEndpoint(endpoint=endpoint))
+            await self._stores.of(endpoint).one(base.DeleteEndpoint(endpoint=endpoint))
             self._deleted(endpoint)
+
+    async def _stored(self, endpoint: str) -> bool:
+        return endpoint in await self._stores.at(endpoint).endpoints()
 
     async def _end_all(self, endpoint: str) -> None:
         """Nobody reaches the endpoint any more; its workers hear so, and its jobs are cancelled.
@@ -87,8 +91,8 @@ class Registry:
         self._endpoints.remove(endpoint)
         for session in state.sessions.values() if state else ():
             session.end()
-        purge = base.Purge(endpoint=endpoint, up_to=SEQ_MAX, limit=DELETE_BATCH, running=True)
-        while base.changes(await self._store.one(purge)):
+        purge = base.Purge(endpoint=endpoint, up_to=SEQ_MAX, limit=DELETE_BATCH, running=True, reason=ENDED)
+        while base.changes(await self._stores.of(endpoint).one(purge)):
             pass
 
     async def put_workers(self, endpoint: str, workers: list[WorkerPresence], began_ms: int) -> None:
@@ -100,7 +104,9 @@ class Registry:
         state = self._endpoints.get(endpoint)
         listed = {worker.worker: worker for worker in workers}
         async with state.pushes:
-            gone = _missing(state, listed, began_ms, self._clock.now_ms(), self._store.store.holders(endpoint))
+            gone = _missing(
+                state, listed, began_ms, self._clock.now_ms(), await self._stores.at(endpoint).holders(endpoint)
+            )
             await self._end(state, [GoneWorker(worker=name, reason="it no longer exists") for name in gone])
             state.presence = listed
             for name in listed:
@@ -141,7 +147,7 @@ class Registry:
         for session in ended:
             session.end()
         try:
-            await self._store.all_of([_gone(state.id, worker) for worker in workers])
+            await self._stores.of(state.id).all_of([_gone(state.id, worker) for worker in workers])
         except GatewayError:
             for session in ended:
                 session.gone = False

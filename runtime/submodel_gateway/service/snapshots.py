@@ -10,6 +10,7 @@ from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
 
@@ -23,8 +24,8 @@ class SnapshotFeed:
         boot: random per process start; versions belong to it.
     """
 
-    def __init__(self, store: base.Store, endpoints: Endpoints, clock: Clock, boot: str) -> None:
-        self._store = store
+    def __init__(self, stores: Stores, endpoints: Endpoints, clock: Clock, boot: str) -> None:
+        self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
         self._boot = boot
@@ -61,7 +62,7 @@ class SnapshotFeed:
                 await self._until_news(since, hold)
             finally:
                 self._holds.discard(hold)
-        return self._snapshots(since)
+        return await self._snapshots(since)
 
     def end_all(self) -> None:
         """Answer every reader now."""
@@ -81,52 +82,53 @@ class SnapshotFeed:
             if timer is not None:
                 timer.cancel()
 
-    def _snapshots(self, since: int) -> Snapshots:
+    async def _snapshots(self, since: int) -> Snapshots:
         now = self._answered_at = self._clock.now_ms()
         return Snapshots(
             boot=self._boot,
             version=self._version,
             now_ms=now,
             endpoints=[
-                self._snapshot(state, now)
+                await self._snapshot(state, now)
                 for state in self._endpoints.all()
-                if since == 0 or state.version > since or self._store.tally(state.id).queued
+                if since == 0 or state.version > since or self._stores.tally(state.id).queued
             ],
             deleted=[endpoint for endpoint, version in self._deleted.items() if version > since > 0],
         )
 
-    def _snapshot(self, state: EndpointState, now: int) -> EndpointSnapshot:
+    async def _snapshot(self, state: EndpointState, now: int) -> EndpointSnapshot:
         registration = state.registration
-        tally = self._store.tally(state.id)
-        late_at = None if registration.late_after_ms is None else now - registration.late_after_ms
-        backlog = self._store.backlog(state.id, late_at) if tally.queued else base.Backlog()
+        tally = self._stores.tally(state.id)
+        ahead = self._stores.now_ms(state.id) - now
+        late_at = None if registration.late_after_ms is None else now + ahead - registration.late_after_ms
+        backlog = await self._stores.at(state.id).backlog(state.id, late_at) if tally.queued else base.Backlog()
         return EndpointSnapshot(
             endpoint_id=state.id,
             registration=f"{registration.epoch}/{registration.generation}",
             queued=tally.queued,
             late=backlog.late,
             in_progress=tally.in_progress,
-            oldest_queued_ms=backlog.oldest_at,
+            oldest_queued_ms=None if backlog.oldest_at is None else backlog.oldest_at - ahead,
             arrived_total=tally.arrived,
             completed_total=tally.completed,
             failed_total=tally.failed + tally.timed_out,
-            workers=self._views(state, tally.in_progress),
+            workers=await self._views(state, tally.in_progress),
         )
 
-    def _views(self, state: EndpointState, in_progress: int) -> list[WorkerView]:
+    async def _views(self, state: EndpointState, in_progress: int) -> list[WorkerView]:
         """The workers that were heard of; those that hold jobs all the same; those that will get none when they come.
 
         After a start of this process the workers that run jobs have yet to come back: what they hold is in the store.
         """
         views = [_view(state, each) for each in state.sessions.values() if not each.gone]
         all_told = in_progress <= sum(view.running for view in views)
-        holders = {} if all_told else self._store.holders(state.id)
+        holders = {} if all_told else await self._stores.at(state.id).holders(state.id)
         unheard = sorted((holders.keys() | state.draining) - {view.worker for view in views})
         return views + [_unheard(state, name, holders.get(name, 0)) for name in unheard]
 
     def _urgent(self, state: EndpointState) -> bool:
         usable = any(session.usable and not state.drains(session) for session in state.sessions.values())
-        return not usable and self._store.tally(state.id).queued > 0
+        return not usable and self._stores.tally(state.id).queued > 0
 
     def _wake(self) -> None:
         for hold in self._holds:

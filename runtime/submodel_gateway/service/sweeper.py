@@ -1,7 +1,8 @@
 """Expiry: limits, leases and retention, every second or at the next known deadline.
 
-Time stops while nobody can renew a lease. When the sweeper itself was away for long (the process was frozen, the store
-did not answer), or the process has just started, every lease gets its full length again before anything may expire.
+Time stops while nobody can renew a lease. The store remembers when it was last swept; a sweep after a longer gap (all
+gateways were away, this one was frozen, the store did not answer) holds running jobs for another lease before any of
+them may expire.
 """
 
 import asyncio
@@ -25,21 +26,28 @@ log = logging.getLogger(__name__)
 
 
 class Sweeper:
-    """`swept` is called after each sweep: the moment to let waiting takes look at delayed jobs."""
+    """Sweeps one store.
 
-    def __init__(self, store: GroupCommit, clock: Clock, swept: Callable[[int], None]) -> None:
+    Args:
+        running: whether the store has running jobs, as far as this gateway knows.
+        swept: called after each sweep: the moment to let waiting takes look at delayed jobs.
+    """
+
+    def __init__(
+        self, store: GroupCommit, clock: Clock, running: Callable[[], bool], swept: Callable[[], None]
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._running = running
         self._swept = swept
-        self._last: int | None = None
+        self._seen_at = 0
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
         """Sweep until `stop`."""
         while not self._stop.is_set():
             try:
-                await self.sweep()
-                wait_ms = self._wait_ms()
+                wait_ms = await self.sweep()
             except StoreError as error:
                 log.error("expiry did not run, it will be tried again: %s", error)
                 wait_ms = PERIOD_MS
@@ -51,22 +59,18 @@ class Sweeper:
     def stop(self) -> None:
         self._stop.set()
 
-    async def sweep(self) -> None:
-        """Let everything happen that is due now."""
+    async def sweep(self) -> int:
+        """Let everything happen that is due now; returns the milliseconds until there may be more."""
+        self._clock.follow(await self._store.store.time())
+        due = await self._store.store.next_due()
         now = self._clock.now_ms()
-        if self._last is None or now - self._last > AWAY_MS:
-            await self._store.one(base.ExtendLeases(until=now + limits.LEASE_MS))
-        while self._due(now):
-            if len(base.changes(await self._store.one(base.Sweep(limit=BATCH)))) < BATCH:
-                break
-        self._last = now
-        self._swept(now)
-
-    def _due(self, now: int) -> bool:
-        due = self._store.store.next_due()
-        return due is not None and due <= now
-
-    def _wait_ms(self) -> int:
-        due = self._store.store.next_due()
+        # While jobs run, each sweep leaves its mark; without any there is nothing to hold, and nothing is written.
+        if self._running() or (due is not None and due <= now):
+            sweep = base.Sweep(limit=BATCH, seen_at=self._seen_at, away_ms=AWAY_MS, hold_ms=limits.LEASE_MS)
+            while len(base.changes(await self._store.one(sweep))) == BATCH:
+                continue
+            due = await self._store.store.next_due()
+        self._seen_at = now
+        self._swept()
         rest = PERIOD_MS if due is None else due - self._clock.now_ms()
         return max(PERIOD_MS_MIN, min(rest, PERIOD_MS))

@@ -49,21 +49,32 @@ class JobWatchers:
     """Readers that wait for a change of one job."""
 
     def __init__(self) -> None:
-        self._holds: defaultdict[str, set[Hold]] = defaultdict(set)
+        self._holds: defaultdict[str, defaultdict[str, set[Hold]]] = defaultdict(lambda: defaultdict(set))
 
-    def add(self, job: str, hold: Hold) -> None:
-        self._holds[job].add(hold)
+    def add(self, endpoint: str, job: str, hold: Hold) -> None:
+        self._holds[endpoint][job].add(hold)
 
-    def remove(self, job: str, hold: Hold) -> None:
-        self._holds[job].discard(hold)
-        if not self._holds[job]:
-            del self._holds[job]
+    def remove(self, endpoint: str, job: str, hold: Hold) -> None:
+        jobs = self._holds[endpoint]
+        jobs[job].discard(hold)
+        if not jobs[job]:
+            del jobs[job]
+        if not jobs:
+            del self._holds[endpoint]
 
-    def wake(self, job: str) -> None:
-        for hold in self._holds.get(job, ()):
-            hold.wake()
+    def wake(self, endpoint: str, job: str) -> None:
+        if (jobs := self._holds.get(endpoint)) is not None:
+            for hold in jobs.get(job, ()):
+                hold.wake()
+
+    def wake_all_of(self, endpoint: str) -> None:
+        """Some jobs of the endpoint have changed elsewhere."""
+        for holds in self._holds.get(endpoint, {}).values():
+            for hold in holds:
+                hold.wake()
 
     def end_all(self) -> None:
-        for holds in self._holds.values():
-            for hold in holds:
-                hold.end()
+        for jobs in self._holds.values():
+            for holds in jobs.values():
+                for hold in holds:
+                    hold.end()

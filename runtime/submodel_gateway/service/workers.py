@@ -5,10 +5,12 @@ request number, a result, a chunk) has no second effect.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel.contract.exchange import (
@@ -29,9 +31,9 @@ from submodel_gateway.jobs.ids import is_sync
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import FORMER_KEPT, Endpoints, EndpointState, OpenRequest, Session
+from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
-from submodel_gateway.store.group import GroupCommit
 
 TAKE_MAX = 256
 """Jobs per answer at most."""
@@ -45,6 +47,8 @@ MISSES_MAX = 2
 
 RETRY_AFTER_MS = 500
 """Told to workers when the gateway goes down: time enough for another to take over."""
+
+log = logging.getLogger(__name__)
 
 _REFUSED = {Reason.GAP: REFUSED_GAP, Reason.TOO_LARGE: REFUSED_TOO_LARGE}
 """What workers hear; every other reason means that the token is not the live one."""
@@ -85,13 +89,13 @@ class Workers:
 
     def __init__(
         self,
-        store: GroupCommit,
+        stores: Stores,
         endpoints: Endpoints,
         clock: Clock,
         random_bits: Callable[[int], int],
         changed: Callable[[EndpointState], None],
     ) -> None:
-        self._store = store
+        self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
         self._random_bits = random_bits
@@ -156,11 +160,11 @@ class Workers:
             session.former = [*known.former, known.id][-FORMER_KEPT:]
             known.end()
         reason = f"worker {worker} was started again"
-        await self._store.one(base.WorkerGone(endpoint=state.id, worker=worker, reason=reason, keep=id))
+        await self._stores.of(state.id).one(base.WorkerGone(endpoint=state.id, worker=worker, reason=reason, keep=id))
         current = state.sessions.get(worker)
         if current is not None and current.id == id:
             return current
-        for job in self._store.store.held(state.id, worker):
+        for job in await self._stores.at(state.id).held(state.id, worker):
             session.hold(job, now, request.request)
         state.sessions[worker] = session
         self._changed(state)
@@ -180,12 +184,14 @@ class Workers:
 
     async def _apply(self, turn: _Turn) -> None:
         """Apply what the worker said, and take jobs in the same transaction when some are known to wait."""
-        said = [*self._writes(turn), *self._signs_of_life(turn), *self._lost(turn)]
-        take = self._take(turn) if self._store.store.tally(turn.endpoint.id).queued else None
+        stashed = await self._stash_outputs(turn)
+        said = [*self._writes(turn, stashed), *self._signs_of_life(turn), *self._lost(turn)]
+        take = self._take(turn) if self._stores.tally(turn.endpoint.id).queued else None
         operations: list[base.Operation] = [*said, *([take] if take else [])]
         if not operations:
             return
         outcomes = await self._applied(turn, operations, taking=take is not None)
+        await self._discard_unused(turn, said, outcomes)
         oversized = []
         for operation, outcome in zip(said, outcomes, strict=False):
             if isinstance(outcome, base.Refused):
@@ -193,9 +199,9 @@ class Workers:
                 if outcome.reason is Reason.TOO_LARGE:
                     oversized.append(_too_large(operation, "it streamed more than one attempt may"))
         if take:
-            self._got(turn, outcomes[-1])
+            await self._got(turn, outcomes[-1])
         if oversized:
-            outcomes = [*outcomes, *await self._store.many(oversized)]
+            outcomes = [*outcomes, *await self._stores.of(turn.endpoint.id).many(oversized)]
         failed = next((outcome for outcome in outcomes if isinstance(outcome, base.Failed)), None)
         if failed is not None:
             await self._give_back(turn)
@@ -204,10 +210,10 @@ class Workers:
     async def _applied(self, turn: _Turn, operations: list[base.Operation], taking: bool) -> list[base.Outcome]:
         """The outcomes; while a take is among the operations, the worker is not known to hold nothing."""
         if not taking:
-            return await self._store.many(operations)
+            return await self._stores.of(turn.endpoint.id).many(operations)
         turn.session.taking += 1
         try:
-            return await self._store.many(operations)
+            return await self._stores.of(turn.endpoint.id).many(operations)
         finally:
             turn.session.taking -= 1
             if turn.endpoint.drains(turn.session):
@@ -227,8 +233,8 @@ class Workers:
                     takers[hold] = None
                     (outcome,) = await self._applied(turn, [take], taking=True)
                     if isinstance(outcome, base.Failed):
-                        raise OperationFailed(outcome.error)
-                    self._got(turn, outcome)
+                        raise outcome.error
+                    await self._got(turn, outcome)
                     if turn.has_news():
                         return
         finally:
@@ -246,12 +252,44 @@ class Workers:
             lease_ms=limits.LEASE_MS,
         )
 
-    def _got(self, turn: _Turn, outcome: base.Outcome) -> None:
-        if isinstance(outcome, base.Taken):
-            turn.leases = outcome.leases
-            for lease in turn.leases:
-                if (holding := turn.session.held.get(lease.job.id)) is not None:
-                    holding.request = turn.request.request
+    async def _got(self, turn: _Turn, outcome: base.Outcome) -> None:
+        if not isinstance(outcome, base.Taken):
+            return
+        for lease in outcome.leases:
+            if (holding := turn.session.held.get(lease.job.id)) is not None:
+                holding.request = turn.request.request
+        turn.leases = outcome.leases
+        if any(isinstance(lease.input, base.Blob) for lease in outcome.leases):
+            turn.leases = tuple([whole for lease in outcome.leases if (whole := await self._whole(lease)) is not None])
+
+    async def _whole(self, lease: base.Lease) -> base.Lease | None:
+        """The lease with its input in memory; None when the job ended meanwhile and took its input along."""
+        if not isinstance(lease.input, base.Blob):
+            return lease
+        try:
+            return replace(lease, input=await self._stores.at(lease.job.endpoint).fetch(lease.input))
+        except OperationFailed as error:
+            log.error("the input of job %s could not be read: %s", lease.job.id, error)
+            return None
+
+    async def _stash_outputs(self, turn: _Turn) -> dict[str, base.Blob]:
+        """Large outputs by job, durable already: only a reference goes through the transaction that all share."""
+        store = self._stores.at(turn.endpoint.id)
+        return {
+            result.id: await store.stash(bytes(result.output))
+            for result in turn.request.results
+            if not isinstance(result.output, msgspec.UnsetType)
+            and base.BLOB_BYTES < len(bytes(result.output)) <= _output_limit(result.id)
+        }
+
+    async def _discard_unused(
+        self, turn: _Turn, said: Iterable[base.JobOperation], outcomes: Iterable[base.Outcome]
+    ) -> None:
+        for operation, outcome in zip(said, outcomes, strict=False):
+            output = operation.output if isinstance(operation, base.Finish) else None
+            used = isinstance(outcome, base.Applied) and outcome.change.ended
+            if isinstance(output, base.Blob) and not used:
+                await self._stores.at(turn.endpoint.id).discard(output)
 
     async def _give_back(self, turn: _Turn) -> None:
         """Nobody will read the answer: the jobs go to the next worker unharmed.
@@ -261,10 +299,10 @@ class Workers:
         if turn.leases:
             jobs = [lease.job for lease in turn.leases]
             releases = [base.Release(endpoint=job.endpoint, id=job.id, token=job.token) for job in jobs]
-            outcomes = zip(turn.leases, await self._store.many(releases), strict=True)
+            outcomes = zip(turn.leases, await self._stores.of(turn.endpoint.id).many(releases), strict=True)
             turn.leases = tuple(lease for lease, outcome in outcomes if isinstance(outcome, base.Failed))
 
-    def _writes(self, turn: _Turn) -> Iterable[base.JobOperation]:
+    def _writes(self, turn: _Turn, stashed: Mapping[str, base.Blob]) -> Iterable[base.JobOperation]:
         endpoint = turn.endpoint.id
         for item in turn.request.progress:
             yield base.Progress(endpoint=endpoint, id=item.id, token=item.token, value=bytes(item.value))
@@ -278,18 +316,18 @@ class Workers:
                 yield append
         for result in turn.request.results:
             output = None if isinstance(result.output, msgspec.UnsetType) else bytes(result.output)
+            size, limit = len(output or b""), _output_limit(result.id)
             finish = base.Finish(
                 endpoint=endpoint,
                 id=result.id,
                 token=result.token,
-                output=output,
+                output=stashed.get(result.id, output),
                 error=result.error,
                 execution_ms=None if result.execution_ms is None else _bounded(result.execution_ms),
             )
-            limit = limits.RUNSYNC_BODY_BYTES if is_sync(result.id) else limits.RUN_BODY_BYTES
-            if output is not None and len(output) > limit:
+            if size > limit:
                 turn.refused.append(Refused(id=result.id, reason=REFUSED_TOO_LARGE))
-                yield _too_large(finish, f"its output has {len(output)} bytes, the limit is {limit}")
+                yield _too_large(finish, f"its output has {size} bytes, the limit is {limit}")
             else:
                 yield finish
         for held in turn.request.released:
@@ -350,8 +388,12 @@ def _heartbeat(endpoint: str, item: Held) -> base.Heartbeat:
 def _too_large(operation: base.JobOperation, why: str) -> base.Finish:
     """A refusal that repeating cannot change must end the job, or it would run again for ever."""
     error = f"the job was ended because {why}"
-    token = operation.token if not isinstance(operation, base.Cancel) else ""
-    return base.Finish(endpoint=operation.endpoint, id=operation.id, token=token, error=error)
+    token = "" if isinstance(operation, base.Cancel | base.Retry) else operation.token
+    return base.Finish(endpoint=operation.endpoint, id=operation.id, token=token, error=error, final=True)
+
+
+def _output_limit(job: str) -> int:
+    return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
 
 
 def _bounded(milliseconds: int) -> int:
@@ -363,8 +405,8 @@ def _leased(lease: base.Lease) -> LeasedJob:
     return LeasedJob(
         id=job.id,
         token=job.token,
-        input=msgspec.Raw(lease.input),
-        policy=JobPolicy(execution_timeout_ms=job.execution_timeout_ms, ttl_ms=max(0, job.deadline - job.created_at)),
+        input=msgspec.Raw(lease.input if isinstance(lease.input, bytes) else b"null"),
+        policy=JobPolicy(execution_timeout_ms=job.execution_timeout_ms, ttl_ms=job.ttl_ms),
         attempt=job.attempt,
         extra=_EXTRA.decode(lease.extra),
     )

@@ -1,229 +1,119 @@
-"""The interface of a job store: the operations, their outcomes and the reads.
+"""The interface of a job store: what every engine promises.
 
-The service makes operations and hands them to `group.GroupCommit`, which calls `Store.apply`. Every engine passes
-`tests/conformance`. What all operations share:
+The service makes operations (`operations`) and hands them to `group.GroupCommit`, which calls `Store.apply`. Every
+engine passes `tests/conformance`. What all operations share:
 
 - A group is one transaction. When `apply` returns, everything in it is durable; when it raises, nothing happened.
 - Operations of a group see each other's effects, in order.
 - A write of a worker carries its lease token, and the token is compared in the transaction that applies the write.
-- `now` is an argument, in milliseconds of the gateway's clock; no engine reads a clock.
+- `now` is an argument, in milliseconds of the one clock that all gateways of the store share; see `StoreTime`.
+
+Operations and outcomes are re-exported here: the service knows this module alone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 import msgspec
 
+from submodel.contract.states import JobState
+from submodel_gateway.jobs.breaker import Breaker
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
-from submodel_gateway.jobs.transition import Reason, Transition
-
-
-class Submit(msgspec.Struct, frozen=True, kw_only=True):
-    """Store a new job, last in its queue. The same id again changes nothing and is refused as `exists`."""
-
-    id: str
-    endpoint: str
-    input: bytes
-    extra: bytes = b"{}"
-    """A JSON object: what the client sent beside `input`."""
-
-    max_attempts: int
-    execution_timeout_ms: int
-    ttl_ms: int
-    retention_ms: int
-    pri: int = 0
-
-
-class Take(msgspec.Struct, frozen=True, kw_only=True):
-    """Lease up to `limit` jobs to a worker's session: highest priority first, then oldest. Answer: `Taken`.
-
-    Stops before the inputs exceed `max_bytes`, but always takes one. Jobs past their deadline are never handed out.
-    `nonce` is random and belongs to the first job, the next ones count up: no two leases have the same token.
-    """
-
-    endpoint: str
-    worker: str
-    session: str
-    limit: int
-    nonce: int
-    lease_ms: int
-    max_bytes: int = 16 * 1024 * 1024
-
-
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """Renew a lease; never shortens it."""
-
-    endpoint: str
-    id: str
-    token: str
-    lease_ms: int
-
-
-class Progress(msgspec.Struct, frozen=True, kw_only=True):
-    """Set the progress value of a running job; the last one wins, and the end of the attempt drops it."""
-
-    endpoint: str
-    id: str
-    token: str
-    value: bytes
-
-
-class AppendChunk(msgspec.Struct, frozen=True, kw_only=True):
-    """Append streamed items; `seq` is that of the first, from 1 within the attempt. Known items are skipped, a hole
-    is refused as `gap`, too much of it as `too-large`."""
-
-    endpoint: str
-    id: str
-    token: str
-    seq: int
-    items: tuple[bytes, ...]
-
-
-class Finish(msgspec.Struct, frozen=True, kw_only=True):
-    """Publish the outcome: COMPLETED, or FAILED when `error` is given. Twice with one token is harmless."""
-
-    endpoint: str
-    id: str
-    token: str
-    output: bytes | None = None
-    error: str | None = None
-    execution_ms: int | None = None
-
-
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """Give a job back unharmed: it is the first in its queue again and not charged."""
-
-    endpoint: str
-    id: str
-    token: str
-
-
-class Lose(msgspec.Struct, frozen=True, kw_only=True):
-    """End one execution whose worker does not know of it: back to the queue, or FAILED when all are used."""
-
-    endpoint: str
-    id: str
-    token: str
-    reason: str
-    charged: bool = True
-
-
-class Cancel(msgspec.Struct, frozen=True, kw_only=True):
-    """End a job that is not final yet; refused as `finished` with the job when it is."""
-
-    endpoint: str
-    id: str
-
-
-class WorkerGone(msgspec.Struct, frozen=True, kw_only=True):
-    """End all executions of a worker, but for those of the session `keep`. Answer: `Swept`."""
-
-    endpoint: str
-    worker: str
-    reason: str
-    keep: str | None = None
-    charged: bool = True
-
-
-class Purge(msgspec.Struct, frozen=True, kw_only=True):
-    """Cancel up to `limit` queued jobs with a `seq` of at most `up_to`; running ones too if asked. Answer: `Swept`."""
-
-    endpoint: str
-    up_to: int
-    limit: int
-    running: bool = False
-
-
-class Sweep(msgspec.Struct, frozen=True, kw_only=True):
-    """Decide about up to `limit` jobs that are due: limits, leases, retention. Answer: `Swept`, most overdue first."""
-
-    limit: int = 1_000
-
-
-class ExtendLeases(msgspec.Struct, frozen=True, kw_only=True):
-    """Let every lease last at least until the given instant: nobody could renew for a while. Answer: `Swept`."""
-
-    until: int
-
-
-class PutEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Remember an endpoint's registration, so that a restarted gateway knows it. Answer: `Stored`."""
-
-    endpoint: str
-    registration: bytes
-
-
-class DeleteEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Forget an endpoint's registration; its jobs are ended by `Purge`. Answer: `Stored`."""
-
-    endpoint: str
-
-
-JobOperation = Heartbeat | Progress | AppendChunk | Finish | Release | Lose | Cancel
-"""Operations on one job. Answer: `Applied`, or `Refused` without effect."""
-
-Operation = Submit | Take | JobOperation | WorkerGone | Purge | Sweep | ExtendLeases | PutEndpoint | DeleteEndpoint
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """The operation had its effect, now or (`change.duplicate`) before."""
-
-    change: Transition
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The operation had no effect. `job` is the job as it is, None when there is none of that id."""
-
-    reason: Reason
-    job: Job | None = None
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """A job handed out, with its payload."""
-
-    job: Job
-    input: bytes
-    extra: bytes
-
-
-class Taken(msgspec.Struct, frozen=True):
-    """What a take got, possibly nothing."""
-
-    leases: tuple[Lease, ...]
-    changes: tuple[Transition, ...]
-
-
-class Swept(msgspec.Struct, frozen=True):
-    """What an operation over many jobs changed."""
-
-    changes: tuple[Transition, ...]
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """A registry write is durable."""
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """The operation raised and had no effect; made by the group commit, never by an engine."""
-
-    error: str
-
-
-Outcome = Applied | Refused | Taken | Swept | Stored | Failed
-
-
-def changes(outcome: Outcome) -> tuple[Transition, ...]:
-    """The transitions of an outcome, in order."""
-    if isinstance(outcome, Applied):
-        return (outcome.change,)
-    return outcome.changes if isinstance(outcome, Taken | Swept) else ()
+from submodel_gateway.store.operations import (
+    BLOB_BYTES,
+    AppendChunk,
+    Blob,
+    Cancel,
+    DeleteEndpoint,
+    Finish,
+    Heartbeat,
+    IdempotencyKey,
+    JobOperation,
+    LeaseWebhooks,
+    Lose,
+    Operation,
+    Payload,
+    Progress,
+    Purge,
+    PutEndpoint,
+    Release,
+    Retry,
+    SettleWebhook,
+    Submit,
+    Sweep,
+    Take,
+    WorkerGone,
+    payload_bytes,
+    size_of,
+)
+from submodel_gateway.store.outcomes import (
+    Applied,
+    DueWebhook,
+    Failed,
+    Lease,
+    Outcome,
+    Refused,
+    Repeated,
+    Stored,
+    Swept,
+    Taken,
+    Webhooks,
+    changes,
+)
+
+__all__ = [
+    "BLOB_BYTES",
+    "LATE_MAX",
+    "SCAN_MAX",
+    "AppendChunk",
+    "Applied",
+    "Backlog",
+    "Blob",
+    "Cancel",
+    "Content",
+    "DeleteEndpoint",
+    "DueWebhook",
+    "Failed",
+    "Finish",
+    "Heartbeat",
+    "IdempotencyKey",
+    "JobOperation",
+    "Lease",
+    "LeaseWebhooks",
+    "Lose",
+    "Operation",
+    "Outcome",
+    "Page",
+    "Payload",
+    "Progress",
+    "Purge",
+    "PutEndpoint",
+    "Refused",
+    "Release",
+    "Repeated",
+    "Retry",
+    "SettleWebhook",
+    "Store",
+    "StoreTime",
+    "Stored",
+    "Submit",
+    "Sweep",
+    "Swept",
+    "Take",
+    "Taken",
+    "Webhooks",
+    "WorkerGone",
+    "changes",
+    "payload_bytes",
+    "size_of",
+]
 
 
 class Content(msgspec.Struct, frozen=True):
     """What a reader sees of a job beside its record. `output` of a running job is its latest progress value."""
 
-    output: bytes | None = None
+    output: Payload | None = None
     error: str | None = None
 
 
@@ -231,7 +121,7 @@ class Backlog(msgspec.Struct, frozen=True):
     """Age of an endpoint's queue."""
 
     oldest_at: int | None = None
-    """When the oldest queued job was accepted."""
+    """When the oldest queued job was accepted, or retried."""
 
     late: int = 0
     """Queued jobs accepted at or before the asked instant; counted up to `LATE_MAX`."""
@@ -241,50 +131,111 @@ LATE_MAX = 1_000
 """More late jobs than this are reported as this many: no decision needs the exact number."""
 
 
-class Store(Protocol):
-    """A job store. `apply` is called by one thread at a time, the reads by the event loop's thread only.
+SCAN_MAX = 1_000
+"""Jobs that one page looks at: with a filter, a page may be short or empty and yet have a next one."""
 
-    Reads see the last committed group and are small: they may run on the event loop.
+
+class Page(msgspec.Struct, frozen=True):
+    """Some jobs of an endpoint, the newest first. `next` leads to the following page, None when there is none."""
+
+    jobs: tuple[Job, ...]
+    next: int | None
+
+
+class StoreTime(msgspec.Struct, frozen=True, kw_only=True):
+    """What a gateway sets its clock by. All in milliseconds.
+
+    Gateways that share a store follow its last mark, so that they agree when a wall clock is stepped.
+    """
+
+    wall_ms: int
+    """Wall time where the store lives, now."""
+
+    mark_ms: int
+    """`now` of the last known commit, 0 when there was none: no clock may go back behind it."""
+
+    mark_wall_ms: int | None = None
+    """Wall time at that mark, where other gateways may have written it."""
+
+
+class Store(Protocol):
+    """A job store. `apply` is called by one thread at a time, everything else by the event loop's thread only.
+
+    Reads see the last committed group.
     """
 
     blocking: bool
     """Whether `apply` waits for a disk or a network, and so must not run on the event loop."""
 
-    def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
-        """Apply a group in one transaction: one outcome per operation, in order. Raises when nothing happened."""
+    async def start(self, news: Callable[[Iterable[str]], None]) -> None:
+        """Begin to serve; before the first read. Raises `StoreUnusable`.
 
-    def job(self, endpoint: str, id: str) -> Job | None:
+        An engine that several gateways share calls `news` with the endpoints at which others have changed something.
+        """
+
+    async def close(self) -> None:
+        """Let go of everything; nothing is called afterwards."""
+
+    def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
+        """Apply a group in one transaction: one outcome per operation, in order.
+
+        Raises when nothing happened: `StoreAway` when the store cannot be reached for now, `StoreFull` when it has no
+        space, anything else when an operation cannot be applied.
+        """
+
+    async def stash(self, data: bytes) -> Blob:
+        """Make a large payload durable, ahead of the operation that refers to it. Raises as `apply` does.
+
+        A blob that no operation refers to in the end is discarded, or removed by its age.
+        """
+
+    async def discard(self, blob: Blob) -> None:
+        """Drop a blob whose operation had no effect. Never raises: what is left is removed by its age."""
+
+    async def fetch(self, blob: Blob) -> bytes:
+        """The bytes of a blob. Raises `StoreError` when it is gone with its job."""
+
+    async def time(self) -> StoreTime:
+        """Wall time at the store, and its last mark. Raises `StoreAway`."""
+
+    async def job(self, endpoint: str, id: str) -> Job | None:
         """The record of a job of this endpoint."""
 
-    def content(self, job: Job) -> Content:
+    async def content(self, job: Job) -> Content:
         """Output and error of `job`, as read by `job()`."""
 
-    def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
+    async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
         """Streamed items of `job` with a sequence number above `after`, in order, at most `limit`."""
 
-    def held(self, endpoint: str, worker: str) -> list[Job]:
+    async def requests(self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()) -> Page:
+        """Jobs of an endpoint, the newest first, at most `limit`, of these states (of all when none is given).
+
+        `before` is `Page.next` of the page before, None for the first one.
+        """
+
+    async def held(self, endpoint: str, worker: str) -> list[Job]:
         """The jobs that a worker holds."""
 
-    def holders(self, endpoint: str) -> dict[str, int]:
+    async def holders(self, endpoint: str) -> dict[str, int]:
         """How many jobs each worker holds, by name."""
 
     def tally(self, endpoint: str) -> Tally:
-        """The counters of an endpoint."""
+        """The counters of an endpoint; where gateways share the store, as of a moment ago."""
 
-    def backlog(self, endpoint: str, late_at: int | None) -> Backlog:
+    async def backlog(self, endpoint: str, late_at: int | None) -> Backlog:
         """How old the queue is, and how many jobs in it were accepted at or before `late_at`."""
 
-    def endpoints(self) -> dict[str, bytes]:
+    async def breaker(self, endpoint: str) -> Breaker:
+        """The endpoint's losses."""
+
+    async def endpoints(self) -> dict[str, bytes]:
         """All stored registrations by endpoint id."""
 
-    def next_due(self) -> int | None:
+    async def next_due(self) -> int | None:
         """The earliest instant at which a sweep has something to do or a delayed job becomes ready."""
 
-    def last_seq(self) -> int:
+    async def next_webhook(self) -> int | None:
+        """The earliest instant at which a webhook may be leased."""
+
+    async def last_seq(self) -> int:
         """The `seq` of the newest job."""
-
-    def last_now(self) -> int:
-        """`now` of the last committed group, 0 when there was none: a restart must not go back behind it."""
-
-    def close(self) -> None:
-        """Let go of everything; nothing is called afterwards."""

@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from submodel_gateway.errors import OperationFailed, StoreError, Unavailable
+from submodel_gateway.errors import OperationFailed, StoreAway, StoreError, StoreFull, Unavailable
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 
 GROUP_MAX = 256
+GROUP_BYTES_MAX = 8 * 1024 * 1024
+"""Payload bytes of a group, unless a single batch has more: what a commit writes bounds how long others wait."""
 
 log = logging.getLogger(__name__)
 
@@ -44,16 +46,16 @@ class GroupCommit:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store-writer") if store.blocking else None
 
     async def one(self, operation: base.Operation) -> base.Outcome:
-        """Apply one operation. Raises `OperationFailed` when the store could not."""
+        """Apply one operation. Raises `OperationFailed`, `StoreAway` or `StoreFull` when the store could not."""
         (outcome,) = await self.all_of([operation])
         return outcome
 
     async def all_of(self, operations: Sequence[base.Operation]) -> list[base.Outcome]:
-        """Apply operations in this order. Raises `OperationFailed` when one failed; the rest had its effect."""
+        """Apply operations in this order. Raises as `one` when one failed; the rest had its effect."""
         outcomes = await self.many(operations)
         for outcome in outcomes:
             if isinstance(outcome, base.Failed):
-                raise OperationFailed(outcome.error)
+                raise outcome.error
         return outcomes
 
     def many(self, operations: Sequence[base.Operation]) -> "asyncio.Future[list[base.Outcome]]":
@@ -79,7 +81,7 @@ class GroupCommit:
             await self._idle
         if self._thread is not None:
             self._thread.shutdown()
-        self.store.close()
+        await self.store.close()
 
     def _drain(self) -> None:
         group = self._next_group()
@@ -96,10 +98,14 @@ class GroupCommit:
 
     def _next_group(self) -> list[_Waiting]:
         group: list[_Waiting] = []
-        size = 0
-        while self._queue and (not group or size + len(self._queue[0][0]) <= GROUP_MAX):
+        count = size = 0
+        while self._queue:
+            operations = self._queue[0][0]
+            count += len(operations)
+            size += sum(map(base.payload_bytes, operations))
+            if group and (count > GROUP_MAX or size > GROUP_BYTES_MAX):
+                break
             group.append(self._queue.popleft())
-            size += len(group[-1][0])
         return group
 
     def _finish(self, group: list[_Waiting], outcomes: list[list[base.Outcome]]) -> None:
@@ -123,8 +129,12 @@ class GroupCommit:
 def _apply(store: base.Store, group: list[_Waiting], now: int) -> list[list[base.Outcome]]:
     """One transaction for all; when it fails, one for each operation, so that only the culprit goes without."""
     operations = [operation for batch, _ in group for operation in batch]
+    outcomes: list[base.Outcome]
     try:
         outcomes = store.apply(operations, now)
+    except StoreAway as error:
+        log.error("a group of %d operations failed: %s", len(operations), error)
+        outcomes = [base.Failed(error)] * len(operations)
     except Exception:
         log.exception("a group of %d operations failed; each is tried alone", len(operations))
         outcomes = [_alone(store, operation, now) for operation in operations]
@@ -136,8 +146,9 @@ def _alone(store: base.Store, operation: base.Operation, now: int) -> base.Outco
     try:
         return store.apply([operation], now)[0]
     except StoreError as error:
-        log.exception("%s failed", type(operation).__name__)
-        return base.Failed(str(error))
+        log.error("%s failed: %s", type(operation).__name__, error)
+        known = isinstance(error, StoreAway | StoreFull)
+        return base.Failed(error if known else OperationFailed(str(error)))
     except Exception as error:
         log.exception("%s failed by a defect", type(operation).__name__)
-        return base.Failed(f"{type(error).__name__}: {error}")
+        return base.Failed(OperationFailed(f"{type(error).__name__}: {error}"))

@@ -1,149 +1,115 @@
 """The reference store: plain dictionaries, nothing durable. `memory:` in the settings, and the model in tests."""
 
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Sequence
+from itertools import count, islice
 
 from submodel.contract.states import JobState
+from submodel_gateway.errors import OperationFailed
+from submodel_gateway.jobs.breaker import Breaker
 from submodel_gateway.jobs.record import Job
-from submodel_gateway.jobs.tally import Tally, count
-from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.execute import execute
+from submodel_gateway.store.memory_rows import MemoryRows
 
 
 class MemoryStore:
-    """Every read is a scan or a dictionary access: the executable specification of the other engines."""
+    """Every read is a scan or a dictionary access: the executable specification of the other engines.
+
+    Args:
+        jobs_max: how many jobs it admits, kept ones included; None for no bound.
+        wall_ms: the wall clock.
+    """
 
     blocking = False
 
-    def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
-        self._payloads: dict[str, tuple[bytes, bytes]] = {}
-        self._results: dict[str, base.Content] = {}
-        self._progress: dict[str, bytes] = {}
-        self._chunks: dict[str, list[bytes]] = {}
-        self._tallies: dict[str, Tally] = {}
-        self._endpoints: dict[str, bytes] = {}
-        self._seq = 0
+    def __init__(self, jobs_max: int | None = None, wall_ms: Callable[[], int] | None = None) -> None:
+        self._rows = MemoryRows(jobs_max)
+        self._wall_ms = wall_ms or (lambda: time.time_ns() // 1_000_000)
+        self._names = count()
         self._now = 0
 
+    async def start(self, news: Callable[[Iterable[str]], None]) -> None:
+        """Nobody else can change anything."""
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
     def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
-        outcomes = [execute(self, operation, now) for operation in operations]
+        outcomes = [execute(self._rows, operation, now) for operation in operations]
         self._now = now
         return outcomes
 
-    def load(self, endpoint: str, id: str) -> Job | None:
-        job = self._jobs.get(id)
-        return job if job and job.endpoint == endpoint else None
+    async def stash(self, data: bytes) -> base.Blob:
+        blob = base.Blob(str(next(self._names)), len(data))
+        self._rows.blobs[blob.name] = data
+        return blob
 
-    def next_seq(self) -> int:
-        self._seq += 1
-        return self._seq
+    async def discard(self, blob: base.Blob) -> None:
+        self._rows.blobs.pop(blob.name, None)
 
-    def save(self, change: Transition) -> None:
-        job = change.after or change.before
-        assert job is not None, "a transition has a job on one side at least"
-        self._tallies[job.endpoint] = count(self.tally(job.endpoint), change)
-        if change.after is None:
-            for table in (self._jobs, self._payloads, self._results, self._progress, self._chunks):
-                table.pop(job.id, None)
-            return
-        self._jobs[job.id] = change.after
-        if change.requeued:
-            self._chunks.pop(job.id, None)
-        if change.requeued or job.state.terminal:
-            self._progress.pop(job.id, None)
-        if change.error is not None:
-            self.put_result(job, None, change.error)
+    async def fetch(self, blob: base.Blob) -> bytes:
+        if blob.name not in self._rows.blobs:
+            raise OperationFailed("the payload is gone with its job")
+        return self._rows.blobs[blob.name]
 
-    def put_payload(self, job: Job, input: bytes, extra: bytes) -> None:
-        self._payloads[job.id] = (input, extra)
+    async def time(self) -> base.StoreTime:
+        return base.StoreTime(wall_ms=self._wall_ms(), mark_ms=self._now)
 
-    def payload(self, job: Job) -> tuple[bytes, bytes]:
-        return self._payloads[job.id]
+    async def job(self, endpoint: str, id: str) -> Job | None:
+        return self._rows.load(endpoint, id)
 
-    def put_result(self, job: Job, output: bytes | None, error: str | None) -> None:
-        self._results[job.id] = base.Content(output, error)
-
-    def put_progress(self, job: Job, value: bytes) -> None:
-        self._progress[job.id] = value
-
-    def append_chunks(self, job: Job, first: int, items: Iterable[bytes]) -> None:
-        stored = self._chunks.setdefault(job.id, [])
-        assert len(stored) == first - 1, "the transition leaves no hole"
-        stored.extend(items)
-
-    def ready(self, endpoint: str, now: int, limit: int) -> list[Job]:
-        jobs = [job for job in self._queued(endpoint) if job.run_at <= now < job.deadline]
-        return sorted(jobs, key=_place)[:limit]
-
-    def due(self, now: int, limit: int) -> list[Job]:
-        jobs = [job for job in self._jobs.values() if job.due_at <= now]
-        return sorted(jobs, key=lambda job: (job.due_at, job.seq))[:limit]
-
-    def leased(self) -> list[Job]:
-        jobs = [job for job in self._jobs.values() if job.state is JobState.IN_PROGRESS]
-        return sorted(jobs, key=lambda job: job.seq)
-
-    def live(self, endpoint: str, up_to: int, limit: int, *, running: bool) -> list[Job]:
-        jobs = sorted(self._queued(endpoint), key=_place)
-        if running:
-            jobs += [job for job in self.leased() if job.endpoint == endpoint]
-        return [job for job in jobs if job.seq <= up_to][:limit]
-
-    def put_endpoint(self, endpoint: str, registration: bytes) -> None:
-        self._endpoints[endpoint] = registration
-
-    def delete_endpoint(self, endpoint: str) -> None:
-        self._endpoints.pop(endpoint, None)
-
-    def job(self, endpoint: str, id: str) -> Job | None:
-        return self.load(endpoint, id)
-
-    def content(self, job: Job) -> base.Content:
+    async def content(self, job: Job) -> base.Content:
         if job.state is JobState.IN_PROGRESS:
-            return base.Content(self._progress.get(job.id))
-        return self._results.get(job.id, base.Content())
+            return base.Content(self._rows.progress.get(job.id))
+        return self._rows.results.get(job.id, base.Content())
 
-    def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
-        return list(islice(self._chunks.get(job.id, ()), after, after + limit))
+    async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
+        return list(islice(self._rows.chunks.get(job.id, ()), after, after + limit))
 
-    def held(self, endpoint: str, worker: str) -> list[Job]:
-        return [job for job in self.leased() if job.endpoint == endpoint and job.worker == worker]
+    async def requests(
+        self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()
+    ) -> base.Page:
+        mine = [
+            job for job in self._rows.jobs.values() if job.endpoint == endpoint and (before is None or job.seq < before)
+        ]
+        seen = sorted(mine, key=lambda job: -job.seq)[: base.SCAN_MAX]
+        wanted = [job for job in seen if not states or job.state in states]
+        if len(wanted) > limit:
+            return base.Page(tuple(wanted[:limit]), wanted[limit - 1].seq)
+        return base.Page(tuple(wanted), seen[-1].seq if len(mine) > len(seen) else None)
 
-    def holders(self, endpoint: str) -> dict[str, int]:
-        return Counter(job.worker or "" for job in self.leased() if job.endpoint == endpoint)
+    async def held(self, endpoint: str, worker: str) -> list[Job]:
+        return self._rows.held(endpoint, worker)
+
+    async def holders(self, endpoint: str) -> dict[str, int]:
+        return Counter(job.worker or "" for job in self._rows.leased() if job.endpoint == endpoint)
 
     def tally(self, endpoint: str) -> Tally:
-        return self._tallies.get(endpoint, Tally())
+        return self._rows.tallies.get(endpoint, Tally())
 
-    def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        accepted = [job.created_at for job in self._queued(endpoint)]
+    async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
+        accepted = [job.queued_at for job in self._rows.queued(endpoint)]
         late = 0 if late_at is None else sum(instant <= late_at for instant in accepted)
         return base.Backlog(min(accepted, default=None), min(late, base.LATE_MAX))
 
-    def endpoints(self) -> dict[str, bytes]:
-        return dict(self._endpoints)
+    async def breaker(self, endpoint: str) -> Breaker:
+        return self._rows.breaker(endpoint)
 
-    def next_due(self) -> int | None:
+    async def endpoints(self) -> dict[str, bytes]:
+        return dict(self._rows.endpoints)
+
+    async def next_due(self) -> int | None:
         delayed = (
-            job.run_at for job in self._jobs.values() if job.state is JobState.IN_QUEUE and job.run_at > self._now
+            job.run_at for job in self._rows.jobs.values() if job.state is JobState.IN_QUEUE and job.run_at > self._now
         )
-        return min((*(job.due_at for job in self._jobs.values()), *delayed), default=None)
+        expiring = (entry.expires_at for entry in self._rows.keys.values())
+        return min((*(job.due_at for job in self._rows.jobs.values()), *delayed, *expiring), default=None)
 
-    def last_seq(self) -> int:
-        return self._seq
+    async def next_webhook(self) -> int | None:
+        return min((each.next_at for each in self._rows.webhooks.values() if each.next_at is not None), default=None)
 
-    def last_now(self) -> int:
-        return self._now
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-
-    def _queued(self, endpoint: str) -> list[Job]:
-        return [job for job in self._jobs.values() if job.endpoint == endpoint and job.state is JobState.IN_QUEUE]
-
-
-def _place(job: Job) -> tuple[int, int]:
-    return -job.pri, job.seq
+    async def last_seq(self) -> int:
+        return self._rows.seq

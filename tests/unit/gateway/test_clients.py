@@ -5,10 +5,14 @@ import asyncio
 import msgspec
 import pytest
 
-from submodel.contract.exchange import Chunks, LeasedJob
+from submodel.contract import limits
+from submodel.contract.exchange import Chunks, LeasedJob, Result
+from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
-from submodel_gateway.errors import NotFound, Unavailable
-from submodel_gateway.service.clients import NewJob, StreamPart
+from submodel_gateway.errors import Conflict, NotFound, Overloaded, Unavailable
+from submodel_gateway.service.clients import NewJob, StreamPart, SubmitKey, Submitted
+from submodel_gateway.store import base
+from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
 
 
@@ -23,7 +27,7 @@ async def send(worker: Worker, job: LeasedJob, seq: int, *items: bytes) -> None:
 
 async def test_a_waiting_client_gets_the_result_as_soon_as_it_is_there() -> None:
     async with world() as w:
-        id = await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"), sync=True)
+        id = (await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"), sync=True)).id
         assert id.startswith("sync-")
         waits = asyncio.create_task(w.gateway.clients.wait(ENDPOINT, id, 600_000, here()))
         worker = Worker(w)
@@ -31,7 +35,7 @@ async def test_a_waiting_client_gets_the_result_as_soon_as_it_is_there() -> None
         assert not waits.done()
         await worker.finish(job, b"42")
         view = await waits
-        assert (view.job.state, view.content.output) == (JobState.COMPLETED, b"42")
+        assert (view.job.state, view.output) == (JobState.COMPLETED, b"42")
 
 
 async def test_a_client_that_waited_long_enough_gets_the_job_as_it_is() -> None:
@@ -47,9 +51,9 @@ async def test_unknown_endpoints_and_jobs_are_not_found() -> None:
         await w.register("other")
         clients = w.gateway.clients
         with pytest.raises(NotFound):
-            clients.status(ENDPOINT, "x")
+            await clients.status(ENDPOINT, "x")
         with pytest.raises(NotFound):
-            clients.status("other", id)
+            await clients.status("other", id)
         with pytest.raises(NotFound):
             await clients.cancel(ENDPOINT, "x")
         with pytest.raises(NotFound):
@@ -127,7 +131,7 @@ async def test_a_cancelled_job_says_so_and_a_finished_one_says_how_it_ended() ->
         (job,) = await worker.take()
         await worker.finish(job, b"1")
         view = await w.gateway.clients.cancel(ENDPOINT, done)
-        assert (view.job.state, view.content.output) == (JobState.COMPLETED, b"1")
+        assert (view.job.state, view.output) == (JobState.COMPLETED, b"1")
 
 
 async def test_a_purge_removes_queued_jobs_only() -> None:
@@ -137,7 +141,7 @@ async def test_a_purge_removes_queued_jobs_only() -> None:
         for _ in range(3):
             await w.submit()
         assert await w.gateway.clients.purge(ENDPOINT) == 3
-        assert w.status(running).job.state is JobState.IN_PROGRESS
+        assert (await w.status(running)).job.state is JobState.IN_PROGRESS
 
 
 async def test_health_counts_jobs_and_workers() -> None:
@@ -150,7 +154,7 @@ async def test_health_counts_jobs_and_workers() -> None:
         await Worker(w, "ill").say(phase=WorkerPhase.UNHEALTHY, reason="no GPU")
         workers = [presence("busy"), presence("new", "Pending"), presence("none", "Unschedulable")]
         await w.gateway.registry.put_workers(ENDPOINT, [*workers, presence("bad", "CrashLoopBackOff")], w.clock.ms)
-        health = w.gateway.clients.health(ENDPOINT)
+        health = await w.gateway.clients.health(ENDPOINT)
         assert health.jobs == {"completed": 0, "failed": 0, "inProgress": 1, "inQueue": 1, "retried": 0}
         assert health.workers == {
             "idle": 1,
@@ -165,9 +169,9 @@ async def test_health_counts_jobs_and_workers() -> None:
 async def test_policies_override_the_endpoints_limits() -> None:
     async with world() as w:
         await w.register(generation=2, execution_timeout_ms=7_000, ttl_ms=30_000, max_attempts=5)
-        job = w.status(await w.submit()).job
+        job = (await w.status(await w.submit())).job
         assert (job.execution_timeout_ms, job.deadline - job.created_at, job.max) == (7_000, 30_000, 5)
-        job = w.status(await w.submit(execution_timeout_ms=9_000, ttl_ms=20_000)).job
+        job = (await w.status(await w.submit(execution_timeout_ms=9_000, ttl_ms=20_000))).job
         assert (job.execution_timeout_ms, job.deadline - job.created_at) == (9_000, 20_000)
 
 
@@ -176,3 +180,102 @@ async def test_a_closed_gateway_accepts_nothing() -> None:
         pass
     with pytest.raises(Unavailable):
         await w.submit()
+
+
+def key(body: str = "one", principal: str = "somebody") -> SubmitKey:
+    return SubmitKey(principal, "order-7", body)
+
+
+async def test_a_submit_with_a_known_key_leads_to_the_job_it_made_before() -> None:
+    async with world() as w:
+        first = await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1", key=key()))
+        await w.gateway.clients.cancel(ENDPOINT, first.id)
+        again = await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1", key=key()))
+        assert again == Submitted(first.id, JobState.CANCELLED)
+        other = await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1", key=key(principal="another")))
+        assert other.id != first.id
+
+
+async def test_a_key_with_another_body_is_refused_and_stores_nothing() -> None:
+    async with world() as w:
+        await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1", key=key()))
+        with pytest.raises(Conflict, match="another body"):
+            await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"2", key=key("two")))
+        assert w.store.tally(ENDPOINT).arrived == 1
+
+
+async def test_a_full_store_takes_no_more_jobs_and_says_so() -> None:
+    async with world(MemoryStore(jobs_max=1)) as w:
+        await w.submit()
+        with pytest.raises(Overloaded, match="takes no more jobs"):
+            await w.submit()
+
+
+async def test_a_failed_job_runs_again_and_another_does_not() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        with pytest.raises(Conflict, match="is IN_PROGRESS; only FAILED and TIMED_OUT"):
+            await w.gateway.clients.retry(ENDPOINT, id)
+        await worker.say(results=[Result(id=job.id, token=job.token, error="no luck")], running=[])
+        assert (await w.gateway.clients.retry(ENDPOINT, id)).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).error is None
+        worker.held.clear()
+        (again,) = await worker.take()
+        await worker.finish(again, b"2")
+        assert (await w.status(id)).output == b"2"
+        with pytest.raises(NotFound):
+            await w.gateway.clients.retry(ENDPOINT, "x")
+
+
+async def test_jobs_of_a_higher_priority_go_first() -> None:
+    async with world() as w:
+        await w.submit(b'"low"', priority=-1)
+        await w.submit(b'"plain"')
+        await w.submit(b'"high"', priority=1)
+        jobs = await Worker(w).take(3)
+        assert [bytes(job.input) for job in jobs] == [b'"high"', b'"plain"', b'"low"']
+
+
+async def test_jobs_are_listed_the_newest_first_page_by_page() -> None:
+    async with world() as w:
+        ids = [await w.submit() for _ in range(5)]
+        await w.gateway.clients.cancel(ENDPOINT, ids[1])
+        first = await w.gateway.clients.requests(ENDPOINT, None, 2)
+        assert [job.id for job in first.jobs] == ids[:2:-1]
+        rest = await w.gateway.clients.requests(ENDPOINT, first.next, 10)
+        assert ([job.id for job in rest.jobs], rest.next) == (ids[2::-1], None)
+        cancelled = await w.gateway.clients.requests(ENDPOINT, None, 10, [JobState.CANCELLED])
+        assert [job.id for job in cancelled.jobs] == [ids[1]]
+
+
+async def test_large_inputs_and_outputs_pass_unchanged_and_leave_with_their_job() -> None:
+    large = b'"' + b"x" * (2 * base.BLOB_BYTES) + b'"'
+    async with world() as w:
+        id = await w.submit(large)
+        worker = Worker(w)
+        (job,) = await worker.take()
+        assert bytes(job.input) == large
+        await worker.finish(job, large)
+        assert (await w.status(id)).output == large
+        await w.pass_time(limits.RESULT_TTL_ASYNC_MS)
+        with pytest.raises(NotFound):
+            await w.status(id)
+
+
+async def test_an_endpoint_whose_jobs_take_workers_down_is_held_back_and_says_so() -> None:
+    async with world() as w:
+        workers = [Worker(w, f"w-{number}") for number in range(6)]
+        for worker in workers:
+            await w.submit()
+            await worker.take()
+        gone = [GoneWorker(worker=worker.name, reason="OOMKilled") for worker in workers]
+        await w.gateway.registry.gone(ENDPOINT, gone)
+        assert "one at a time" in ((await w.gateway.clients.health(ENDPOINT)).warning or "")
+        probe, other = Worker(w, "probe"), Worker(w, "other")
+        (job,) = await probe.take(6)
+        assert await other.take(6) == []
+        await probe.finish(job)
+        assert (await w.gateway.clients.health(ENDPOINT)).warning is None
+        assert len(await other.take(6)) == 5

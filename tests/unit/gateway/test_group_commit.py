@@ -60,7 +60,7 @@ async def test_only_the_culprit_of_a_failed_group_fails() -> None:
     outcomes = await asyncio.gather(*(group.one(submit(id)) for id in ("a", "bad", "b")), return_exceptions=True)
     assert isinstance(outcomes[1], OperationFailed)
     assert "the disk is full" in str(outcomes[1])
-    assert [store.job(ENDPOINT, id) is not None for id in ("a", "bad", "b")] == [True, False, True]
+    assert [await store.job(ENDPOINT, id) is not None for id in ("a", "bad", "b")] == [True, False, True]
     await group.close()
 
 
@@ -100,5 +100,5 @@ async def test_closing_finishes_what_was_queued_and_refuses_the_rest(tmp_path: P
     with pytest.raises(Unavailable):
         await group.one(submit("b"))
     reopened = SqliteStore(tmp_path / "jobs.db")
-    assert reopened.job(ENDPOINT, "a") is not None
-    reopened.close()
+    assert await reopened.job(ENDPOINT, "a") is not None
+    await reopened.close()

@@ -35,7 +35,7 @@ async def test_a_recreated_namesake_gets_none_of_the_jobs_and_workers_of_the_one
         (running,) = await worker.take()
         queued = await w.submit(b'"secret"')
         await w.register(epoch="another", generation=1)
-        assert {w.status(id).job.state for id in (running.id, queued)} == {JobState.CANCELLED}
+        assert {(await w.status(id)).job.state for id in (running.id, queued)} == {JobState.CANCELLED}
         assert await Worker(w, "w-2").take() == []
 
 
@@ -57,7 +57,7 @@ async def test_a_job_on_its_way_to_the_store_ends_with_its_endpoint() -> None:
         await w.gateway.registry.delete(ENDPOINT)
         id = await submitted
         await w.register(epoch="another", generation=1)
-        assert w.status(id).job.state is JobState.CANCELLED
+        assert (await w.status(id)).job.state is JobState.CANCELLED
 
 
 async def test_a_held_request_of_a_revoked_token_gets_no_job() -> None:
@@ -90,10 +90,10 @@ async def test_a_deleted_endpoint_is_unknown_and_its_jobs_are_cancelled() -> Non
         with pytest.raises(NotFound):
             await w.submit()
         for id in (running, queued):
-            job = w.store.job(ENDPOINT, id)
+            job = await w.store.job(ENDPOINT, id)
             assert job is not None
             assert job.state is JobState.CANCELLED
-        assert w.store.endpoints() == {}
+        assert await w.store.endpoints() == {}
         await w.gateway.registry.delete(ENDPOINT)
 
 
@@ -106,10 +106,10 @@ async def test_a_list_that_the_store_could_not_apply_is_refused_and_does_its_wor
         store.refused = {base.WorkerGone}
         with pytest.raises(OperationFailed, match="the disk is full"):
             await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
         store.refused = set()
         await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
 
 
 async def test_a_worker_whose_end_could_not_be_stored_goes_on_until_the_push_is_repeated() -> None:
@@ -127,7 +127,7 @@ async def test_a_worker_whose_end_could_not_be_stored_goes_on_until_the_push_is_
         assert (view.worker, view.running, view.draining) == ("w-1", 1, True)
         store.refused = set()
         await w.gateway.registry.gone(ENDPOINT, gone)
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
         assert (await w.snapshot()).workers == []
 
 
@@ -140,7 +140,7 @@ async def test_the_job_of_a_worker_that_is_gone_does_not_go_to_its_open_request(
         await settle()
         await w.gateway.registry.gone(ENDPOINT, [GoneWorker(worker="w-1", reason="evicted")])
         assert await held == []
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
 
 
 async def test_a_deletion_that_the_store_could_not_apply_does_its_work_when_it_is_repeated() -> None:
@@ -152,15 +152,15 @@ async def test_a_deletion_that_the_store_could_not_apply_does_its_work_when_it_i
             await w.gateway.registry.delete(ENDPOINT)
         store.refused = set()
         await w.gateway.registry.delete(ENDPOINT)
-        job = store.job(ENDPOINT, id)
+        job = await store.job(ENDPOINT, id)
         assert job is not None
         assert job.state is JobState.CANCELLED
-        assert store.endpoints() == {}
+        assert await store.endpoints() == {}
 
 
 async def test_a_restarted_gateway_knows_its_endpoints() -> None:
     async with world() as w:
         again = World(w.store)
-        again.gateway.registry.load()
+        again.gateway.registry.load(await w.store.endpoints())
         id = await again.submit()
-        assert again.status(id).job.state is JobState.IN_QUEUE
+        assert (await again.status(id)).job.state is JobState.IN_QUEUE

@@ -14,12 +14,8 @@ def test_a_token_is_enough() -> None:
     settings = Settings.read(TOKEN)
     assert settings.listen == Address("127.0.0.1", 8000)
     assert settings.internal_listen == Address("127.0.0.1", 8001)
-    assert settings.store == Path("submodel-gateway.db")
+    assert (settings.stores, settings.quota_bytes) == (("sqlite:submodel-gateway.db",), None)
     assert settings.internal_token == "secret"
-
-
-def test_the_token_is_not_in_the_text_of_the_settings() -> None:
-    assert "secret" not in repr(Settings.read(TOKEN))
 
 
 def test_a_file_wins_over_the_variable(tmp_path: Path) -> None:
@@ -28,17 +24,21 @@ def test_a_file_wins_over_the_variable(tmp_path: Path) -> None:
     assert settings.internal_token == "from-file"
 
 
-@pytest.mark.parametrize(
-    ("text", "path"),
-    [
-        ("sqlite:///data/jobs.db", Path("/data/jobs.db")),
-        ("sqlite:////data/jobs.db", Path("/data/jobs.db")),
-        ("sqlite:jobs.db", Path("jobs.db")),
-        ("memory:", None),
-    ],
-)
-def test_stores_are_named_by_urls(text: str, path: Path | None) -> None:
-    assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE": text}).store == path
+def test_the_token_and_the_stores_passwords_are_not_in_the_text_of_the_settings() -> None:
+    settings = Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE": "postgresql://user:hidden@host/jobs"})
+    assert "secret" not in repr(settings)
+    assert "hidden" not in repr(settings)
+
+
+def test_several_stores_are_separated_by_spaces(tmp_path: Path) -> None:
+    urls = ("sqlite:///data/a.db", "postgresql://one,two/jobs")
+    assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE": " ".join(urls)}).stores == urls
+    (tmp_path / "stores").write_text("\n".join(urls) + "\n")
+    assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_FILE": str(tmp_path / "stores")}).stores == urls
+
+
+def test_a_quota_is_a_number_of_bytes() -> None:
+    assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES": "1048576"}).quota_bytes == 1_048_576
 
 
 @pytest.mark.parametrize(
@@ -47,8 +47,9 @@ def test_stores_are_named_by_urls(text: str, path: Path | None) -> None:
         ("SUBMODEL_GATEWAY_LISTEN", "8000"),
         ("SUBMODEL_GATEWAY_LISTEN", "host:http"),
         ("SUBMODEL_GATEWAY_INTERNAL_LISTEN", "host:70000"),
-        ("SUBMODEL_GATEWAY_STORE", "postgres://x"),
-        ("SUBMODEL_GATEWAY_STORE", "sqlite:"),
+        ("SUBMODEL_GATEWAY_STORE_FILE", "/does/not/exist"),
+        ("SUBMODEL_GATEWAY_STORE_QUOTA_BYTES", "10GiB"),
+        ("SUBMODEL_GATEWAY_STORE_QUOTA_BYTES", "0"),
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN", "  "),
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE", "/does/not/exist"),
         ("SUBMODEL_GATEWAY_LOG_LEVEL", "LOUD"),

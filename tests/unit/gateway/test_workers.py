@@ -58,8 +58,8 @@ async def test_a_result_and_the_next_job_travel_in_one_exchange() -> None:
         (job,) = await worker.take()
         answer = await worker.finish(job, b"42", capacity=1)
         assert [job.id for job in answer.jobs] == [second]
-        view = w.status(first)
-        assert (view.job.state, view.content.output) == (JobState.COMPLETED, b"42")
+        view = await w.status(first)
+        assert (view.job.state, view.output) == (JobState.COMPLETED, b"42")
 
 
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
@@ -110,7 +110,7 @@ async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others
         assert await Worker(w, "w-1").take(hangup=hangup) == []
         (job,) = await Worker(w, "w-2").take()
         assert job.id == id
-        assert (job.attempt, w.status(id).job.used) == (2, 1)
+        assert (job.attempt, (await w.status(id)).job.used) == (2, 1)
 
 
 async def test_a_job_that_could_not_be_given_back_is_in_the_answer_to_the_repeated_request() -> None:
@@ -123,7 +123,7 @@ async def test_a_job_that_could_not_be_given_back_is_in_the_answer_to_the_repeat
         worker = Worker(w)
         await worker.take(request=1, hangup=hangup)
         (job,) = await worker.take(request=1)
-        assert (job.id, w.status(id).job.state) == (id, JobState.IN_PROGRESS)
+        assert (job.id, (await w.status(id)).job.state) == (id, JobState.IN_PROGRESS)
 
 
 async def test_a_held_exchange_whose_take_fails_is_refused_at_once() -> None:
@@ -169,7 +169,7 @@ async def test_a_stale_result_is_refused_and_the_rest_goes_through() -> None:
         ]
         answer = await worker.say(results=results)
         assert answer.refused == [Refused(id=jobs[0].id, reason="stale")]
-        assert [w.status(id).job.state for id in ids] == [JobState.IN_PROGRESS, JobState.FAILED]
+        assert [(await w.status(id)).job.state for id in ids] == [JobState.IN_PROGRESS, JobState.FAILED]
 
 
 async def test_listing_a_job_renews_its_lease() -> None:
@@ -180,7 +180,7 @@ async def test_listing_a_job_renews_its_lease() -> None:
         for _ in range(4):
             await w.pass_time(30_000)
             await worker.say()
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_a_worker_that_falls_silent_loses_its_job_after_a_lease() -> None:
@@ -188,7 +188,7 @@ async def test_a_worker_that_falls_silent_loses_its_job_after_a_lease() -> None:
         id = await w.submit()
         await Worker(w).take()
         await w.pass_time(limits.LEASE_MS)
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
         await w.pass_time(1_000)
         assert (await w.snapshot()).workers == []
 
@@ -198,7 +198,7 @@ async def test_a_gateway_that_stood_still_gives_every_lease_its_full_length_agai
         id = await w.submit()
         await Worker(w).take()
         await w.freeze(10 * limits.LEASE_MS)
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_a_job_that_is_missing_twice_is_lost() -> None:
@@ -208,9 +208,9 @@ async def test_a_job_that_is_missing_twice_is_lost() -> None:
         await worker.take()
         await w.pass_time(20_001)
         await worker.say(running=[])
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
         await worker.say(running=[])
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
 
 
 async def test_a_job_is_not_missing_soon_after_its_take() -> None:
@@ -220,7 +220,7 @@ async def test_a_job_is_not_missing_soon_after_its_take() -> None:
         await worker.take()
         for _ in range(3):
             await worker.say(running=[])
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_a_job_is_not_missing_from_requests_that_could_not_list_it() -> None:
@@ -233,7 +233,7 @@ async def test_a_job_is_not_missing_from_requests_that_could_not_list_it() -> No
             await worker.say(running=[], request=number)
         for number in (8, 9, 10):
             await worker.say(running=[], request=number, unanswered=[7])
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_a_cancelled_job_stops_its_worker_at_once() -> None:
@@ -270,7 +270,7 @@ async def test_a_job_over_its_execution_limit_stops_its_worker() -> None:
         await settle()
         await w.pass_time(5_000)
         assert (await poll).stop == [id]
-        assert w.status(id).job.state is JobState.TIMED_OUT
+        assert (await w.status(id)).job.state is JobState.TIMED_OUT
 
 
 async def test_draining_tells_the_worker_and_keeps_jobs_from_it() -> None:
@@ -294,7 +294,7 @@ async def test_released_jobs_go_back_uncharged() -> None:
         (job,) = await worker.take()
         worker.held.clear()
         await worker.say(released=[Held(id=id, token=job.token)])
-        job_now = w.status(id).job
+        job_now = (await w.status(id)).job
         assert (job_now.state, job_now.used) == (JobState.IN_QUEUE, 0)
 
 
@@ -325,7 +325,7 @@ async def test_a_worker_that_its_operator_declares_gone_loses_its_jobs_at_once()
         await worker.take()
         gone = GoneWorker(worker="w-1", reason="evicted", charged=False)
         await w.gateway.registry.gone(ENDPOINT, [gone])
-        job = w.status(id).job
+        job = (await w.status(id)).job
         assert (job.state, job.used) == (JobState.IN_QUEUE, 0)
         assert await worker.take() == []
 
@@ -336,7 +336,7 @@ async def test_a_worker_missing_from_a_list_that_named_it_is_gone() -> None:
         await Worker(w).take()
         await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
         await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
 
 
 async def test_a_worker_that_came_before_the_first_list_is_not_gone() -> None:
@@ -345,7 +345,7 @@ async def test_a_worker_that_came_before_the_first_list_is_not_gone() -> None:
         began_ms = w.clock.ms
         await Worker(w).take()
         await w.gateway.registry.put_workers(ENDPOINT, [presence("other")], began_ms)
-        assert w.status(id).job.state is JobState.IN_PROGRESS
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_an_unnamed_worker_that_was_silent_since_the_push_began_is_gone() -> None:
@@ -354,7 +354,7 @@ async def test_an_unnamed_worker_that_was_silent_since_the_push_began_is_gone() 
         await Worker(w).take()
         w.clock.ms += 5
         await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        assert w.status(id).job.state is JobState.IN_QUEUE
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
 
 
 async def test_a_worker_that_a_list_names_again_gets_jobs_again() -> None:
@@ -376,9 +376,9 @@ async def test_an_oversized_output_fails_the_job_and_says_so() -> None:
         (job,) = await worker.take()
         answer = await worker.finish(job, b'"' + b"x" * limits.RUN_BODY_BYTES + b'"')
         assert answer.refused == [Refused(id=id, reason="too-large")]
-        view = w.status(id)
+        view = await w.status(id)
         assert view.job.state is JobState.FAILED
-        assert "the limit is" in (view.content.error or "")
+        assert "the limit is" in (view.error or "")
 
 
 async def test_an_oversized_chunk_fails_the_job() -> None:
@@ -389,7 +389,7 @@ async def test_an_oversized_chunk_fails_the_job() -> None:
         big = msgspec.Raw(b'"' + b"x" * limits.CHUNK_BYTES + b'"')
         answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=[big])])
         assert Refused(id=id, reason="too-large") in answer.refused
-        assert w.status(id).job.state is JobState.FAILED
+        assert (await w.status(id)).job.state is JobState.FAILED
 
 
 async def test_a_stream_over_its_total_fails_the_job() -> None:
@@ -401,7 +401,7 @@ async def test_a_stream_over_its_total_fails_the_job() -> None:
         items = [item] * (CHUNK_BYTES_MAX // limits.CHUNK_BYTES + 1)
         answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=items)])
         assert answer.refused == [Refused(id=id, reason="too-large")]
-        assert w.status(id).job.state is JobState.FAILED
+        assert (await w.status(id)).job.state is JobState.FAILED
 
 
 async def test_progress_is_readable_while_the_job_runs() -> None:
@@ -410,7 +410,7 @@ async def test_progress_is_readable_while_the_job_runs() -> None:
         worker = Worker(w)
         (job,) = await worker.take()
         await worker.say(progress=[Progress(id=id, token=job.token, value=msgspec.Raw(b'"50%"'))])
-        assert w.status(id).content.output == b'"50%"'
+        assert (await w.status(id)).output == b'"50%"'
 
 
 async def test_a_gateway_that_goes_down_answers_held_exchanges_and_asks_to_come_back() -> None:
@@ -430,11 +430,11 @@ async def test_a_restarted_gateway_keeps_a_job_that_its_worker_still_runs() -> N
         (job,) = await worker.take()
         again = World(w.store)
         again.clock.ms = w.clock.ms + 10 * limits.LEASE_MS
-        again.gateway.registry.load()
-        await again.gateway.sweeper.sweep()
+        again.gateway.registry.load(await w.store.endpoints())
+        await again.sweep()
         worker._world = again
         await worker.say()
         await again.pass_time(limits.LEASE_MS - 1_000)
         await worker.finish(job, b"1")
-        assert again.status(id).job.state is JobState.COMPLETED
-        assert again.status(id).job.attempt == 1
+        assert (await again.status(id)).job.state is JobState.COMPLETED
+        assert (await again.status(id)).job.attempt == 1

@@ -1,0 +1,75 @@
+"""The stores of a gateway: one, or several, so that capacity grows with databases.
+
+An endpoint lives in exactly one store: where it is registered, else where its name's hash says. Adding a store moves
+no endpoint that exists, and only new ones go to it. Nothing is ever joined across stores.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from submodel_gateway.jobs.tally import Tally
+from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.store.base import Store
+from submodel_gateway.store.group import GroupCommit
+
+
+@dataclass(frozen=True, slots=True)
+class NamedStore:
+    """A store with its clock. New endpoints are spread by `name`: it must be the same for every gateway."""
+
+    name: str
+    store: Store
+    clock: Clock
+
+
+class Stores:
+    """Finds an endpoint's store. `on_commit` hears of the changes of all of them, as in `GroupCommit`."""
+
+    def __init__(self, stores: Sequence[NamedStore], on_commit: Callable[[Iterable[Transition]], None]) -> None:
+        self.clocks = {each.name: each.clock for each in stores}
+        self.groups = {each.name: GroupCommit(each.store, each.clock.now_ms, on_commit) for each in stores}
+        self._homes: dict[str, str] = {}
+
+    async def start(self, news: Callable[[Iterable[str]], None]) -> dict[str, bytes]:
+        """Begin to serve; returns all stored registrations by endpoint id. Raises `StoreError`."""
+        registrations: dict[str, bytes] = {}
+        for name, group in self.groups.items():
+            await group.store.start(news)
+            self.clocks[name].begin(await group.store.time())
+            stored = await group.store.endpoints()
+            here = [endpoint for endpoint in stored if self._homes.setdefault(endpoint, name) == name]
+            registrations |= {endpoint: stored[endpoint] for endpoint in here}
+        return registrations
+
+    async def close(self) -> None:
+        """Finish the writes and let the stores go."""
+        for group in self.groups.values():
+            await group.close()
+
+    def of(self, endpoint: str) -> GroupCommit:
+        """The queue of operations of the endpoint's store."""
+        return self.groups[self._home(endpoint)]
+
+    def at(self, endpoint: str) -> Store:
+        """The endpoint's store, for reading."""
+        return self.of(endpoint).store
+
+    def tally(self, endpoint: str) -> Tally:
+        return self.at(endpoint).tally(endpoint)
+
+    def now_ms(self, endpoint: str) -> int:
+        """The time of the endpoint's store."""
+        return self.clocks[self._home(endpoint)].now_ms()
+
+    def _home(self, endpoint: str) -> str:
+        home = self._homes.get(endpoint)
+        if home is None:
+            home = self._homes[endpoint] = preferred(self.groups, endpoint)
+        return home
+
+
+def preferred(names: Iterable[str], endpoint: str) -> str:
+    """The store of a new endpoint, by rendezvous hashing: of all names, the one that scores highest with it."""
+    return max(names, key=lambda name: hashlib.sha256(f"{name}\0{endpoint}".encode()).digest())
