@@ -38,8 +38,12 @@ check: setup ## Lint, format, types, import contracts, lock file
 	$(UV) lock --check --quiet
 
 .PHONY: test
-test: check ## All checks and every test that needs no cluster
-	$(BIN)/pytest -m 'not cluster' -n 2 --dist loadgroup
+test: check ## All checks and every quick test that needs no cluster
+	$(BIN)/pytest -m 'not cluster and not slow' -n 2 --dist loadgroup
+
+.PHONY: test-slow
+test-slow: setup ## Crashes, races, simulations, peers of other makers: minutes
+	$(BIN)/pytest -m 'slow and not cluster' -n 2 --dist loadgroup
 
 .PHONY: coverage
 coverage: setup ## The same tests with branch coverage
