@@ -54,10 +54,12 @@ def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> No
     assert all(volume.keys() & {"emptyDir", "secret"} for volume in pod(name)["volumes"])
 
 
-@pytest.mark.parametrize("persistence", [True, False])
+@pytest.mark.parametrize(
+    "setting",
+    ["gateway.persistence.enabled=true", "gateway.persistence.enabled=false", "gateway.store.existingSecret=db"],
+)
 @pytest.mark.parametrize("name", WORKLOADS)
-def test_every_mount_has_its_volume_and_tmp_can_be_written(name: str, persistence: bool) -> None:
-    setting = f"gateway.persistence.enabled={str(persistence).lower()}"
+def test_every_mount_has_its_volume_and_tmp_can_be_written(name: str, setting: str) -> None:
     claims = workload(name, setting)["spec"].get("volumeClaimTemplates", [])
     volumes = [*(claim["metadata"]["name"] for claim in claims), *(v["name"] for v in pod(name, setting)["volumes"])]
     mounts = {mount["mountPath"]: mount["name"] for mount in container(name, setting)["volumeMounts"]}
@@ -74,6 +76,23 @@ def test_the_store_lies_on_the_claimed_volume() -> None:
     (mount,) = [m for m in container("demo-gateway")["volumeMounts"] if m["name"] == claim["metadata"]["name"]]
     store = environment("demo-gateway")["SUBMODEL_GATEWAY_STORE"].removeprefix("sqlite://")
     assert Path(store).parent == Path(mount["mountPath"])
+
+
+def test_a_database_of_ones_own_is_read_from_its_secret_and_needs_no_volume() -> None:
+    setting = "gateway.store.existingSecret=my-database"
+    variables = environment("demo-gateway", setting)
+    assert "SUBMODEL_GATEWAY_STORE" not in variables
+    (mount,) = [m for m in container("demo-gateway", setting)["volumeMounts"] if m["name"] == "store"]
+    (volume,) = [v for v in pod("demo-gateway", setting)["volumes"] if v["name"] == "store"]
+    (item,) = volume["secret"]["items"]
+    assert volume["secret"]["secretName"] == "my-database"
+    assert variables["SUBMODEL_GATEWAY_STORE_FILE"] == f"{mount['mountPath']}/{item['path']}"
+    assert "volumeClaimTemplates" not in workload("demo-gateway", setting)["spec"]
+
+
+def test_a_quota_is_handed_on_as_whole_bytes() -> None:
+    variables = environment("demo-gateway", "gateway.store.quotaBytes=10737418240")
+    assert variables["SUBMODEL_GATEWAY_STORE_QUOTA_BYTES"] == "10737418240"
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -174,7 +193,7 @@ def test_the_gateway_reads_every_variable_it_is_given(tmp_path: Path) -> None:
     read = GatewaySettings.read(env)
     assert env.keys() <= env.read
     assert (str(read.listen), str(read.internal_listen)) == ("0.0.0.0:8000", "0.0.0.0:8001")
-    assert read.store == Path("/var/lib/submodel/submodel.db")
+    assert read.stores == ("sqlite:///var/lib/submodel/submodel.db",)
 
 
 def test_both_hold_the_same_internal_token_and_only_the_operator_the_key_of_workers(tmp_path: Path) -> None:
