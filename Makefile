@@ -45,6 +45,18 @@ test: check ## All checks and every quick test that needs no cluster
 test-slow: setup ## Crashes, races, simulations, peers of other makers: minutes
 	$(BIN)/pytest -m 'slow and not cluster' -n 2 --dist loadgroup
 
+.PHONY: crash
+crash: setup ## Kill a loaded store 200 times, and fill its disk: nothing acknowledged may be lost
+	$(BIN)/pytest tests/crash -n 2 --dist loadgroup
+
+.PHONY: races
+races: setup ## Every pair of operations on one job, at once, on the real engines
+	$(BIN)/pytest tests/races -n 2 --dist loadgroup
+
+.PHONY: bench-store
+bench-store: setup ## What the job store costs beside the bare engine; ARGS="--quick --only throughput"
+	$(BIN)/python -m tests.bench.store $(ARGS)
+
 .PHONY: coverage
 coverage: setup ## The same tests with branch coverage
 	$(BIN)/pytest -m 'not cluster' --cov --cov-report=term

@@ -1,5 +1,7 @@
 """Store operations with the fields that a test does not care about filled in."""
 
+from typing import Any
+
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.store import base
 
@@ -7,8 +9,9 @@ ENDPOINT = "ns.app"
 LEASE_MS = 45_000
 
 
-def submit(id: str, endpoint: str = ENDPOINT, **fields: int | bytes) -> base.Submit:
-    values: dict[str, int | bytes] = {
+def submit(id: str, endpoint: str = ENDPOINT, **fields: Any) -> base.Submit:
+    """`fields` are those of `base.Submit`."""
+    values: dict[str, Any] = {
         "input": b'{"n": 1}',
         "max_attempts": 3,
         "execution_timeout_ms": 600_000,
@@ -16,7 +19,7 @@ def submit(id: str, endpoint: str = ENDPOINT, **fields: int | bytes) -> base.Sub
         "retention_ms": 60_000,
         **fields,
     }
-    return base.Submit(id=id, endpoint=endpoint, **values)  # type: ignore[arg-type]  # each field has its own type
+    return base.Submit(id=id, endpoint=endpoint, **values)
 
 
 def take(limit: int = 1, worker: str = "w", session: str = "s", nonce: int = 7, endpoint: str = ENDPOINT) -> base.Take:
@@ -28,7 +31,7 @@ def heartbeat(job: Job, token: str | None = None) -> base.Heartbeat:
 
 
 def finish(
-    job: Job, output: bytes | None = b'"done"', error: str | None = None, token: str | None = None
+    job: Job, output: base.Payload | None = b'"done"', error: str | None = None, token: str | None = None
 ) -> base.Finish:
     return base.Finish(endpoint=job.endpoint, id=job.id, token=_or(token, job), output=output, error=error)
 

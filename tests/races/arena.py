@@ -1,0 +1,55 @@
+"""A real store and its doors: the operations of one race use different ones where the engine has several."""
+
+import asyncio
+import itertools
+import random
+from collections.abc import Iterable, Sequence
+
+from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.store import base
+from submodel_gateway.store.group import GroupCommit
+from tests.races.catalogue import NOW
+
+
+class Arena:
+    """Races on one store, opened once or, as several gateways do, more than once."""
+
+    def __init__(self, stores: Sequence[base.Store]) -> None:
+        self.store = stores[0]
+        self.random = random.Random(1)
+        self._doors = [GroupCommit(store, lambda: NOW, _ignore) for store in stores]
+        self._numbers = itertools.count()
+
+    def numbers(self, count: int) -> list[int]:
+        """Numbers of new races."""
+        return list(itertools.islice(self._numbers, count))
+
+    async def prepare(self, operations: Sequence[base.Operation]) -> list[base.Outcome]:
+        """Apply operations in this order, through one door."""
+        return await self._doors[0].all_of(operations)
+
+    async def race(self, rivals: Sequence[Sequence[base.Operation]]) -> list[list[base.Outcome]]:
+        """Apply everything at once, in no order; the operations of one inner sequence through different doors."""
+        entries = [
+            (race, place, operation, door)
+            for race, operations in enumerate(rivals)
+            for place, (operation, door) in enumerate(zip(operations, self._shuffled_doors(), strict=False))
+        ]
+        self.random.shuffle(entries)
+        outcomes = await asyncio.gather(*(door.one(operation) for _, _, operation, door in entries))
+        answers: list[list[base.Outcome]] = [[base.Stored()] * len(operations) for operations in rivals]
+        for (race, place, _, _), outcome in zip(entries, outcomes, strict=True):
+            answers[race][place] = outcome
+        return answers
+
+    async def close(self) -> None:
+        for door in self._doors:
+            await door.close()
+
+    def _shuffled_doors(self) -> Iterable[GroupCommit]:
+        return itertools.cycle(self.random.sample(self._doors, len(self._doors)))
+
+
+def _ignore(changes: Iterable[Transition]) -> None:
+    for _ in changes:
+        pass
