@@ -57,7 +57,7 @@ async def _serve(settings: Settings) -> None:
     public = bind(settings.listen, names.LISTEN)
     internal = bind(settings.internal_listen, names.INTERNAL_LISTEN)
     stores = _open_stores(settings)
-    gateway = Gateway(stores, stores[0].clock)
+    gateway = Gateway(stores, stores[0].clock, compress=settings.compress)
     servers = Servers([(public_app(gateway), public), (internal_app(gateway, settings.internal_token), internal)])
 
     def stop() -> None:

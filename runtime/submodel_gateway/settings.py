@@ -7,6 +7,7 @@
 | `SUBMODEL_GATEWAY_STORE` | `sqlite:submodel-gateway.db` | URL of the job store, or several with spaces between them |
 | `SUBMODEL_GATEWAY_STORE_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_STORE_QUOTA_BYTES` | | what each store may grow to; no new jobs above 80 % of it |
+| `SUBMODEL_GATEWAY_STORE_COMPRESS` | `false` | `true` stores payloads above 4 KiB compressed |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -22,6 +23,7 @@ LISTEN = "SUBMODEL_GATEWAY_LISTEN"
 INTERNAL_LISTEN = "SUBMODEL_GATEWAY_INTERNAL_LISTEN"
 STORE = "SUBMODEL_GATEWAY_STORE"
 STORE_FILE = "SUBMODEL_GATEWAY_STORE_FILE"
+STORE_COMPRESS = "SUBMODEL_GATEWAY_STORE_COMPRESS"
 STORE_QUOTA_BYTES = "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES"
 INTERNAL_TOKEN = "SUBMODEL_GATEWAY_INTERNAL_TOKEN"
 INTERNAL_TOKEN_FILE = "SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE"
@@ -50,6 +52,7 @@ class Settings:
     internal_listen: Address
     stores: tuple[str, ...] = field(repr=False)
     quota_bytes: int | None
+    compress: bool
     internal_token: str = field(repr=False)
     log_level: str
 
@@ -60,6 +63,7 @@ class Settings:
             listen=_address(environ, LISTEN, "127.0.0.1:8000"),
             internal_listen=_address(environ, INTERNAL_LISTEN, "127.0.0.1:8001"),
             stores=_stores(environ),
+            compress=_switch(environ, STORE_COMPRESS),
             quota_bytes=_quota_bytes(environ.get(STORE_QUOTA_BYTES, "")),
             internal_token=_internal_token(environ),
             log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
@@ -89,6 +93,13 @@ def _quota_bytes(text: str) -> int | None:
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise ConfigurationError(f"{STORE_QUOTA_BYTES} is {text!r}; give a number of bytes, for example 10737418240")
     return int(text)
+
+
+def _switch(environ: Mapping[str, str], name: str) -> bool:
+    text = environ.get(name) or "false"
+    if text not in ("true", "false"):
+        raise ConfigurationError(f"{name} is {text!r}; give true or false")
+    return text == "true"
 
 
 def _internal_token(environ: Mapping[str, str]) -> str:

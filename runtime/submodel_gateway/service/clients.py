@@ -13,6 +13,7 @@ from submodel_gateway.jobs.ids import job_id
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 from submodel_gateway.store import base
@@ -97,11 +98,13 @@ class Clients:
     def __init__(
         self,
         stores: Stores,
+        payloads: Payloads,
         endpoints: Endpoints,
         watchers: JobWatchers,
         random_bits: Callable[[int], int],
     ) -> None:
         self._stores = stores
+        self._payloads = payloads
         self._endpoints = endpoints
         self._watchers = watchers
         self._random_bits = random_bits
@@ -118,15 +121,13 @@ class Clients:
         submit = self._new_submit(state, job_id(now, self._random_bits(74), sync=sync), new, sync)
         if new.key is not None:
             submit = replace(submit, idempotency=_key(new.key, now))
-        if len(new.input) > base.BLOB_BYTES:
-            submit = replace(submit, input=await self._stores.at(endpoint).stash(new.input))
+        submit = replace(submit, input=await self._payloads.keep(endpoint, new.input))
         # Waking a take before the submit is queued lets both travel in one transaction.
         state.wake_takers(1)
         outcome = await self._stores.of(endpoint).one(submit)
         if isinstance(outcome, base.Applied):
             return Submitted(submit.id, JobState.IN_QUEUE)
-        if isinstance(submit.input, base.Blob):
-            await self._stores.at(endpoint).discard(submit.input)
+        await self._payloads.drop(endpoint, submit.input)
         if isinstance(outcome, base.Repeated):
             return Submitted(outcome.id, outcome.state)
         raise _not_submitted(outcome)
@@ -247,15 +248,13 @@ class Clients:
         return job
 
     async def _view(self, job: Job) -> JobView:
-        store = self._stores.at(job.endpoint)
-        content = await store.content(job)
-        output = content.output
-        if isinstance(output, base.Blob):
-            try:
-                output = await store.fetch(output)
-            except OperationFailed as error:
-                raise _unknown_job(job.id) from error
-        return JobView(job, output, content.error)
+        content = await self._stores.at(job.endpoint).content(job)
+        if content.output is None:
+            return JobView(job, None, content.error)
+        try:
+            return JobView(job, await self._payloads.load(job.endpoint, content.output), content.error)
+        except OperationFailed as error:
+            raise _unknown_job(job.id) from error
 
     async def _part(self, endpoint: str, id: str, offset: int | None) -> StreamPart:
         job = await self._job(endpoint, id)

@@ -10,6 +10,7 @@ from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.snapshots import SnapshotFeed
 from submodel_gateway.service.stores import NamedStore, Stores
@@ -24,6 +25,7 @@ class Gateway:
     Args:
         stores: open stores; the gateway starts and closes them.
         clock: the gateway's own time, for what is in memory only.
+        compress: whether payloads are stored compressed.
         random_bits: as `secrets.randbits`; a test may pass a seeded one.
     """
 
@@ -33,6 +35,8 @@ class Gateway:
         clock: Clock,
         random_bits: Callable[[int], int] = secrets.randbits,
         boot: str | None = None,
+        *,
+        compress: bool = False,
     ) -> None:
         self.clock = clock
         self.ready = False
@@ -40,8 +44,9 @@ class Gateway:
         self._endpoints = Endpoints()
         self._watchers = JobWatchers()
         self.snapshots = SnapshotFeed(self._stores, self._endpoints, clock, boot or f"{random_bits(64):016x}")
-        self.clients = Clients(self._stores, self._endpoints, self._watchers, random_bits)
-        self.workers = Workers(self._stores, self._endpoints, clock, random_bits, self.snapshots.changed)
+        payloads = Payloads(self._stores, compress=compress)
+        self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits)
+        self.workers = Workers(self._stores, payloads, self._endpoints, clock, random_bits, self.snapshots.changed)
         self.registry = Registry(self._stores, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
         self.sweepers = [self._sweeper(name) for name in self._stores.groups]
         self._sweeping: list[asyncio.Task[None]] = []

@@ -31,6 +31,7 @@ from submodel_gateway.jobs.ids import is_sync
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import FORMER_KEPT, Endpoints, EndpointState, OpenRequest, Session
+from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
@@ -90,12 +91,14 @@ class Workers:
     def __init__(
         self,
         stores: Stores,
+        payloads: Payloads,
         endpoints: Endpoints,
         clock: Clock,
         random_bits: Callable[[int], int],
         changed: Callable[[EndpointState], None],
     ) -> None:
         self._stores = stores
+        self._payloads = payloads
         self._endpoints = endpoints
         self._clock = clock
         self._random_bits = random_bits
@@ -184,8 +187,8 @@ class Workers:
 
     async def _apply(self, turn: _Turn) -> None:
         """Apply what the worker said, and take jobs in the same transaction when some are known to wait."""
-        stashed = await self._stash_outputs(turn)
-        said = [*self._writes(turn, stashed), *self._signs_of_life(turn), *self._lost(turn)]
+        outputs = await self._kept_outputs(turn)
+        said = [*self._writes(turn, outputs), *self._signs_of_life(turn), *self._lost(turn)]
         take = self._take(turn) if self._stores.tally(turn.endpoint.id).queued else None
         operations: list[base.Operation] = [*said, *([take] if take else [])]
         if not operations:
@@ -258,38 +261,34 @@ class Workers:
         for lease in outcome.leases:
             if (holding := turn.session.held.get(lease.job.id)) is not None:
                 holding.request = turn.request.request
-        turn.leases = outcome.leases
-        if any(isinstance(lease.input, base.Blob) for lease in outcome.leases):
-            turn.leases = tuple([whole for lease in outcome.leases if (whole := await self._whole(lease)) is not None])
+        whole = [await self._whole(lease) for lease in outcome.leases]
+        turn.leases = tuple([lease for lease in whole if lease is not None])
 
     async def _whole(self, lease: base.Lease) -> base.Lease | None:
-        """The lease with its input in memory; None when the job ended meanwhile and took its input along."""
-        if not isinstance(lease.input, base.Blob):
-            return lease
+        """The lease with its input as the client sent it; None when the job ended meanwhile and took it along."""
         try:
-            return replace(lease, input=await self._stores.at(lease.job.endpoint).fetch(lease.input))
+            return replace(lease, input=await self._payloads.load(lease.job.endpoint, lease.input))
         except OperationFailed as error:
             log.error("the input of job %s could not be read: %s", lease.job.id, error)
             return None
 
-    async def _stash_outputs(self, turn: _Turn) -> dict[str, base.Blob]:
-        """Large outputs by job, durable already: only a reference goes through the transaction that all share."""
-        store = self._stores.at(turn.endpoint.id)
-        return {
-            result.id: await store.stash(bytes(result.output))
-            for result in turn.request.results
-            if not isinstance(result.output, msgspec.UnsetType)
-            and base.BLOB_BYTES < len(bytes(result.output)) <= _output_limit(result.id)
-        }
+    async def _kept_outputs(self, turn: _Turn) -> dict[str, base.Payload]:
+        """Outputs by job, as their operations carry them; one that is too large is not kept."""
+        outputs: dict[str, base.Payload] = {}
+        for result in turn.request.results:
+            if not isinstance(result.output, msgspec.UnsetType):
+                output = bytes(result.output)
+                if len(output) <= _output_limit(result.id):
+                    outputs[result.id] = await self._payloads.keep(turn.endpoint.id, output)
+        return outputs
 
     async def _discard_unused(
         self, turn: _Turn, said: Iterable[base.JobOperation], outcomes: Iterable[base.Outcome]
     ) -> None:
         for operation, outcome in zip(said, outcomes, strict=False):
-            output = operation.output if isinstance(operation, base.Finish) else None
             used = isinstance(outcome, base.Applied) and outcome.change.ended
-            if isinstance(output, base.Blob) and not used:
-                await self._stores.at(turn.endpoint.id).discard(output)
+            if isinstance(operation, base.Finish) and not used:
+                await self._payloads.drop(turn.endpoint.id, operation.output)
 
     async def _give_back(self, turn: _Turn) -> None:
         """Nobody will read the answer: the jobs go to the next worker unharmed.
@@ -302,7 +301,7 @@ class Workers:
             outcomes = zip(turn.leases, await self._stores.of(turn.endpoint.id).many(releases), strict=True)
             turn.leases = tuple(lease for lease, outcome in outcomes if isinstance(outcome, base.Failed))
 
-    def _writes(self, turn: _Turn, stashed: Mapping[str, base.Blob]) -> Iterable[base.JobOperation]:
+    def _writes(self, turn: _Turn, outputs: Mapping[str, base.Payload]) -> Iterable[base.JobOperation]:
         endpoint = turn.endpoint.id
         for item in turn.request.progress:
             yield base.Progress(endpoint=endpoint, id=item.id, token=item.token, value=bytes(item.value))
@@ -315,13 +314,13 @@ class Workers:
             else:
                 yield append
         for result in turn.request.results:
-            output = None if isinstance(result.output, msgspec.UnsetType) else bytes(result.output)
-            size, limit = len(output or b""), _output_limit(result.id)
+            size = 0 if isinstance(result.output, msgspec.UnsetType) else len(bytes(result.output))
+            limit = _output_limit(result.id)
             finish = base.Finish(
                 endpoint=endpoint,
                 id=result.id,
                 token=result.token,
-                output=stashed.get(result.id, output),
+                output=outputs.get(result.id),
                 error=result.error,
                 execution_ms=None if result.execution_ms is None else _bounded(result.execution_ms),
             )

@@ -48,6 +48,7 @@ def test_a_quota_is_a_number_of_bytes() -> None:
         ("SUBMODEL_GATEWAY_LISTEN", "host:http"),
         ("SUBMODEL_GATEWAY_INTERNAL_LISTEN", "host:70000"),
         ("SUBMODEL_GATEWAY_STORE_FILE", "/does/not/exist"),
+        ("SUBMODEL_GATEWAY_STORE_COMPRESS", "zstd"),
         ("SUBMODEL_GATEWAY_STORE_QUOTA_BYTES", "10GiB"),
         ("SUBMODEL_GATEWAY_STORE_QUOTA_BYTES", "0"),
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN", "  "),

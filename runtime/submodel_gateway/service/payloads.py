@@ -1,0 +1,60 @@
+"""Payloads on their way to a store and back: compressed if asked for, and large ones ahead of their operation.
+
+Payloads are JSON texts, which never begin with a zero byte: that marks a compressed one. Reading understands both
+kinds, so the setting may change at any time.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Callable
+
+from submodel_gateway.service.stores import Stores
+from submodel_gateway.store import base
+
+COMPRESS_MIN_BYTES = 4_096
+"""Below this, compression saves less than it costs."""
+
+THREAD_MIN_BYTES = 65_536
+"""Above this it would hold up the event loop."""
+
+_MARK = b"\x00z"
+
+
+class Payloads:
+    """Turns bytes into what operations carry, and back. `compress` with zlib, fastest level."""
+
+    def __init__(self, stores: Stores, *, compress: bool) -> None:
+        self._stores = stores
+        self._compress = compress
+
+    async def keep(self, endpoint: str, data: bytes) -> base.Payload:
+        """What an operation shall carry for `data`; a large payload is durable when this returns.
+
+        Give it to `drop` when the operation turns out to have had no effect. Raises `StoreAway`, `StoreFull`.
+        """
+        if self._compress and len(data) >= COMPRESS_MIN_BYTES:
+            data = await _off_the_loop(len(data), compressed, data)
+        return data if len(data) <= base.BLOB_BYTES else await self._stores.at(endpoint).stash(data)
+
+    async def drop(self, endpoint: str, payload: base.Payload | None) -> None:
+        """Nothing refers to the payload."""
+        if isinstance(payload, base.Blob):
+            await self._stores.at(endpoint).discard(payload)
+
+    async def load(self, endpoint: str, payload: base.Payload) -> bytes:
+        """The bytes that were kept. Raises `OperationFailed` when they are gone with their job."""
+        if isinstance(payload, base.Blob):
+            payload = await self._stores.at(endpoint).fetch(payload)
+        if not payload.startswith(_MARK):
+            return payload
+        return await _off_the_loop(len(payload), zlib.decompress, payload[len(_MARK) :])
+
+
+def compressed(data: bytes) -> bytes:
+    """`data` with a mark in front, or as it is when compression does not make it smaller."""
+    packed = _MARK + zlib.compress(data, level=1)
+    return packed if len(packed) < len(data) else data
+
+
+async def _off_the_loop(size: int, function: Callable[[bytes], bytes], data: bytes) -> bytes:
+    return function(data) if size < THREAD_MIN_BYTES else await asyncio.to_thread(function, data)
