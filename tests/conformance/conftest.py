@@ -1,20 +1,22 @@
-"""The store suite runs on every engine; `reopen` is there for those that keep what they are told."""
+"""The store suite runs on every engine; `open_store` is there for those that keep what they are told."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from submodel_gateway.store.base import Store
 from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+@pytest_asyncio.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
     opened: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "jobs.db")
+    await opened.start(lambda endpoints: None)
     yield opened
-    opened.close()
+    await opened.close()
 
 
 @pytest.fixture

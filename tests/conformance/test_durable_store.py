@@ -16,38 +16,39 @@ from tests.support.store_operations import ENDPOINT, append, finish, submit, tak
 Open = Callable[[], SqliteStore]
 
 
-def test_everything_is_there_after_opening_again(open_store: Open) -> None:
+async def test_everything_is_there_after_opening_again(open_store: Open) -> None:
     store = open_store()
     outcomes = store.apply([submit("a"), submit("b"), take()], 5)
     assert isinstance(outcomes[2], base.Taken)
     job = outcomes[2].leases[0].job
     store.apply([append(job, 1, b"1"), base.PutEndpoint(endpoint=ENDPOINT, registration=b"{}")], 6)
-    store.close()
+    await store.close()
 
     store = open_store()
-    assert store.job(ENDPOINT, "a") == store.held(ENDPOINT, "w")[0]
+    assert await store.job(ENDPOINT, "a") == (await store.held(ENDPOINT, "w"))[0]
     assert store.tally(ENDPOINT) == Tally(queued=1, in_progress=1, arrived=2)
-    assert (store.last_seq(), store.last_now(), store.endpoints()) == (2, 6, {ENDPOINT: b"{}"})
+    assert (await store.last_seq(), await store.endpoints()) == (2, {ENDPOINT: b"{}"})
+    assert (await store.time()).mark_ms == 6
     assert isinstance(store.apply([finish(job)], 7)[0], base.Applied)
-    assert store.chunks(job, 0, 9) == [b"1"]
-    store.close()
+    assert await store.chunks(job, 0, 9) == [b"1"]
+    await store.close()
 
 
-def test_a_group_with_a_failing_operation_leaves_nothing_behind(open_store: Open) -> None:
+async def test_a_group_with_a_failing_operation_leaves_nothing_behind(open_store: Open) -> None:
     store = open_store()
     unstorable = submit("b", pri=2**70)
     with pytest.raises(OverflowError):
         store.apply([submit("a"), unstorable], 5)
-    assert store.job(ENDPOINT, "a") is None
-    assert (store.tally(ENDPOINT), store.last_seq()) == (Tally(), 0)
+    assert await store.job(ENDPOINT, "a") is None
+    assert (store.tally(ENDPOINT), await store.last_seq()) == (Tally(), 0)
     store.apply([submit("a")], 6)
-    job = store.job(ENDPOINT, "a")
+    job = await store.job(ENDPOINT, "a")
     assert job is not None
     assert (job.state, job.seq) == (JobState.IN_QUEUE, 1)
-    store.close()
+    await store.close()
 
 
-def test_a_log_that_cannot_be_looked_after_does_not_fail_what_is_committed(
+async def test_a_log_that_cannot_be_looked_after_does_not_fail_what_is_committed(
     open_store: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_store()
@@ -57,19 +58,19 @@ def test_a_log_that_cannot_be_looked_after_does_not_fail_what_is_committed(
     assert isinstance(outcome, base.Applied)
     assert store.tally(ENDPOINT).queued == 2
     assert "log cannot be read" in caplog.text
-    store.close()
+    await store.close()
 
 
-def test_a_second_owner_is_refused_with_a_sentence(open_store: Open) -> None:
+async def test_a_second_owner_is_refused_with_a_sentence(open_store: Open) -> None:
     store = open_store()
     with pytest.raises(StoreUnusable, match="is in use by another gateway process"):
         open_store()
-    store.close()
-    open_store().close()
+    await store.close()
+    await open_store().close()
 
 
-def test_a_newer_schema_is_refused_with_a_sentence(open_store: Open, tmp_path: Path) -> None:
-    open_store().close()
+async def test_a_newer_schema_is_refused_with_a_sentence(open_store: Open, tmp_path: Path) -> None:
+    await open_store().close()
     connection = sqlite3.connect(tmp_path / "jobs.db")
     connection.execute("UPDATE meta SET value = ? WHERE name = 'schema'", (SCHEMA + 1,))
     connection.commit()
@@ -78,33 +79,33 @@ def test_a_newer_schema_is_refused_with_a_sentence(open_store: Open, tmp_path: P
         open_store()
 
 
-def test_a_file_that_is_no_database_is_refused_with_a_sentence(open_store: Open, tmp_path: Path) -> None:
+async def test_a_file_that_is_no_database_is_refused_with_a_sentence(open_store: Open, tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_text("not a database, but long enough to be taken for one" * 20)
     with pytest.raises(StoreUnusable, match="cannot be opened"):
         open_store()
 
 
-def test_a_place_that_cannot_be_written_is_refused_with_a_sentence(tmp_path: Path) -> None:
+async def test_a_place_that_cannot_be_written_is_refused_with_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StoreUnusable, match="cannot be written"):
         SqliteStore(tmp_path / "missing" / "jobs.db")
 
 
-def test_takes_and_sweeps_use_their_indexes(open_store: Open, tmp_path: Path) -> None:
-    open_store().close()
+async def test_takes_and_sweeps_use_their_indexes(open_store: Open, tmp_path: Path) -> None:
+    await open_store().close()
     connection = sqlite3.connect(tmp_path / "jobs.db")
 
     def plan(where: str) -> str:
         return " ".join(row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN SELECT id FROM job WHERE {where}"))
 
     ready = plan(
-        "endpoint = 'e' AND state = 'IN_QUEUE' AND run_at <= 1 AND deadline > 1 ORDER BY pri DESC, seq LIMIT 5"
+        "endpoint = 'e' AND state = 'IN_QUEUE' AND run_at <= 1 AND deadline > 1 ORDER BY place, seq LIMIT 5"
     )
     assert "ready" in ready
     assert "TEMP B-TREE" not in ready
     due = plan("due_at <= 1 ORDER BY due_at, seq LIMIT 5")
     assert "due" in due
     assert "TEMP B-TREE" not in due
-    assert "waiting" in plan("endpoint = 'e' AND state = 'IN_QUEUE' AND created_at <= 5")
+    assert "waiting" in plan("endpoint = 'e' AND state = 'IN_QUEUE' AND queued_at <= 5")
     assert "holder" in plan("endpoint = 'e' AND worker = 'w' AND state = 'IN_PROGRESS'")
     assert "delayed" in plan("state = 'IN_QUEUE' AND run_at > 0 AND run_at > 7")
     connection.close()

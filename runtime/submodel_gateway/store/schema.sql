@@ -1,13 +1,15 @@
--- Schema 1 of the SQLite store. Applied when the file is new; the row `schema` in `meta` names the version.
+-- Schema 2 of the SQLite store. Applied when the file is new; the row `schema` in `meta` names the version.
 --
 -- A row of `job` is narrow: payloads live in tables of their own, under the job's row number `key`, so that scans and
--- index updates never touch them. The columns of `job` between `key` and `due_at` are the fields of `jobs.record.Job`.
--- Instants are milliseconds of the gateway's clock.
+-- index updates never touch them. The columns of `job` between `key` and `place` are the fields of `jobs.record.Job`.
+-- Instants are milliseconds of the gateway's clock. A payload column holds BLOB bytes, or TEXT `name:size` for a file.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
--- schema: version of this file; seq: last queue number given; now: instant of the last committed group
+-- schema: version of this file; owner_epoch: times it was opened; seq: last queue number given; now: instant of the
+-- last committed group; swept_at, hold_until: see `execute.Mark`; blob_bytes: size of all owned files
 
 CREATE TABLE endpoint (id TEXT PRIMARY KEY, registration BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE breaker (endpoint TEXT PRIMARY KEY, losses BLOB NOT NULL) WITHOUT ROWID;  -- JSON of `jobs.breaker.Breaker`
 
 CREATE TABLE tally (
     endpoint TEXT PRIMARY KEY,
@@ -22,17 +24,20 @@ CREATE TABLE job (
     state TEXT NOT NULL,
     seq INTEGER NOT NULL,
     pri INTEGER NOT NULL,
+    queued_at INTEGER NOT NULL,
     gen INTEGER NOT NULL,
     attempt INTEGER NOT NULL,
     nonce INTEGER NOT NULL,
     used INTEGER NOT NULL,
     max INTEGER NOT NULL,
+    retry_errors INTEGER NOT NULL,
     worker TEXT,
     session TEXT,
     lease_until INTEGER,
     taken_at INTEGER,
     run_at INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
+    ttl_ms INTEGER NOT NULL,
     deadline INTEGER NOT NULL,
     execution_timeout_ms INTEGER NOT NULL,
     exec_limit INTEGER,
@@ -43,16 +48,37 @@ CREATE TABLE job (
     execution_ms INTEGER,
     chunks INTEGER NOT NULL,
     chunk_bytes INTEGER NOT NULL,
+    keyed INTEGER NOT NULL,
+    webhook TEXT NOT NULL,
+    place INTEGER NOT NULL,
     due_at INTEGER NOT NULL
 );
 
-CREATE INDEX ready ON job (endpoint, pri DESC, seq) WHERE state = 'IN_QUEUE';             -- the take
-CREATE INDEX waiting ON job (endpoint, created_at) WHERE state = 'IN_QUEUE';              -- age of the queue
-CREATE INDEX delayed ON job (run_at) WHERE state = 'IN_QUEUE' AND run_at > 0;             -- when a lost job may go again
-CREATE INDEX holder ON job (endpoint, worker) WHERE state = 'IN_PROGRESS';                -- jobs of a worker that is gone
+CREATE INDEX ready ON job (endpoint, place, seq) WHERE state = 'IN_QUEUE';    -- the take
+CREATE INDEX waiting ON job (endpoint, queued_at) WHERE state = 'IN_QUEUE';   -- age of the queue
+CREATE INDEX delayed ON job (run_at) WHERE state = 'IN_QUEUE' AND run_at > 0; -- when a lost job may go again
+CREATE INDEX holder ON job (endpoint, worker) WHERE state = 'IN_PROGRESS';    -- jobs of a worker that is gone
 CREATE INDEX due ON job (due_at, seq);  -- the sweeper: lease, limits and retention in one index, the earliest counts
+CREATE INDEX listed ON job (endpoint, seq);                                   -- pages, the newest first
 
-CREATE TABLE payload (key INTEGER PRIMARY KEY, input BLOB NOT NULL, extra BLOB NOT NULL);
-CREATE TABLE result (key INTEGER PRIMARY KEY, output BLOB, error TEXT);
+CREATE TABLE payload (key INTEGER PRIMARY KEY, input, extra BLOB NOT NULL, webhook TEXT);
+CREATE TABLE result (key INTEGER PRIMARY KEY, output, error TEXT);
 CREATE TABLE progress (key INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE chunk (key INTEGER, seq INTEGER, item BLOB NOT NULL, PRIMARY KEY (key, seq));  -- of the current attempt only
+
+CREATE TABLE blob (name TEXT PRIMARY KEY, key INTEGER NOT NULL) WITHOUT ROWID;  -- files in use, and the job that owns them
+
+CREATE TABLE idempotency (
+    endpoint TEXT NOT NULL, principal TEXT NOT NULL, key TEXT NOT NULL,
+    job TEXT NOT NULL, body_hash TEXT NOT NULL, expires_at INTEGER NOT NULL,
+    state TEXT,  -- of a job that is forgotten
+    UNIQUE (endpoint, principal, key)
+);
+CREATE INDEX keyed ON idempotency (job);
+CREATE INDEX expiring ON idempotency (expires_at);
+
+CREATE TABLE outbox (
+    id TEXT PRIMARY KEY,  -- the job's
+    endpoint TEXT NOT NULL, gen INTEGER NOT NULL, tries INTEGER NOT NULL, nonce INTEGER NOT NULL, next_at INTEGER
+) WITHOUT ROWID;
+CREATE INDEX sending ON outbox (next_at, id) WHERE next_at IS NOT NULL;

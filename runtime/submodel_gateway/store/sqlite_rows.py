@@ -1,181 +1,232 @@
-"""Statements of the SQLite store: reading through any connection, writing inside the writer's transaction."""
+"""The rows of the SQLite store inside the writer's transaction; see `execute.Rows`.
+
+Counters, breakers and marks are few and asked for all the time: `Kept` has them in memory. The transaction works on
+`pending` entries, `flush` writes those, and `committed` or `rolled_back` settles them.
+"""
 
 import sqlite3
 from collections.abc import Iterable
+from enum import StrEnum
 from typing import Any
 
 import msgspec
 
 from submodel.contract.states import JobState
+from submodel_gateway.jobs.breaker import CLOSED, Breaker
+from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
+from submodel_gateway.store.execute import KeyEntry, Mark
+from submodel_gateway.store.sqlite_reads import COLUMNS, FIELDS, TALLY_FIELDS, Reads, column, payload
 
-_FIELDS = Job.__struct_fields__
-_FIXED = {"id", "endpoint", "seq", "pri", "max", "created_at", "deadline", "execution_timeout_ms", "retention_ms"}
-_CHANGING = tuple(field for field in _FIELDS if field not in _FIXED)
-_TALLY = Tally.__struct_fields__
+_OF_GENERATION = ("seq", "queued_at", "gen", "deadline")
+_OF_JOB = (
+    *("id", "endpoint", "pri", "max", "retry_errors", "created_at", "ttl_ms", "execution_timeout_ms", "retention_ms"),
+    "keyed",
+)
+_CHANGING = tuple(field for field in FIELDS if field not in (*_OF_GENERATION, *_OF_JOB))
 
-_COLUMNS = ", ".join(_FIELDS)
-_INSERT = f"INSERT INTO job ({_COLUMNS}, due_at) VALUES ({', '.join('?' * (len(_FIELDS) + 1))})"
-_UPDATE = f"UPDATE job SET {', '.join(f'{field} = ?' for field in _CHANGING)}, due_at = ? WHERE id = ?"
-_SELECT = f"SELECT {_COLUMNS} FROM job"
-_KEY = "(SELECT key FROM job WHERE id = ?)"
-_SAVE_TALLY = f"INSERT OR REPLACE INTO tally (endpoint, {', '.join(_TALLY)}) VALUES (?{', ?' * len(_TALLY)})"
-_SIDE_TABLES = ("payload", "result", "progress", "chunk")
-
-
-class Reads:
-    """Reads on one connection; each sees the last committed state, or the transaction it runs in."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
-
-    def load(self, endpoint: str, id: str) -> Job | None:
-        row = self.connection.execute(f"{_SELECT} WHERE id = ?", (id,)).fetchone()
-        return _job(row) if row and row[1] == endpoint else None
-
-    def held(self, endpoint: str, worker: str) -> list[Job]:
-        return self._jobs("endpoint = ? AND worker = ? AND state = 'IN_PROGRESS' ORDER BY seq", endpoint, worker)
-
-    def holders(self, endpoint: str) -> dict[str, int]:
-        sql = "SELECT worker, count(*) FROM job WHERE endpoint = ? AND state = 'IN_PROGRESS' GROUP BY worker"
-        return dict(self.connection.execute(sql, (endpoint,)).fetchall())
-
-    def content(self, job: Job) -> base.Content:
-        if job.state is JobState.IN_PROGRESS:
-            row = self.connection.execute(f"SELECT value, NULL FROM progress WHERE key = {_KEY}", (job.id,)).fetchone()
-        else:
-            row = self.connection.execute(f"SELECT output, error FROM result WHERE key = {_KEY}", (job.id,)).fetchone()
-        return base.Content(*row) if row else base.Content()
-
-    def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
-        sql = f"SELECT item FROM chunk WHERE key = {_KEY} AND seq > ? ORDER BY seq LIMIT ?"
-        return [item for (item,) in self.connection.execute(sql, (job.id, after, limit))]
-
-    def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        queued = "FROM job WHERE endpoint = ? AND state = 'IN_QUEUE'"
-        (oldest_at,) = self.connection.execute(f"SELECT min(created_at) {queued}", (endpoint,)).fetchone()
-        if late_at is None or oldest_at is None or oldest_at > late_at:
-            return base.Backlog(oldest_at)
-        sql = f"SELECT count(*) FROM (SELECT 1 {queued} AND created_at <= ? LIMIT ?)"
-        (late,) = self.connection.execute(sql, (endpoint, late_at, base.LATE_MAX)).fetchone()
-        return base.Backlog(oldest_at, late)
-
-    def endpoints(self) -> dict[str, bytes]:
-        return dict(self.connection.execute("SELECT id, registration FROM endpoint").fetchall())
-
-    def tallies(self) -> dict[str, Tally]:
-        rows = self.connection.execute(f"SELECT endpoint, {', '.join(_TALLY)} FROM tally")
-        return {endpoint: Tally(**dict(zip(_TALLY, values, strict=True))) for endpoint, *values in rows}
-
-    def meta(self) -> dict[str, int]:
-        return dict(self.connection.execute("SELECT name, value FROM meta").fetchall())
-
-    def next_due(self, now: int) -> int | None:
-        (due,) = self.connection.execute("SELECT min(due_at) FROM job").fetchone()
-        sql = "SELECT min(run_at) FROM job WHERE state = 'IN_QUEUE' AND run_at > 0 AND run_at > ?"
-        (delayed,) = self.connection.execute(sql, (now,)).fetchone()
-        return min((instant for instant in (due, delayed) if instant is not None), default=None)
-
-    def _jobs(self, where: str, *values: Any) -> list[Job]:
-        return [_job(row) for row in self.connection.execute(f"{_SELECT} WHERE {where}", values)]
+_INSERT = f"INSERT INTO job (key, {COLUMNS}, place, due_at) VALUES ({', '.join('?' * (len(FIELDS) + 3))})"
+_UPDATE = f"UPDATE job SET {', '.join(f'{field} = ?' for field in _CHANGING)}, deadline = ?, due_at = ? WHERE key = ?"
+_REOPEN = f"UPDATE job SET {', '.join(f'{field} = ?' for field in _OF_GENERATION)}, place = ? WHERE key = ?"
+_SAVE_TALLY = (
+    f"INSERT OR REPLACE INTO tally (endpoint, {', '.join(TALLY_FIELDS)}) VALUES (?{', ?' * len(TALLY_FIELDS)})"
+)
+_WEBHOOK = "id, endpoint, gen, tries, nonce, next_at"
 
 
 class Writes(Reads):
-    """The rows inside the writer's transaction.
+    """The rows inside the writer's transaction."""
 
-    Counters and the queue number are kept in memory: `flush` writes them, `committed` and `rolled_back` settle them.
-    """
-
-    def __init__(self, connection: sqlite3.Connection, tallies: dict[str, Tally], seq: int) -> None:
+    def __init__(self, connection: sqlite3.Connection, meta: dict[str, int]) -> None:
         super().__init__(connection)
-        self.committed_tallies = tallies
-        self.tallied: dict[str, Tally] = {}
-        self.seq = self.committed_seq = seq
+        self.tallies = {
+            endpoint: Tally(**dict(zip(TALLY_FIELDS, values, strict=True)))
+            for endpoint, *values in connection.execute(f"SELECT endpoint, {', '.join(TALLY_FIELDS)} FROM tally")
+        }
+        self.breakers = {
+            endpoint: msgspec.json.decode(losses, type=Breaker)
+            for endpoint, losses in connection.execute("SELECT endpoint, losses FROM breaker")
+        }
+        self.meta = meta
+        (self._last_key,) = connection.execute("SELECT coalesce(max(key), 0) FROM job").fetchone()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._seq = self.meta["seq"]
+        self._blob_bytes = self.meta["blob_bytes"]
+        self._mark = Mark(self.meta["swept_at"], self.meta["hold_until"])
+        self._keys: dict[str, int] = {}
+        self._tallies: dict[str, Tally] = {}
+        self._breakers: dict[str, Breaker] = {}
+        self.dropped_blobs: list[str] = []
+
+    @property
+    def marked(self) -> bool:
+        """Whether there is a mark to write."""
+        return self._mark != Mark(self.meta["swept_at"], self.meta["hold_until"])
 
     def flush(self, now: int) -> None:
         """Write counters and marks; the last thing before the commit."""
-        for endpoint, tally in self.tallied.items():
+        for endpoint, tally in self._tallies.items():
             self.connection.execute(_SAVE_TALLY, (endpoint, *msgspec.structs.astuple(tally)))
-        self.connection.execute("UPDATE meta SET value = ? WHERE name = 'now'", (now,))
-        if self.seq != self.committed_seq:
-            self.connection.execute("UPDATE meta SET value = ? WHERE name = 'seq'", (self.seq,))
+        for endpoint, breaker in self._breakers.items():
+            self._save_breaker(endpoint, breaker)
+        pending = self._pending_meta(now)
+        changed = [(value, name) for name, value in pending.items() if value != self.meta[name]]
+        self.connection.executemany("UPDATE meta SET value = ? WHERE name = ?", changed)
 
-    def committed(self) -> None:
-        """The transaction is durable: what it counted may be read."""
-        self.committed_tallies.update(self.tallied)
-        self.tallied.clear()
-        self.committed_seq = self.seq
+    def committed(self, now: int) -> list[str]:
+        """The transaction is durable: what it counted may be read. Returns the names of files nobody owns any more."""
+        self.tallies.update(self._tallies)
+        self.breakers.update(self._breakers)
+        self.meta.update(self._pending_meta(now))
+        dropped = self.dropped_blobs
+        self._begin()
+        return dropped
 
     def rolled_back(self) -> None:
         """The transaction never was."""
-        self.tallied.clear()
-        self.seq = self.committed_seq
+        self._begin()
+
+    def _pending_meta(self, now: int) -> dict[str, int]:
+        return {
+            "now": now,
+            "seq": self._seq,
+            "swept_at": self._mark.swept_at,
+            "hold_until": self._mark.hold_until,
+            "blob_bytes": self._blob_bytes,
+        }
+
+    def admits(self) -> bool:
+        return True
 
     def next_seq(self) -> int:
-        self.seq += 1
-        return self.seq
+        self._seq += 1
+        return self._seq
 
     def save(self, change: Transition) -> None:
         job = change.after or change.before
         assert job is not None, "a transition has a job on one side at least"
-        tally = self.tallied.get(job.endpoint) or self.committed_tallies.get(job.endpoint, Tally())
-        self.tallied[job.endpoint] = count(tally, change)
+        tally = self._tallies.get(job.endpoint) or self.tallies.get(job.endpoint, Tally())
+        self._tallies[job.endpoint] = count(tally, change)
         if change.after is None:
             self._forget(job)
-            return
-        if change.before is None:
-            self.connection.execute(_INSERT, (*_values(job, _FIELDS), job.due_at))
-            return
-        self.connection.execute(_UPDATE, (*_values(job, _CHANGING), job.due_at, job.id))
-        if change.requeued and change.before.chunks:
-            self.connection.execute(f"DELETE FROM chunk WHERE key = {_KEY}", (job.id,))
-        if change.before.state is JobState.IN_PROGRESS and job.state is not JobState.IN_PROGRESS:
-            self.connection.execute(f"DELETE FROM progress WHERE key = {_KEY}", (job.id,))
+        elif change.before is None:
+            self._last_key += 1
+            self._keys[job.id] = self._last_key
+            self.connection.execute(_INSERT, (self._last_key, *_values(job, FIELDS), job.place, job.due_at))
+        else:
+            self._update(change, change.before, job)
+
+    def _update(self, change: Transition, before: Job, job: Job) -> None:
+        key = self._key(job.id)
+        self.connection.execute(_UPDATE, (*_values(job, _CHANGING), job.deadline, job.due_at, key))
+        if change.reopened:
+            self.connection.execute(_REOPEN, (*_values(job, _OF_GENERATION), job.place, key))
+            self._drop_result(key)
+            self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
+        if (change.requeued or change.reopened) and before.chunks:
+            self.connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
+        if change.requeued or (change.ended and before.state is JobState.IN_PROGRESS):
+            self.connection.execute("DELETE FROM progress WHERE key = ?", (key,))
         if change.error is not None:
             self.put_result(job, None, change.error)
 
-    def put_payload(self, job: Job, input: bytes, extra: bytes) -> None:
-        self.connection.execute(
-            f"INSERT INTO payload (key, input, extra) VALUES ({_KEY}, ?, ?)", (job.id, input, extra)
-        )
+    def put_payload(self, job: Job, input: base.Payload, extra: bytes, webhook: str | None) -> None:
+        sql = "INSERT INTO payload (key, input, extra, webhook) VALUES (?, ?, ?, ?)"
+        self.connection.execute(sql, (self._key(job.id), column(input), extra, webhook))
+        self._own(job, input)
 
-    def payload(self, job: Job) -> tuple[bytes, bytes]:
-        row: tuple[bytes, bytes] = self.connection.execute(
-            f"SELECT input, extra FROM payload WHERE key = {_KEY}", (job.id,)
-        ).fetchone()
-        return row
+    def payload(self, job: Job) -> tuple[base.Payload, bytes]:
+        sql = "SELECT input, extra FROM payload WHERE key = ?"
+        input, extra = self.connection.execute(sql, (self._key(job.id),)).fetchone()
+        return payload(input), extra
 
-    def put_result(self, job: Job, output: bytes | None, error: str | None) -> None:
-        sql = f"INSERT OR REPLACE INTO result (key, output, error) VALUES ({_KEY}, ?, ?)"
-        self.connection.execute(sql, (job.id, output, error))
+    def webhook_url(self, job: str) -> str:
+        sql = "SELECT webhook FROM payload WHERE key = ?"
+        url: str = self.connection.execute(sql, (self._key(job),)).fetchone()[0]
+        return url
+
+    def put_result(self, job: Job, output: base.Payload | None, error: str | None) -> None:
+        sql = "INSERT OR REPLACE INTO result (key, output, error) VALUES (?, ?, ?)"
+        self.connection.execute(sql, (self._key(job.id), column(output), error))
+        self._own(job, output)
 
     def put_progress(self, job: Job, value: bytes) -> None:
-        self.connection.execute(f"INSERT OR REPLACE INTO progress (key, value) VALUES ({_KEY}, ?)", (job.id, value))
+        sql = "INSERT OR REPLACE INTO progress (key, value) VALUES (?, ?)"
+        self.connection.execute(sql, (self._key(job.id), value))
 
     def append_chunks(self, job: Job, first: int, items: Iterable[bytes]) -> None:
-        sql = f"INSERT INTO chunk (key, seq, item) VALUES ({_KEY}, ?, ?)"
-        self.connection.executemany(sql, [(job.id, seq, item) for seq, item in enumerate(items, first)])
+        key = self._key(job.id)
+        sql = "INSERT INTO chunk (key, seq, item) VALUES (?, ?, ?)"
+        self.connection.executemany(sql, [(key, seq, item) for seq, item in enumerate(items, first)])
 
     def ready(self, endpoint: str, now: int, limit: int) -> list[Job]:
-        where = "endpoint = ? AND state = 'IN_QUEUE' AND run_at <= ? AND deadline > ? ORDER BY pri DESC, seq LIMIT ?"
-        return self._jobs(where, endpoint, now, now, limit)
+        where = "endpoint = ? AND state = 'IN_QUEUE' AND run_at <= ? AND deadline > ? ORDER BY place, seq LIMIT ?"
+        return self.jobs(where, endpoint, now, now, limit)
+
+    def running(self, endpoint: str) -> bool:
+        sql = "SELECT EXISTS (SELECT 1 FROM job WHERE endpoint = ? AND state = 'IN_PROGRESS')"
+        return bool(self.connection.execute(sql, (endpoint,)).fetchone()[0])
 
     def due(self, now: int, limit: int) -> list[Job]:
-        return self._jobs("due_at <= ? ORDER BY due_at, seq LIMIT ?", now, limit)
-
-    def leased(self) -> list[Job]:
-        return self._jobs("state = 'IN_PROGRESS' ORDER BY seq")
+        return self.jobs("due_at <= ? ORDER BY due_at, seq LIMIT ?", now, limit)
 
     def live(self, endpoint: str, up_to: int, limit: int, *, running: bool) -> list[Job]:
-        queued = "endpoint = ? AND state = 'IN_QUEUE' AND seq <= ? ORDER BY pri DESC, seq LIMIT ?"
-        jobs = self._jobs(queued, endpoint, up_to, limit)
+        queued = "endpoint = ? AND state = 'IN_QUEUE' AND seq <= ? ORDER BY place, seq LIMIT ?"
+        jobs = self.jobs(queued, endpoint, up_to, limit)
         if running and len(jobs) < limit:
             held = "endpoint = ? AND state = 'IN_PROGRESS' AND seq <= ? ORDER BY seq LIMIT ?"
-            jobs += self._jobs(held, endpoint, up_to, limit - len(jobs))
+            jobs += self.jobs(held, endpoint, up_to, limit - len(jobs))
         return jobs
+
+    def mark(self) -> Mark:
+        return self._mark
+
+    def put_mark(self, mark: Mark) -> None:
+        self._mark = mark
+
+    def breaker(self, endpoint: str) -> Breaker:
+        return self._breakers.get(endpoint) or self.breakers.get(endpoint, CLOSED)
+
+    def put_breaker(self, endpoint: str, breaker: Breaker) -> None:
+        self._breakers[endpoint] = breaker
+
+    def key(self, endpoint: str, principal: str, key: str) -> KeyEntry | None:
+        sql = (
+            "SELECT job, body_hash, expires_at, state FROM idempotency WHERE endpoint = ? AND principal = ? AND key = ?"
+        )
+        row = self.connection.execute(sql, (endpoint, principal, key)).fetchone()
+        return KeyEntry(row[0], row[1], row[2], JobState(row[3]) if row[3] else None) if row else None
+
+    def put_key(self, endpoint: str, principal: str, key: str, entry: KeyEntry) -> None:
+        sql = """INSERT OR REPLACE INTO idempotency (endpoint, principal, key, job, body_hash, expires_at, state)
+                 VALUES (?, ?, ?, ?, ?, ?, ?)"""
+        state = entry.state.value if entry.state else None
+        values = (endpoint, principal, key, entry.job, entry.body_hash, entry.expires_at, state)
+        self.connection.execute(sql, values)
+
+    def settle_keys(self, job: Job) -> None:
+        self.connection.execute("UPDATE idempotency SET state = ? WHERE job = ?", (job.state.value, job.id))
+
+    def expire_keys(self, now: int, limit: int) -> None:
+        expired = "SELECT rowid FROM idempotency WHERE expires_at <= ? LIMIT ?"
+        self.connection.execute(f"DELETE FROM idempotency WHERE rowid IN ({expired})", (now, limit))
+
+    def webhook(self, endpoint: str, id: str) -> Webhook | None:
+        row = self.connection.execute(f"SELECT {_WEBHOOK} FROM outbox WHERE id = ?", (id,)).fetchone()
+        return _webhook(row) if row and row[1] == endpoint else None
+
+    def put_webhook(self, webhook: Webhook) -> None:
+        sql = f"INSERT OR REPLACE INTO outbox ({_WEBHOOK}) VALUES (?, ?, ?, ?, ?, ?)"
+        self.connection.execute(sql, msgspec.structs.astuple(webhook))
+
+    def due_webhooks(self, now: int, limit: int) -> list[Webhook]:
+        sql = f"SELECT {_WEBHOOK} FROM outbox WHERE next_at IS NOT NULL AND next_at <= ? ORDER BY next_at, id LIMIT ?"
+        return [_webhook(row) for row in self.connection.execute(sql, (now, limit))]
 
     def put_endpoint(self, endpoint: str, registration: bytes) -> None:
         sql = "INSERT OR REPLACE INTO endpoint (id, registration) VALUES (?, ?)"
@@ -183,19 +234,61 @@ class Writes(Reads):
 
     def delete_endpoint(self, endpoint: str) -> None:
         self.connection.execute("DELETE FROM endpoint WHERE id = ?", (endpoint,))
+        self.connection.execute("DELETE FROM idempotency WHERE endpoint = ?", (endpoint,))
+        self._breakers[endpoint] = CLOSED
+
+    def job(self, row: tuple[Any, ...]) -> Job:
+        job = super().job(row)
+        self._keys[job.id] = row[0]
+        return job
+
+    def _key(self, id: str) -> int:
+        if id not in self._keys:
+            (self._keys[id],) = self.connection.execute("SELECT key FROM job WHERE id = ?", (id,)).fetchone()
+        return self._keys[id]
+
+    def _save_breaker(self, endpoint: str, breaker: Breaker) -> None:
+        if breaker == CLOSED:
+            self.connection.execute("DELETE FROM breaker WHERE endpoint = ?", (endpoint,))
+            return
+        sql = "INSERT OR REPLACE INTO breaker (endpoint, losses) VALUES (?, ?)"
+        self.connection.execute(sql, (endpoint, msgspec.json.encode(breaker)))
+
+    def _own(self, job: Job, payload: base.Payload | None) -> None:
+        if isinstance(payload, base.Blob):
+            sql = "INSERT INTO blob (name, key) VALUES (?, ?)"
+            self.connection.execute(sql, (payload.name, self._key(job.id)))
+            self._blob_bytes += payload.size
+
+    def _disown(self, held: bytes | str | None) -> None:
+        if isinstance(held, str):
+            blob = payload(held)
+            assert isinstance(blob, base.Blob), "text is the name of a file"
+            self.connection.execute("DELETE FROM blob WHERE name = ?", (blob.name,))
+            self._blob_bytes -= blob.size
+            self.dropped_blobs.append(blob.name)
+
+    def _drop_result(self, key: int) -> None:
+        row = self.connection.execute("DELETE FROM result WHERE key = ? RETURNING output", (key,)).fetchone()
+        self._disown(row and row[0])
 
     def _forget(self, job: Job) -> None:
-        for table in _SIDE_TABLES:
-            self.connection.execute(f"DELETE FROM {table} WHERE key = {_KEY}", (job.id,))
-        self.connection.execute("DELETE FROM job WHERE id = ?", (job.id,))
+        key = self._key(job.id)
+        self._drop_result(key)
+        (input,) = self.connection.execute("DELETE FROM payload WHERE key = ? RETURNING input", (key,)).fetchone()
+        self._disown(input)
+        for table in ("progress", "chunk", "job"):
+            self.connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
+        self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
+        self._keys.pop(job.id)
 
 
 def _values(job: Job, fields: tuple[str, ...]) -> list[Any]:
+    values = [getattr(job, field) for field in fields]
     # The plain string: sqlite3 looks for an adapter of every type it does not know exactly.
-    return [job.state.value if field == "state" else getattr(job, field) for field in fields]
+    return [value.value if isinstance(value, StrEnum) else value for value in values]
 
 
-def _job(row: tuple[Any, ...]) -> Job:
-    values = dict(zip(_FIELDS, row, strict=True))
-    values["state"] = JobState(values["state"])
-    return Job(**values)
+def _webhook(row: tuple[Any, ...]) -> Webhook:
+    id, endpoint, gen, tries, nonce, next_at = row
+    return Webhook(id=id, endpoint=endpoint, gen=gen, tries=tries, nonce=nonce, next_at=next_at)

@@ -1,0 +1,119 @@
+"""Statements of the SQLite store that read, through any connection."""
+
+import sqlite3
+from collections.abc import Collection
+from typing import Any
+
+from submodel.contract.states import JobState
+from submodel_gateway.jobs.record import Job, WebhookState
+from submodel_gateway.jobs.tally import Tally
+from submodel_gateway.store import base
+
+FIELDS = Job.__struct_fields__
+TALLY_FIELDS = Tally.__struct_fields__
+
+COLUMNS = ", ".join(FIELDS)
+SELECT = f"SELECT key, {COLUMNS} FROM job"
+SEQ_MAX = 2**63 - 1
+KEY = "(SELECT key FROM job WHERE id = ?)"
+_STATE = FIELDS.index("state")
+_RETRY_ERRORS = FIELDS.index("retry_errors")
+_KEYED = FIELDS.index("keyed")
+_WEBHOOK = FIELDS.index("webhook")
+
+
+class Reads:
+    """Reads on one connection; each sees the last committed state, or the transaction it runs in."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.connection = connection
+
+    def load(self, endpoint: str, id: str) -> Job | None:
+        row = self.connection.execute(f"{SELECT} WHERE id = ?", (id,)).fetchone()
+        job = self.job(row) if row else None
+        return job if job and job.endpoint == endpoint else None
+
+    def held(self, endpoint: str, worker: str) -> list[Job]:
+        return self.jobs("endpoint = ? AND worker = ? AND state = 'IN_PROGRESS' ORDER BY seq", endpoint, worker)
+
+    def holders(self, endpoint: str) -> dict[str, int]:
+        sql = "SELECT worker, count(*) FROM job WHERE endpoint = ? AND state = 'IN_PROGRESS' GROUP BY worker"
+        return dict(self.connection.execute(sql, (endpoint,)).fetchall())
+
+    def content(self, job: Job) -> base.Content:
+        if job.state is JobState.IN_PROGRESS:
+            row = self.connection.execute(f"SELECT value, NULL FROM progress WHERE key = {KEY}", (job.id,)).fetchone()
+        else:
+            row = self.connection.execute(f"SELECT output, error FROM result WHERE key = {KEY}", (job.id,)).fetchone()
+        return base.Content(row[0] and payload(row[0]), row[1]) if row else base.Content()
+
+    def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
+        sql = f"SELECT item FROM chunk WHERE key = {KEY} AND seq > ? ORDER BY seq LIMIT ?"
+        return [item for (item,) in self.connection.execute(sql, (job.id, after, limit))]
+
+    def requests(self, endpoint: str, before: int | None, limit: int, states: Collection[JobState]) -> base.Page:
+        where, values = "endpoint = ? AND seq < ?", (endpoint, SEQ_MAX if before is None else before)
+        wanted = ", ".join(f"'{state.value}'" for state in states or JobState)
+        seen = f"{SELECT} WHERE {where} ORDER BY seq DESC LIMIT {base.SCAN_MAX}"
+        sql = f"SELECT * FROM ({seen}) WHERE state IN ({wanted}) LIMIT ?"
+        jobs = [self.job(row) for row in self.connection.execute(sql, (*values, limit + 1))]
+        if len(jobs) > limit:
+            return base.Page(tuple(jobs[:limit]), jobs[limit - 1].seq)
+        last = f"SELECT seq FROM job WHERE {where} ORDER BY seq DESC LIMIT 2 OFFSET {base.SCAN_MAX - 1}"
+        edge = self.connection.execute(last, values).fetchall()
+        return base.Page(tuple(jobs), edge[0][0] if len(edge) == 2 else None)
+
+    def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
+        queued = "FROM job WHERE endpoint = ? AND state = 'IN_QUEUE'"
+        (oldest_at,) = self.connection.execute(f"SELECT min(queued_at) {queued}", (endpoint,)).fetchone()
+        if late_at is None or oldest_at is None or oldest_at > late_at:
+            return base.Backlog(oldest_at)
+        sql = f"SELECT count(*) FROM (SELECT 1 {queued} AND queued_at <= ? LIMIT ?)"
+        (late,) = self.connection.execute(sql, (endpoint, late_at, base.LATE_MAX)).fetchone()
+        return base.Backlog(oldest_at, late)
+
+    def endpoints(self) -> dict[str, bytes]:
+        return dict(self.connection.execute("SELECT id, registration FROM endpoint").fetchall())
+
+    def owns(self, blob: str) -> bool:
+        """Whether a job refers to the file of this name."""
+        return self.connection.execute("SELECT 1 FROM blob WHERE name = ?", (blob,)).fetchone() is not None
+
+    def next_due(self, now: int) -> int | None:
+        earliest = (
+            ("SELECT min(due_at) FROM job", ()),
+            ("SELECT min(run_at) FROM job WHERE state = 'IN_QUEUE' AND run_at > 0 AND run_at > ?", (now,)),
+            ("SELECT min(expires_at) FROM idempotency", ()),
+        )
+        instants = [self.connection.execute(sql, values).fetchone()[0] for sql, values in earliest]
+        return min((instant for instant in instants if instant is not None), default=None)
+
+    def next_webhook(self) -> int | None:
+        sql = "SELECT min(next_at) FROM outbox WHERE next_at IS NOT NULL"
+        instant: int | None = self.connection.execute(sql).fetchone()[0]
+        return instant
+
+    def jobs(self, where: str, *values: Any) -> list[Job]:
+        return [self.job(row) for row in self.connection.execute(f"{SELECT} WHERE {where}", values)]
+
+    def job(self, row: tuple[Any, ...]) -> Job:
+        """The record in a row of `SELECT`."""
+        values = list(row[1:])
+        values[_STATE] = JobState(values[_STATE])
+        values[_RETRY_ERRORS] = bool(values[_RETRY_ERRORS])
+        values[_KEYED] = bool(values[_KEYED])
+        values[_WEBHOOK] = WebhookState(values[_WEBHOOK])
+        return Job(**dict(zip(FIELDS, values, strict=True)))
+
+
+def payload(column: bytes | str) -> base.Payload:
+    """What a payload column holds: the bytes, or the file that does."""
+    if isinstance(column, bytes):
+        return column
+    name, _, size = column.rpartition(":")
+    return base.Blob(name, int(size))
+
+
+def column(payload: base.Payload | None) -> bytes | str | None:
+    """The value of a payload column."""
+    return f"{payload.name}:{payload.size}" if isinstance(payload, base.Blob) else payload
