@@ -1,0 +1,58 @@
+"""Counters of an endpoint: what each kind of change adds to them."""
+
+import pytest
+
+from submodel.contract.states import JobState
+from submodel_gateway.jobs.record import Job
+from submodel_gateway.jobs.tally import Tally, count
+from submodel_gateway.jobs.transition import Transition
+
+BUSY = Tally(queued=5, in_progress=5, arrived=50, completed=10, failed=10, cancelled=10, timed_out=10, retried=7)
+
+
+def job(state: JobState | None) -> Job | None:
+    if state is None:
+        return None
+    return Job(
+        id="a",
+        endpoint="e",
+        state=state,
+        seq=1,
+        max=3,
+        created_at=1,
+        queued_at=1,
+        ttl_ms=9,
+        deadline=10,
+        execution_timeout_ms=0,
+        retention_ms=1,
+    )
+
+
+QUEUED, RUNNING, FAILED = JobState.IN_QUEUE, JobState.IN_PROGRESS, JobState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changes"),
+    [
+        (None, QUEUED, {"arrived": 1, "queued": 1}),
+        (QUEUED, RUNNING, {"queued": -1, "in_progress": 1}),
+        (RUNNING, RUNNING, {}),
+        (RUNNING, JobState.COMPLETED, {"in_progress": -1, "completed": 1}),
+        (RUNNING, FAILED, {"in_progress": -1, "failed": 1}),
+        (RUNNING, JobState.CANCELLED, {"in_progress": -1, "cancelled": 1}),
+        (RUNNING, JobState.TIMED_OUT, {"in_progress": -1, "timed_out": 1}),
+        (QUEUED, JobState.CANCELLED, {"queued": -1, "cancelled": 1}),
+        (QUEUED, JobState.TIMED_OUT, {"queued": -1, "timed_out": 1}),
+        (RUNNING, QUEUED, {"in_progress": -1, "queued": 1, "retried": 1}),
+        (FAILED, FAILED, {}),
+        (FAILED, None, {}),
+        (FAILED, QUEUED, {"arrived": 1, "queued": 1}),
+        (JobState.TIMED_OUT, QUEUED, {"arrived": 1, "queued": 1}),
+    ],
+)
+def test_a_change_counts_as(before: JobState | None, after: JobState | None, changes: dict[str, int]) -> None:
+    counted = count(BUSY, Transition(job(before), job(after)))
+    expected = {name: getattr(BUSY, name) + changes.get(name, 0) for name in Tally.__struct_fields__}
+    assert counted == Tally(**expected)
+    live = counted.queued + counted.in_progress
+    assert counted.arrived == live + counted.completed + counted.failed + counted.cancelled + counted.timed_out
