@@ -14,6 +14,7 @@ GatewayError
     ├── Conflict           the request contradicts an earlier one, or the job is in another state
     ├── Outdated           a push of the operator that is older than what is stored
     ├── TooLarge
+    ├── Unsupported        a form of the body that is not taken
     ├── Overloaded         no more work is taken for now
     └── Unavailable        the process is going down, or its store is away; the caller comes back
 """
@@ -73,6 +74,10 @@ class Outdated(RequestError):
 
 class TooLarge(RequestError):
     """A body over its limit."""
+
+
+class Unsupported(RequestError):
+    """A form of the body that is not taken."""
 
 
 class Overloaded(RequestError):

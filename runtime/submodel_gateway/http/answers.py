@@ -25,6 +25,7 @@ _STATUS: dict[type[errors.GatewayError], int] = {
     errors.Conflict: 409,
     errors.Outdated: 409,
     errors.TooLarge: 413,
+    errors.Unsupported: 415,
     errors.Overloaded: 429,
     errors.Unavailable: 503,
     errors.OperationFailed: 503,

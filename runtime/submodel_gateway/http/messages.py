@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import parse_qs
 
-from submodel_gateway.errors import InvalidRequest, TooLarge
+from submodel_gateway.errors import InvalidRequest, TooLarge, Unsupported
 from submodel_gateway.service.waiting import Hangup
 
 Scope = MutableMapping[str, Any]
@@ -61,6 +61,8 @@ class Request:
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes."""
+        if self.header(b"content-encoding").lower() not in ("", "identity"):
+            raise Unsupported("compressed bodies are not taken; send the body as it is, without Content-Encoding")
         length = self.header(b"content-length")
         if length.isdigit() and int(length) > limit:
             raise _too_large(limit)

@@ -9,6 +9,7 @@ import uvicorn
 
 from submodel_gateway.errors import ConfigurationError
 from submodel_gateway.http.messages import Asgi
+from submodel_gateway.http.protocol import BoundedProtocol, Bounds, protocol
 from submodel_gateway.settings import Address
 
 KEEP_ALIVE_SECONDS = 75
@@ -40,8 +41,9 @@ def url(listener: socket.socket) -> str:
 class Servers:
     """One application per bound socket; `run` serves until `stop`."""
 
-    def __init__(self, apps: list[tuple[Asgi, socket.socket]]) -> None:
-        self._servers = [(_Server(_config(app)), listener) for app, listener in apps]
+    def __init__(self, apps: list[tuple[Asgi, socket.socket]], bounds: Bounds | None = None) -> None:
+        bounded = protocol(bounds or Bounds())
+        self._servers = [(_Server(_config(app, bounded)), listener) for app, listener in apps]
 
     async def run(self) -> None:
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self._servers))
@@ -60,10 +62,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(app: Asgi) -> uvicorn.Config:
+def _config(app: Asgi, bounded: type[BoundedProtocol]) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        http=bounded,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,0 +1,150 @@
+"""HTTP connections with bounds: what a client may send before it is believed, and how long it may take.
+
+uvicorn's parser keeps whatever heads come and waits for bodies for ever; each of these costs memory or a connection.
+A request that arrives in one piece, as nearly all do, costs nothing: timers are armed only while a part is missing.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from submodel.contract.wire import encode
+from submodel_gateway.http.messages import Receive, Scope, Send, send_json
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection, and all of them together, may use up."""
+
+    head_bytes: int = 65_536
+    """Request line and headers."""
+
+    headers: int = 100
+    head_seconds: float = 10.0
+    """From the first byte of a request, or from the connection, to the end of its headers."""
+
+    body_seconds: float = 15.0
+    """Within each of these spans a body that is not complete must bring `body_bytes`."""
+
+    body_bytes: int = 15_360
+    connections: int = 10_000
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's protocol within `bounds`."""
+
+    bounds = Bounds()
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._head_bytes = 0
+        self._in_head = True
+        self._too_large = False
+        self._body_bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base
+        super().connection_made(transport)
+        if len(self.connections) > self.bounds.connections:
+            self.logger.warning("more than %d connections; a new one was closed", self.bounds.connections)
+            transport.abort()
+            return
+        self._arm(self.bounds.head_seconds, self._head_is_late)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._in_head:
+            self._head_bytes += len(data)
+        else:
+            self._body_bytes += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._in_head and self._head_bytes > self.bounds.head_bytes:
+            self._refuse_head()
+        elif self._in_head and self._head_bytes:
+            self._arm(self.bounds.head_seconds, self._head_is_late)
+        elif not self._in_head and not self.cycle.response_complete:
+            self._arm(self.bounds.body_seconds, self._check_body)
+        else:
+            self._disarm()
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._in_head, self._too_large = True, False
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        self._too_large = self._too_large or len(self.url) > self.bounds.head_bytes
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(self.headers) < self.bounds.headers:
+            super().on_header(name, value)
+        else:
+            self._too_large = True
+
+    def on_headers_complete(self) -> None:
+        self._disarm()
+        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
+        if self._too_large or sum(len(name) + len(value) for name, value in self.headers) > self.bounds.head_bytes:
+            served, self.app = self.app, _refuse
+            try:
+                super().on_headers_complete()
+            finally:
+                self.app = served
+        else:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        self._in_head, self._head_bytes = True, 0
+
+    def _arm(self, seconds: float, then: Any) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(seconds, self._expired, then)
+
+    def _expired(self, then: Any) -> None:
+        self._timer = None
+        then()
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _head_is_late(self) -> None:
+        if self._in_head:
+            self.transport.close()
+
+    def _check_body(self) -> None:
+        """Close on a client that sends too slowly; while the gateway itself does not read, it is not to blame."""
+        if self._in_head or self.cycle.response_complete:
+            return
+        if self._body_bytes < self.bounds.body_bytes and not self.flow.read_paused:
+            self.transport.close()
+            return
+        self._body_bytes = 0
+        self._arm(self.bounds.body_seconds, self._check_body)
+
+    def _refuse_head(self) -> None:
+        body = _SENTENCE
+        head = f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: {len(body)}\r\n"
+        self.transport.write(head.encode() + b"content-type: application/json\r\nconnection: close\r\n\r\n" + body)
+        self.transport.close()
+
+
+_SENTENCE = encode({"error": "the request line and headers are too large; send fewer or shorter ones"})
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    await send_json(send, 431, _SENTENCE, [(b"connection", b"close")])
+
+
+def protocol(bounds: Bounds) -> type[BoundedProtocol]:
+    """The protocol class for a server with these bounds."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds})

@@ -1,0 +1,119 @@
+"""Connections that send too much or too slowly are ended; the others do not notice."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from submodel_gateway.http import answers
+from submodel_gateway.http.messages import Request
+from submodel_gateway.http.protocol import Bounds
+from submodel_gateway.http.servers import Servers, bind
+from submodel_gateway.settings import Address
+
+SMALL = Bounds(head_bytes=4_096, headers=20, head_seconds=0.2, body_seconds=0.2, body_bytes=100, connections=50)
+
+
+async def route(request: Request) -> bytes:
+    return b'{"bytes": %d}' % len(await request.body(100_000))
+
+
+@asynccontextmanager
+async def server(bounds: Bounds = SMALL) -> AsyncIterator[socket.socket]:
+    listener = bind(Address("127.0.0.1", 0), "LISTEN")
+    servers = Servers([(answers.application(route), listener)], bounds)
+    running = asyncio.create_task(servers.run())
+    yield listener
+    servers.stop()
+    await running
+
+
+async def ask(listener: socket.socket, *parts: bytes) -> bytes:
+    """What comes back until the gateway closes the connection."""
+    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+    for part in parts:
+        writer.write(part)
+        await writer.drain()
+    try:
+        return await reader.read()
+    finally:
+        writer.close()
+
+
+def request(body: bytes = b"", *headers: bytes) -> bytes:
+    lines = [b"POST / HTTP/1.1", b"Host: x", b"Connection: close", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+async def test_an_ordinary_request_is_served() -> None:
+    async with server() as listener:
+        assert (await ask(listener, request(b"x" * 50_000))).endswith(b'{"bytes": 50000}')
+
+
+async def test_heads_that_are_too_large_are_refused_with_a_sentence() -> None:
+    async with server() as listener:
+        for head in (request(b"", b"A: " + b"x" * 5_000), request(b"", *[b"A: 1"] * 30)):
+            answer = await ask(listener, head)
+            assert answer.startswith(b"HTTP/1.1 431 ")
+            assert b"too large" in answer
+        assert (await ask(listener, b"GET /" + b"x" * 5_000)).startswith(b"HTTP/1.1 431 ")
+
+
+async def test_a_head_that_never_ends_is_cut_off_before_it_is_kept() -> None:
+    async with server() as listener:
+        answer = await ask(listener, b"GET / HTTP/1.1\r\n", *[b"A: " + b"x" * 1_000 + b"\r\n"] * 5)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+
+
+async def test_connections_that_say_nothing_or_stop_in_a_head_are_closed() -> None:
+    async with server() as listener:
+        assert (
+            await asyncio.gather(ask(listener), ask(listener, b"POST / HT"), ask(listener, request()[:-10]))
+            == [b""] * 3
+        )
+
+
+async def test_a_body_that_stops_is_given_up() -> None:
+    async with server() as listener:
+        assert b'"bytes"' not in await ask(listener, request(b"x" * 1_000)[:-500])
+
+
+async def test_a_slow_body_that_goes_on_is_waited_for() -> None:
+    async with server() as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        whole = request(b"x" * 1_000)
+        writer.write(whole[:-1_000])
+        for _ in range(10):
+            writer.write(b"x" * 100)
+            await asyncio.sleep(SMALL.body_seconds / 4)  # noqa: TID251  # time is what this bound is about
+        assert (await reader.read()).endswith(b'{"bytes": 1000}')
+        writer.close()
+
+
+async def test_a_second_request_on_a_connection_has_bounds_of_its_own() -> None:
+    async with server() as listener:
+        keep = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nA: " + b"x" * 3_000 + b"\r\n\r\nabc"
+        answer = await ask(listener, keep, keep, request(b"1234"))
+        assert answer.count(b'{"bytes": 3}') == 2
+        assert answer.endswith(b'{"bytes": 4}')
+
+
+async def test_connections_beyond_the_limit_are_closed_and_the_others_live() -> None:
+    async with server(Bounds(connections=3)) as listener:
+        idle = [await asyncio.open_connection(*listener.getsockname()[:2]) for _ in range(3)]
+        try:
+            refused = await ask(listener, request(b"1"))
+        except ConnectionError:
+            refused = b""
+        assert refused == b""
+        idle[0][1].write(request(b"1"))
+        assert (await idle[0][0].read()).endswith(b'{"bytes": 1}')
+        for _, writer in idle:
+            writer.close()
+
+
+async def test_compressed_bodies_are_refused() -> None:
+    async with server() as listener:
+        answer = await ask(listener, request(b"x" * 10, b"Content-Encoding: gzip"))
+        assert answer.startswith(b"HTTP/1.1 415 ")
+        assert b"without Content-Encoding" in answer
