@@ -25,15 +25,15 @@ REPEATS = 20
 async def scale(engine: Engine, rounds: int, factor: float) -> list[Row]:
     """Takes, snapshots, pages and starts over a store with a million jobs."""
     del rounds  # each figure is a median of many in one store
-    many = int(JOBS * factor)
+    many, besides = int(JOBS * factor), int(BESIDES * factor)
     with engine.place() as few_url, engine.place() as url:
         async with driving(few_url) as driver:
             fill(driver, [(ENDPOINT, TAKES * REPEATS + FEW)])
             few_ms = await _take_ms(driver)
-        others = [(f"{ENDPOINT}-{number}", BESIDES) for number in range(ENDPOINTS - 1)]
+        others = [(f"{ENDPOINT}-{number}", besides) for number in range(ENDPOINTS - 1)]
         started = time.perf_counter()
         async with driving(url) as driver:
-            fill(driver, [*others, (ENDPOINT, many - BESIDES * len(others))])
+            fill(driver, [*others, (ENDPOINT, many - besides * len(others))])
             filled = time.perf_counter() - started
             rows = [
                 Row(f"queueing {many:,} jobs, one caller in groups", many / filled, "/s"),

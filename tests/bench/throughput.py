@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from statistics import median
 
-from tests.bench.driving import KIBIBYTE, Driver, crowd, driving, id_of
+from tests.bench.driving import Driver, crowd, driving, id_of
 from tests.bench.engines import Engine, RawQueue
 from tests.bench.table import Bounds, Row
 
@@ -46,8 +46,8 @@ def _row(engine: Engine, what: str, callers: int, rates: Rates) -> Row:
 
 
 async def _round(engine: Engine, callers: int, jobs: int, rates: dict[str, Rates]) -> None:
-    with engine.place() as url, engine.raw() as raw:
-        async with driving(url) as driver:
+    with engine.place() as url:
+        async with engine.raw() as raw, driving(url) as driver:
             seconds, size = await _measured(driver, callers, jobs, _Turn(driver).submit)
             rates["submit"].store.append(jobs / seconds)
             rates["submit"].raw.append(_raw_submits(raw, jobs, size))
@@ -87,12 +87,12 @@ def _raw_submits(raw: RawQueue, jobs: int, size: int) -> float:
     ids = [id_of(number) for number in range(jobs)]
     started = time.perf_counter()
     for first in range(0, jobs, size):
-        raw.submit(ids[first : first + size], KIBIBYTE)
+        raw.submit(ids[first : first + size])
     return jobs / (time.perf_counter() - started)
 
 
 def _raw_takes(raw: RawQueue, jobs: int, size: int) -> float:
     started = time.perf_counter()
     for _ in range(0, jobs, size):
-        raw.finish(raw.take(size), KIBIBYTE)
+        raw.finish(raw.take(size))
     return jobs / (time.perf_counter() - started)

@@ -3,7 +3,7 @@
 import multiprocessing
 import random
 import sqlite3
-from collections import Counter, defaultdict
+from collections import defaultdict
 from pathlib import Path
 from signal import SIGKILL
 from threading import Timer
@@ -14,7 +14,7 @@ import pytest
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
 from tests.crash import load
-from tests.crash.ledger import Ledger, miscounts
+from tests.crash.ledger import Counted, Ledger, miscounts
 
 KILLS = 200
 DECODE = msgspec.msgpack.Decoder(Job).decode
@@ -52,15 +52,16 @@ def killed_under_load(url: str, seed: int) -> list[Job]:
     return told
 
 
-def counted(path: Path) -> dict[str, Counter[JobState]]:
-    """The jobs in the file, counted one by one, after a check of the file itself."""
+def counted(path: Path) -> dict[str, Counted]:
+    """The jobs in the file, after a check of the file itself."""
     connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
     assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    rows = connection.execute("SELECT endpoint, state, count(*) FROM job GROUP BY endpoint, state").fetchall()
+    sql = "SELECT endpoint, state, count(*), sum(gen) FROM job GROUP BY endpoint, state"
+    rows = connection.execute(sql).fetchall()
     connection.close()
-    counts: dict[str, Counter[JobState]] = defaultdict(Counter)
-    for endpoint, state, number in rows:
-        counts[endpoint][JobState(state)] = number
+    counts: dict[str, Counted] = defaultdict(Counted)
+    for endpoint, state, jobs, generations in rows:
+        counts[endpoint].add(JobState(state), jobs, generations)
     return counts
 
 
