@@ -67,10 +67,8 @@ async def test_a_head_that_never_ends_is_cut_off_before_it_is_kept() -> None:
 
 async def test_connections_that_say_nothing_or_stop_in_a_head_are_closed() -> None:
     async with server() as listener:
-        assert (
-            await asyncio.gather(ask(listener), ask(listener, b"POST / HT"), ask(listener, request()[:-10]))
-            == [b""] * 3
-        )
+        ended = await asyncio.gather(ask(listener), ask(listener, b"POST / HT"), ask(listener, request()[:-10]))
+        assert set(ended) == {b""}
 
 
 async def test_a_body_that_stops_is_given_up() -> None:
