@@ -10,7 +10,8 @@ from submodel.contract.states import JobState
 from submodel_gateway.errors import StoreUnusable
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
-from submodel_gateway.store.sqlite import SCHEMA, SqliteStore
+from submodel_gateway.store.sqlite import SqliteStore
+from submodel_gateway.store.sqlite_schema import SCHEMA
 from tests.support.store_operations import ENDPOINT, append, finish, submit, take
 
 Open = Callable[[], SqliteStore]
@@ -81,7 +82,7 @@ async def test_a_newer_schema_is_refused_with_a_sentence(open_store: Open, tmp_p
 
 async def test_a_file_that_is_no_database_is_refused_with_a_sentence(open_store: Open, tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_text("not a database, but long enough to be taken for one" * 20)
-    with pytest.raises(StoreUnusable, match="cannot be opened"):
+    with pytest.raises(StoreUnusable, match="is no SQLite database"):
         open_store()
 
 

@@ -7,6 +7,8 @@
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- schema: version of this file; owner_epoch: times it was opened; seq: last queue number given; now: instant of the
 -- last committed group; swept_at, hold_until: see `execute.Mark`; blob_bytes: size of all owned files
+INSERT INTO meta (name, value)
+VALUES ('schema', 2), ('owner_epoch', 0), ('seq', 0), ('now', 0), ('swept_at', 0), ('hold_until', 0), ('blob_bytes', 0);
 
 CREATE TABLE endpoint (id TEXT PRIMARY KEY, registration BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE breaker (endpoint TEXT PRIMARY KEY, losses BLOB NOT NULL) WITHOUT ROWID;  -- JSON of `jobs.breaker.Breaker`
@@ -61,8 +63,8 @@ CREATE INDEX holder ON job (endpoint, worker) WHERE state = 'IN_PROGRESS';    --
 CREATE INDEX due ON job (due_at, seq);  -- the sweeper: lease, limits and retention in one index, the earliest counts
 CREATE INDEX listed ON job (endpoint, seq);                                   -- pages, the newest first
 
-CREATE TABLE payload (key INTEGER PRIMARY KEY, input, extra BLOB NOT NULL, webhook TEXT);
-CREATE TABLE result (key INTEGER PRIMARY KEY, output, error TEXT);
+CREATE TABLE payload (key INTEGER PRIMARY KEY, input BLOB NOT NULL, extra BLOB NOT NULL, webhook TEXT);
+CREATE TABLE result (key INTEGER PRIMARY KEY, output BLOB, error TEXT);
 CREATE TABLE progress (key INTEGER PRIMARY KEY, value BLOB NOT NULL);
 CREATE TABLE chunk (key INTEGER, seq INTEGER, item BLOB NOT NULL, PRIMARY KEY (key, seq));  -- of the current attempt only
 
@@ -79,6 +81,7 @@ CREATE INDEX expiring ON idempotency (expires_at);
 
 CREATE TABLE outbox (
     id TEXT PRIMARY KEY,  -- the job's
-    endpoint TEXT NOT NULL, gen INTEGER NOT NULL, tries INTEGER NOT NULL, nonce INTEGER NOT NULL, next_at INTEGER
+    endpoint TEXT NOT NULL, gen INTEGER NOT NULL, tries INTEGER NOT NULL, nonce INTEGER NOT NULL, next_at INTEGER,
+    answer TEXT NOT NULL DEFAULT ''  -- what the last try came to
 ) WITHOUT ROWID;
 CREATE INDEX sending ON outbox (next_at, id) WHERE next_at IS NOT NULL;

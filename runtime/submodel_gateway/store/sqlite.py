@@ -13,24 +13,35 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from importlib import resources
+from contextlib import ExitStack, closing, suppress
+from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from submodel.contract.states import JobState
-from submodel_gateway.errors import StoreError, StoreUnusable
+from submodel_gateway.errors import OperationFailed, StoreError, StoreFull, StoreUnusable
 from submodel_gateway.jobs.breaker import CLOSED, Breaker
+from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.execute import execute
 from submodel_gateway.store.owner import OwnerLock
 from submodel_gateway.store.sqlite_blobs import BlobFiles
+from submodel_gateway.store.sqlite_log import WriteAheadLog
 from submodel_gateway.store.sqlite_reads import Reads
 from submodel_gateway.store.sqlite_rows import Writes
+from submodel_gateway.store.sqlite_schema import check, prepare, unusable
+from submodel_gateway.store.sqlite_space import BALLAST_BYTES, LOOK_MS, Space, Use, is_full
 
-SCHEMA = 2
-CHECKPOINT_ROWS = 8_000
-WAL_BYTES_MAX = 64 * 1024 * 1024
+WRITER = (
+    *("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-65536", "temp_store=MEMORY"),
+    # Debian's library overwrites what it frees: forgetting 50 results of 100 KB cost 5 MB of log instead of 32 KB.
+    "secure_delete=OFF",
+)
+READER = ("query_only=1", "wal_autocheckpoint=0", "cache_size=-32768")
+IDLE_SECONDS = 1.0
+SAFE_SQLITE = (3, 51, 3)
 
 log = logging.getLogger(__name__)
 
@@ -40,74 +51,100 @@ class SqliteStore:
 
     blocking = True
 
-    def __init__(self, path: Path, quota_bytes: int | None = None, *, wall_ms: Callable[[], int] | None = None) -> None:
-        """Open or create the file. Raises `StoreUnusable` with a sentence for the operator."""
+    def __init__(
+        self,
+        path: Path,
+        quota_bytes: int | None = None,
+        *,
+        ballast_bytes: int = BALLAST_BYTES,
+        wall_ms: Callable[[], int] | None = None,
+    ) -> None:
+        """Open or create the file. Raises `StoreUnusable` with a sentence for the operator.
+
+        Args:
+            quota_bytes: what the file, its log and its blobs may grow to; None for no bound.
+            ballast_bytes: reserve for the end of jobs on a full volume.
+            wall_ms: the wall clock.
+        """
+        self._path = path
         self._wall_ms = wall_ms or (lambda: time.time_ns() // 1_000_000)
         self._blobs = BlobFiles(path.with_name(path.name + ".blobs"))
-        self._lock = OwnerLock(path)
-        try:
-            self._open(path)
-        except sqlite3.Error as error:
-            self._lock.release()
-            raise StoreUnusable(f"the job store {path} cannot be opened: {error}") from error
-        except StoreUnusable:
-            self._lock.release()
-            raise
+        self._space = Space(path, quota_bytes, ballast_bytes)
+        self._writing = Lock()
+        self._closing = asyncio.Event()
+        self._tidying: asyncio.Task[None] | None = None
+        check(path)
+        with ExitStack() as opened:
+            self._owner = OwnerLock(path)
+            opened.callback(self._owner.release)
+            try:
+                self._open(opened)
+            except sqlite3.Error as error:
+                raise unusable(path, error) from error
+            opened.pop_all()
 
-    def _open(self, path: Path) -> None:
-        self._wal = path.with_name(path.name + "-wal")
-        self._writer = _connect(path)
-        pragmas = ("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-65536")
-        for pragma in (*pragmas, "secure_delete=OFF"):
-            self._writer.execute(f"PRAGMA {pragma}")
-        _prepare(self._writer, path)
-        self._reader = _connect(path)
-        for pragma in ("query_only=1", "wal_autocheckpoint=0", "cache_size=-32768"):
+    def _open(self, opened: ExitStack) -> None:
+        self._writer = opened.enter_context(closing(_connect(self._path)))
+        try:
+            self._epoch = self._prepared()
+        except sqlite3.Error as error:
+            if not (is_full(error) and self._space.give_up_ballast()):
+                raise
+            self._epoch = self._prepared()
+        self._reader = opened.enter_context(closing(_connect(self._path)))
+        for pragma in READER:
             self._reader.execute(f"PRAGMA {pragma}")
         self._reads = Reads(self._reader)
-        self._rows = Writes(self._writer, dict(self._writer.execute("SELECT name, value FROM meta").fetchall()))
-        self._now = self._rows.meta["now"]
-        self._checkpointed = 0
+        self._rows = Writes(self._writer, self._space)
+        self._log = WriteAheadLog(self._writer, self._path)
+        self._now = self._looked_at = self._rows.meta["now"]
+        self._look(self._now)
+
+    def _prepared(self) -> int:
+        for pragma in WRITER:
+            self._writer.execute(f"PRAGMA {pragma}")
+        return prepare(self._writer, self._path)
 
     async def start(self, news: Callable[[Iterable[str]], None]) -> None:
+        warn_of_library()
         try:
-            removed = await asyncio.to_thread(self._blobs.remove_orphans, self._reads.owns)
+            removed = await asyncio.to_thread(self._blobs.remove_orphans, self._wall_ms(), self._reads.owns)
         except OSError as error:
             log.warning("payloads that belong to no job could not be removed: %s", error)
         else:
             if removed:
                 log.info("removed %d payloads that belonged to no job", removed)
+        self._tidying = asyncio.create_task(self._tidy())
 
     async def close(self) -> None:
+        self._closing.set()
+        if self._tidying is not None:
+            await self._tidying
         self._reader.close()
-        self._move_log("TRUNCATE")
+        if self._is_owner():
+            self._log.move("TRUNCATE")
+            self._space.close()
         self._writer.close()
-        self._lock.release()
+        self._owner.release()
 
     def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
-        before = self._writer.total_changes
-        try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [execute(self._rows, operation, now) for operation in operations]
-            if self._writer.total_changes != before or self._rows.marked:
-                self._rows.flush(now)
-            self._writer.execute("COMMIT")
-        except Exception as error:
-            self._roll_back()
-            if isinstance(error, sqlite3.Error):
-                raise StoreError(f"the job store refused a transaction: {error}") from error
-            raise
-        dropped = self._rows.committed(now)
-        self._now = now
-        self._checkpoint()
+        with self._writing:
+            if now - self._looked_at >= LOOK_MS:
+                self._look(now)
+            try:
+                outcomes = self._commit(operations, now)
+            except StoreFull:
+                if not self._space.give_up_ballast():
+                    raise
+                outcomes = self._commit(operations, now)
+            dropped = self._rows.committed(now)
+            self._now = now
+            self._log.look_after(short=not self._space.admits)
         self._remove(dropped)
         return outcomes
 
     async def stash(self, data: bytes) -> base.Blob:
-        try:
-            return await asyncio.to_thread(self._blobs.write, data)
-        except OSError as error:
-            raise StoreError(f"the job store cannot keep a large payload: {error.strerror}") from error
+        return await asyncio.to_thread(self._stash, data)
 
     async def discard(self, blob: base.Blob) -> None:
         if not self._reads.owns(blob.name):
@@ -157,13 +194,76 @@ class SqliteStore:
     async def next_webhook(self) -> int | None:
         return self._reads.next_webhook()
 
+    async def webhook(self, endpoint: str, id: str) -> Webhook | None:
+        return self._reads.webhook(endpoint, id)
+
     async def last_seq(self) -> int:
         return self._rows.meta["seq"]
 
+    def _commit(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
+        before = self._writer.total_changes
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            self._check_owner()
+            outcomes = [execute(self._rows, operation, now) for operation in operations]
+            if self._writer.total_changes != before or self._rows.marked:
+                self._rows.flush(now)
+            self._writer.execute("COMMIT")
+        except Exception as error:
+            self._roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise _kind(error)(f"the job store {self._path} refused a transaction: {error}") from error
+            raise
+        return outcomes
+
+    def _check_owner(self) -> None:
+        if not self._is_owner():
+            raise StoreUnusable(
+                f"the job store {self._path} was opened by another gateway after this one; end one of them, "
+                "and put the file on a volume whose file system has locks"
+            )
+
+    def _is_owner(self) -> bool:
+        sql = "SELECT value FROM meta WHERE name = 'owner_epoch'"
+        return bool(self._writer.execute(sql).fetchone() == (self._epoch,))
+
     def _roll_back(self) -> None:
         self._rows.rolled_back()
-        if self._writer.in_transaction:
-            self._writer.execute("ROLLBACK")
+        try:
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            log.error("a transaction could not be rolled back: %s", error)
+
+    def _look(self, now: int) -> None:
+        """Is there room for new jobs? A long log is moved before it counts against them."""
+        self._looked_at = now
+        self._space.look(self._use())
+        if not self._space.admits and self._log.size:
+            self._log.move("TRUNCATE")
+            self._space.look(self._use())
+
+    def _use(self) -> Use:
+        size, pages, free = (
+            self._writer.execute(f"PRAGMA {what}").fetchone()[0]
+            for what in ("page_size", "page_count", "freelist_count")
+        )
+        return Use(
+            pages=size * (pages - free), log=self._log.size, blobs=self._rows.meta["blob_bytes"], reusable=size * free
+        )
+
+    def _stash(self, data: bytes) -> base.Blob:
+        try:
+            return self._blobs.write(data)
+        except OSError as error:
+            if not is_full(error):
+                raise StoreError(f"a large payload could not be stored: {error.strerror}") from error
+        self._space.give_up_ballast()
+        try:
+            return self._blobs.write(data)
+        except OSError as error:
+            kind = StoreFull if is_full(error) else StoreError
+            raise kind(f"a large payload could not be stored: {error.strerror}") from error
 
     def _remove(self, names: Sequence[str]) -> None:
         """Never raises: a file that stays is removed by its age."""
@@ -172,42 +272,38 @@ class SqliteStore:
         except OSError as error:
             log.warning("a payload that is not needed any more could not be removed: %s", error)
 
-    def _checkpoint(self) -> None:
-        """Move the log into the file before it gets long."""
-        rows = self._writer.total_changes - self._checkpointed
-        try:
-            long = self._wal.stat().st_size > WAL_BYTES_MAX
-        except OSError as error:
-            log.error("the size of the job store's log cannot be read: %s", error)
-            long = False
-        if long or rows > CHECKPOINT_ROWS:
-            self._checkpointed = self._writer.total_changes
-            self._move_log("TRUNCATE" if long else "PASSIVE")
+    async def _tidy(self) -> None:
+        """Move the log while nobody waits for the writer."""
+        seen = 0
+        while not self._closing.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), IDLE_SECONDS)
+            if self._log.rows and self._log.rows == seen:
+                await asyncio.to_thread(self._move_log)
+            seen = self._log.rows
 
-    def _move_log(self, mode: str) -> None:
-        """Never raises: what the log holds is durable where it is, and an error would take back a commit's answer."""
-        try:
-            self._writer.execute(f"PRAGMA wal_checkpoint({mode})")
-        except sqlite3.Error as error:
-            log.error("the job store's log could not be moved into its file, it will be tried again: %s", error)
+    def _move_log(self) -> None:
+        with self._writing:
+            self._log.move()
+
+
+def _kind(error: sqlite3.Error) -> type[StoreError]:
+    if isinstance(error, sqlite3.IntegrityError):
+        return OperationFailed
+    return StoreFull if is_full(error) else StoreError
+
+
+@cache
+def warn_of_library() -> None:
+    """Once per process: people read about that defect and ask."""
+    if sqlite3.sqlite_version_info < SAFE_SQLITE:
+        log.warning(
+            "SQLite %s is older than 3.51.3, which mends a rare damage of databases that several connections write; "
+            "it cannot happen here, for one connection alone writes and moves the log",
+            sqlite3.sqlite_version,
+        )
 
 
 def _connect(path: Path) -> sqlite3.Connection:
     # The writer is opened here and used by the group commit's thread, one call at a time.
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=256)
-
-
-def _prepare(writer: sqlite3.Connection, path: Path) -> None:
-    """Create the tables of a new file, or check that this version understands an old one."""
-    known = writer.execute("SELECT count(*) FROM sqlite_master WHERE name = 'meta'").fetchone()[0]
-    if not known:
-        script = resources.files("submodel_gateway.store").joinpath("schema.sql").read_text()
-        names = ("owner_epoch", "seq", "now", "swept_at", "hold_until", "blob_bytes")
-        zeros = ", ".join(f"('{name}', 0)" for name in names)
-        marks = f"INSERT INTO meta (name, value) VALUES ('schema', {SCHEMA}), {zeros};"
-        writer.executescript(f"BEGIN IMMEDIATE;\n{script}\n{marks}\nCOMMIT;")
-    (version,) = writer.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    if version > SCHEMA:
-        raise StoreUnusable(
-            f"the job store {path} has schema {version}, this gateway knows up to {SCHEMA}; run a newer version"
-        )

@@ -6,14 +6,13 @@ waits for. Functions here block; the store calls them from other threads than th
 
 import os
 import secrets
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.store import base
 
-ORPHAN_SECONDS = 3_600
+ORPHAN_MS = 3_600_000
 _UNFINISHED = ".part"
 
 
@@ -54,11 +53,11 @@ class BlobFiles:
         for name in names:
             (self.root / name).unlink(missing_ok=True)
 
-    def remove_orphans(self, owned: Callable[[str], bool]) -> int:
-        """Remove old files that no row owns; returns how many."""
+    def remove_orphans(self, now_ms: int, owned: Callable[[str], bool]) -> int:
+        """Remove old files that no row owns, by the wall clock; returns how many. Raises `OSError`."""
         if not self.root.exists():
             return 0
-        oldest = time.time_ns() - ORPHAN_SECONDS * 1_000_000_000
+        oldest = (now_ms - ORPHAN_MS) * 1_000_000
         with os.scandir(self.root) as entries:
             orphans = [each.name for each in entries if each.stat().st_mtime_ns < oldest and not owned(each.name)]
         self.remove(orphans)

@@ -5,14 +5,17 @@ from collections.abc import Collection
 from typing import Any
 
 from submodel.contract.states import JobState
+from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 
 FIELDS = Job.__struct_fields__
 TALLY_FIELDS = Tally.__struct_fields__
+WEBHOOK_FIELDS = Webhook.__struct_fields__
 
 COLUMNS = ", ".join(FIELDS)
+WEBHOOK_COLUMNS = ", ".join(WEBHOOK_FIELDS)
 SELECT = f"SELECT key, {COLUMNS} FROM job"
 SEQ_MAX = 2**63 - 1
 KEY = "(SELECT key FROM job WHERE id = ?)"
@@ -93,6 +96,10 @@ class Reads:
         instant: int | None = self.connection.execute(sql).fetchone()[0]
         return instant
 
+    def webhook(self, endpoint: str, id: str) -> Webhook | None:
+        row = self.connection.execute(f"SELECT {WEBHOOK_COLUMNS} FROM outbox WHERE id = ?", (id,)).fetchone()
+        return webhook(row) if row and row[1] == endpoint else None
+
     def jobs(self, where: str, *values: Any) -> list[Job]:
         return [self.job(row) for row in self.connection.execute(f"{SELECT} WHERE {where}", values)]
 
@@ -104,6 +111,11 @@ class Reads:
         values[_KEYED] = bool(values[_KEYED])
         values[_WEBHOOK] = WebhookState(values[_WEBHOOK])
         return Job(**dict(zip(FIELDS, values, strict=True)))
+
+
+def webhook(row: tuple[Any, ...]) -> Webhook:
+    """The webhook in a row of `WEBHOOK_COLUMNS`."""
+    return Webhook(**dict(zip(WEBHOOK_FIELDS, row, strict=True)))
 
 
 def payload(column: bytes | str) -> base.Payload:

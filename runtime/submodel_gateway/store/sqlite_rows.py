@@ -19,7 +19,18 @@ from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 from submodel_gateway.store.execute import KeyEntry, Mark
-from submodel_gateway.store.sqlite_reads import COLUMNS, FIELDS, TALLY_FIELDS, Reads, column, payload
+from submodel_gateway.store.sqlite_reads import (
+    COLUMNS,
+    FIELDS,
+    TALLY_FIELDS,
+    WEBHOOK_COLUMNS,
+    WEBHOOK_FIELDS,
+    Reads,
+    column,
+    payload,
+    webhook,
+)
+from submodel_gateway.store.sqlite_space import Space
 
 _OF_GENERATION = ("seq", "queued_at", "gen", "deadline")
 _OF_JOB = (
@@ -34,14 +45,15 @@ _REOPEN = f"UPDATE job SET {', '.join(f'{field} = ?' for field in _OF_GENERATION
 _SAVE_TALLY = (
     f"INSERT OR REPLACE INTO tally (endpoint, {', '.join(TALLY_FIELDS)}) VALUES (?{', ?' * len(TALLY_FIELDS)})"
 )
-_WEBHOOK = "id, endpoint, gen, tries, nonce, next_at"
 
 
 class Writes(Reads):
     """The rows inside the writer's transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, meta: dict[str, int]) -> None:
+    def __init__(self, connection: sqlite3.Connection, space: Space) -> None:
         super().__init__(connection)
+        self._space = space
+        self.meta: dict[str, int] = dict(connection.execute("SELECT name, value FROM meta").fetchall())
         self.tallies = {
             endpoint: Tally(**dict(zip(TALLY_FIELDS, values, strict=True)))
             for endpoint, *values in connection.execute(f"SELECT endpoint, {', '.join(TALLY_FIELDS)} FROM tally")
@@ -50,7 +62,6 @@ class Writes(Reads):
             endpoint: msgspec.json.decode(losses, type=Breaker)
             for endpoint, losses in connection.execute("SELECT endpoint, losses FROM breaker")
         }
-        self.meta = meta
         (self._last_key,) = connection.execute("SELECT coalesce(max(key), 0) FROM job").fetchone()
         self._begin()
 
@@ -101,7 +112,7 @@ class Writes(Reads):
         }
 
     def admits(self) -> bool:
-        return True
+        return self._space.admits
 
     def next_seq(self) -> int:
         self._seq += 1
@@ -213,20 +224,19 @@ class Writes(Reads):
         self.connection.execute("UPDATE idempotency SET state = ? WHERE job = ?", (job.state.value, job.id))
 
     def expire_keys(self, now: int, limit: int) -> None:
-        expired = "SELECT rowid FROM idempotency WHERE expires_at <= ? LIMIT ?"
+        expired = (
+            "SELECT rowid FROM idempotency WHERE expires_at <= ? ORDER BY expires_at, endpoint, principal, key LIMIT ?"
+        )
         self.connection.execute(f"DELETE FROM idempotency WHERE rowid IN ({expired})", (now, limit))
 
-    def webhook(self, endpoint: str, id: str) -> Webhook | None:
-        row = self.connection.execute(f"SELECT {_WEBHOOK} FROM outbox WHERE id = ?", (id,)).fetchone()
-        return _webhook(row) if row and row[1] == endpoint else None
-
     def put_webhook(self, webhook: Webhook) -> None:
-        sql = f"INSERT OR REPLACE INTO outbox ({_WEBHOOK}) VALUES (?, ?, ?, ?, ?, ?)"
+        sql = f"INSERT OR REPLACE INTO outbox ({WEBHOOK_COLUMNS}) VALUES ({', '.join('?' * len(WEBHOOK_FIELDS))})"
         self.connection.execute(sql, msgspec.structs.astuple(webhook))
 
     def due_webhooks(self, now: int, limit: int) -> list[Webhook]:
-        sql = f"SELECT {_WEBHOOK} FROM outbox WHERE next_at IS NOT NULL AND next_at <= ? ORDER BY next_at, id LIMIT ?"
-        return [_webhook(row) for row in self.connection.execute(sql, (now, limit))]
+        where = "next_at IS NOT NULL AND next_at <= ? ORDER BY next_at, id LIMIT ?"
+        rows = self.connection.execute(f"SELECT {WEBHOOK_COLUMNS} FROM outbox WHERE {where}", (now, limit))
+        return [webhook(row) for row in rows]
 
     def put_endpoint(self, endpoint: str, registration: bytes) -> None:
         sql = "INSERT OR REPLACE INTO endpoint (id, registration) VALUES (?, ?)"
@@ -287,8 +297,3 @@ def _values(job: Job, fields: tuple[str, ...]) -> list[Any]:
     values = [getattr(job, field) for field in fields]
     # The plain string: sqlite3 looks for an adapter of every type it does not know exactly.
     return [value.value if isinstance(value, StrEnum) else value for value in values]
-
-
-def _webhook(row: tuple[Any, ...]) -> Webhook:
-    id, endpoint, gen, tries, nonce, next_at = row
-    return Webhook(id=id, endpoint=endpoint, gen=gen, tries=tries, nonce=nonce, next_at=next_at)

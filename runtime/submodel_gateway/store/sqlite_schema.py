@@ -1,0 +1,113 @@
+"""The file of the SQLite store: is it ours, does this version understand it, and which tables does it have.
+
+What is not ours is left as it is: no byte of it is written before `check` has looked at it.
+"""
+
+import sqlite3
+from contextlib import closing
+from importlib import resources
+from pathlib import Path
+
+from submodel_gateway.errors import StoreUnusable
+from submodel_gateway.store.owner import unwritable
+
+SCHEMA = 2
+_HEADER = b"SQLite format 3\0"
+_MIGRATIONS = {1: "schema_1_to_2.sql"}
+"""How a file of each older version becomes one of the next."""
+
+
+def check(path: Path) -> None:
+    """Raises `StoreUnusable` when the file is there and is no store of ours."""
+    if path.is_dir():
+        raise StoreUnusable(f"the job store {path} is a directory; give the path of a file in it")
+    try:
+        with path.open("rb") as file:
+            header = file.read(len(_HEADER))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if not header:
+        return
+    if header != _HEADER:
+        raise StoreUnusable(f"the job store {path} is no SQLite database; choose another path")
+    _check_tables(path)
+
+
+def _check_tables(path: Path) -> None:
+    # Immutable: no lock, no log and no index of one are made beside a file that may belong to another program.
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+        try:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            ours = {"meta", "job", "tally"} <= tables
+            version = _version(connection) if ours else None
+        except sqlite3.Error:
+            # Not a statement about the file as a whole: part of it may be in a log that a crash has left behind.
+            return
+    if tables and not ours:
+        raise StoreUnusable(f"the job store {path} is a database of another program; choose another path")
+    if version is not None:
+        _check_version(path, version)
+
+
+def prepare(writer: sqlite3.Connection, path: Path) -> int:
+    """Create the tables of a new file or bring those of an older one up to date; returns the epoch of this owner."""
+    writer.execute("BEGIN IMMEDIATE")
+    try:
+        if not writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            _run(writer, "schema.sql")
+        version = _version(writer)
+        _check_version(path, version)
+        for step in range(version, SCHEMA):
+            _run(writer, _MIGRATIONS[step])
+        (epoch,) = writer.execute(
+            "UPDATE meta SET value = value + 1 WHERE name = 'owner_epoch' RETURNING value"
+        ).fetchone()
+        writer.execute("COMMIT")
+    except BaseException:
+        if writer.in_transaction:
+            writer.execute("ROLLBACK")
+        raise
+    return int(epoch)
+
+
+def unusable(path: Path, error: sqlite3.Error) -> StoreUnusable:
+    """What SQLite's refusal to open the file means to the operator."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return StoreUnusable(f"the job store {path} cannot be opened: {error}; {_REMEDIES.get(code, _REMEDY)}")
+
+
+_DAMAGED = "restore a copy of it, or move it and the files beside it away to begin with an empty one"
+_REMEDY = "look at its volume, or choose another path"
+_REMEDIES = {
+    sqlite3.SQLITE_CORRUPT: _DAMAGED,
+    sqlite3.SQLITE_NOTADB: _DAMAGED,
+    sqlite3.SQLITE_CANTOPEN: "let the gateway's user write it and its directory",
+    sqlite3.SQLITE_READONLY: "let the gateway's user write it and its directory",
+    sqlite3.SQLITE_PERM: "let the gateway's user write it and its directory",
+    sqlite3.SQLITE_FULL: "make space on its volume",
+    sqlite3.SQLITE_BUSY: "end the other program that uses it",
+}
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    return int(version)
+
+
+def _check_version(path: Path, version: int) -> None:
+    if version > SCHEMA:
+        raise StoreUnusable(
+            f"the job store {path} has schema {version}, this gateway knows up to {SCHEMA}; run a newer version"
+        )
+
+
+def _run(writer: sqlite3.Connection, script: str) -> None:
+    """Run the statements of a script inside the transaction; `executescript` would commit it first."""
+    statement = ""
+    for line in resources.files("submodel_gateway.store").joinpath(script).read_text().splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            writer.execute(statement)
+            statement = ""
