@@ -12,9 +12,11 @@ from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.registry import Registry
+from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.snapshots import SnapshotFeed
 from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.service.sweeper import Sweeper
+from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import JobWatchers
 from submodel_gateway.service.workers import Workers
 
@@ -46,7 +48,10 @@ class Gateway:
         self.snapshots = SnapshotFeed(self._stores, self._endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)
         self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits)
-        self.workers = Workers(self._stores, payloads, self._endpoints, clock, random_bits, self.snapshots.changed)
+        changed = self.snapshots.changed
+        sessions = Sessions(self._stores, clock, changed)
+        takes = Takes(self._stores, payloads, self._endpoints, random_bits, changed)
+        self.workers = Workers(self._stores, payloads, self._endpoints, sessions, takes, clock, changed)
         self.registry = Registry(self._stores, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
         self.sweepers = [self._sweeper(name) for name in self._stores.groups]
         self._sweeping: list[asyncio.Task[None]] = []

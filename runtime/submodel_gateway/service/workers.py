@@ -5,12 +5,10 @@ request number, a result, a chunk) has no second effect.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
-from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel.contract.exchange import (
@@ -26,18 +24,17 @@ from submodel.contract.exchange import (
 )
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import encode
-from submodel_gateway.errors import OperationFailed, Unavailable
+from submodel_gateway.errors import Unavailable
 from submodel_gateway.jobs.ids import is_sync
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import FORMER_KEPT, Endpoints, EndpointState, OpenRequest, Session
+from submodel_gateway.service.endpoints import Endpoints, EndpointState, OpenRequest, Session
 from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
-
-TAKE_MAX = 256
-"""Jobs per answer at most."""
 
 RENEW_MS = 5_000
 """A lease is renewed no more often than this: a busy worker exchanges many times per second."""
@@ -48,8 +45,6 @@ MISSES_MAX = 2
 
 RETRY_AFTER_MS = 500
 """Told to workers when the gateway goes down: time enough for another to take over."""
-
-log = logging.getLogger(__name__)
 
 _REFUSED = {Reason.GAP: REFUSED_GAP, Reason.TOO_LARGE: REFUSED_TOO_LARGE}
 """What workers hear; every other reason means that the token is not the live one."""
@@ -72,7 +67,7 @@ class _Turn:
     def wants(self) -> int:
         """How many jobs the worker may get."""
         ready = self.request.phase is WorkerPhase.READY and not self.endpoint.drains(self.session)
-        return min(self.request.capacity, TAKE_MAX) if ready else 0
+        return self.request.capacity if ready else 0
 
     def has_news(self) -> bool:
         """Whether the worker should hear of something at once; what it was told before can wait."""
@@ -93,17 +88,18 @@ class Workers:
         stores: Stores,
         payloads: Payloads,
         endpoints: Endpoints,
+        sessions: Sessions,
+        takes: Takes,
         clock: Clock,
-        random_bits: Callable[[int], int],
         changed: Callable[[EndpointState], None],
     ) -> None:
         self._stores = stores
         self._payloads = payloads
         self._endpoints = endpoints
+        self._sessions = sessions
+        self._takes = takes
         self._clock = clock
-        self._random_bits = random_bits
         self._changed = changed
-        self._closing = False
 
     def authorize(self, endpoint: str, token: str) -> None:
         """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`."""
@@ -117,7 +113,9 @@ class Workers:
         """
         state = self._endpoints.get(endpoint)
         revision = state.revision_of(token)
-        session = await self._session(state, worker, request, revision)
+        now = self._clock.now_ms()
+        new = Session(worker, request.session, revision, last_seen_ms=now, idle_since_ms=now)
+        session = await self._sessions.of(state, new, request.request)
         if (answer := session.answers.get(request.request)) is not None:
             return answer
         if (earlier := session.open.get(request.request)) is not None:
@@ -135,7 +133,7 @@ class Workers:
 
     def close(self) -> None:
         """Answer every held request; hand out nothing more."""
-        self._closing = True
+        self._takes.closing = True
         for state in self._endpoints.all():
             for session in state.sessions.values():
                 session.end_requests()
@@ -148,36 +146,11 @@ class Workers:
                     del state.sessions[session.worker]
                     self._changed(state)
 
-    async def _session(self, state: EndpointState, worker: str, request: ExchangeRequest, revision: str) -> Session:
-        """The request's session; a new one takes the name over and ends the jobs of the one before."""
-        id = request.session
-        known = state.sessions.get(worker)
-        if known is not None and known.id == id:
-            return known
-        now = self._clock.now_ms()
-        session = Session(worker, id, revision, last_seen_ms=now, idle_since_ms=now)
-        if known is not None and id in known.former:
-            session.gone = True
-            return session
-        if known is not None:
-            session.former = [*known.former, known.id][-FORMER_KEPT:]
-            known.end()
-        reason = f"worker {worker} was started again"
-        await self._stores.of(state.id).one(base.WorkerGone(endpoint=state.id, worker=worker, reason=reason, keep=id))
-        current = state.sessions.get(worker)
-        if current is not None and current.id == id:
-            return current
-        for job in await self._stores.at(state.id).held(state.id, worker):
-            session.hold(job, now, request.request)
-        state.sessions[worker] = session
-        self._changed(state)
-        return session
-
     async def _answer(self, turn: _Turn, hold: Hold, hangup: Hangup) -> bytes:
         if turn.session.hear(turn.request, self._clock.now_ms()):
             self._changed(turn.endpoint)
         await self._apply(turn)
-        if not turn.has_news() and not self._closing:
+        if not turn.has_news() and not self._takes.closing:
             await self._wait(turn, hold)
         if hangup.done() and turn.leases:
             await self._give_back(turn)
@@ -193,7 +166,10 @@ class Workers:
         operations: list[base.Operation] = [*said, *([take] if take else [])]
         if not operations:
             return
-        outcomes = await self._applied(turn, operations, taking=take is not None)
+        if take is None:
+            outcomes = await self._stores.of(turn.endpoint.id).many(operations)
+        else:
+            outcomes = await self._takes.applied(turn.endpoint, turn.session, operations)
         await self._discard_unused(turn, said, outcomes)
         oversized = []
         for operation, outcome in zip(said, outcomes, strict=False):
@@ -210,18 +186,6 @@ class Workers:
             await self._give_back(turn)
             raise Unavailable(f"the job store could not apply the whole request, send it again: {failed.error}")
 
-    async def _applied(self, turn: _Turn, operations: list[base.Operation], taking: bool) -> list[base.Outcome]:
-        """The outcomes; while a take is among the operations, the worker is not known to hold nothing."""
-        if not taking:
-            return await self._stores.of(turn.endpoint.id).many(operations)
-        turn.session.taking += 1
-        try:
-            return await self._stores.of(turn.endpoint.id).many(operations)
-        finally:
-            turn.session.taking -= 1
-            if turn.endpoint.drains(turn.session):
-                self._changed(turn.endpoint)
-
     async def _wait(self, turn: _Turn, hold: Hold) -> None:
         takers = turn.endpoint.takers
         try:
@@ -234,7 +198,7 @@ class Workers:
                     return
                 if take := self._take(turn):
                     takers[hold] = None
-                    (outcome,) = await self._applied(turn, [take], taking=True)
+                    (outcome,) = await self._takes.applied(turn.endpoint, turn.session, [take])
                     if isinstance(outcome, base.Failed):
                         raise outcome.error
                     await self._got(turn, outcome)
@@ -244,16 +208,7 @@ class Workers:
             takers.pop(hold, None)
 
     def _take(self, turn: _Turn) -> base.Take | None:
-        if self._closing or not turn.wants or self._endpoints.find(turn.endpoint.id) is not turn.endpoint:
-            return None
-        return base.Take(
-            endpoint=turn.endpoint.id,
-            worker=turn.session.worker,
-            session=turn.session.id,
-            limit=turn.wants,
-            nonce=self._random_bits(63),
-            lease_ms=limits.LEASE_MS,
-        )
+        return self._takes.operation(turn.endpoint, turn.session, turn.wants)
 
     async def _got(self, turn: _Turn, outcome: base.Outcome) -> None:
         if not isinstance(outcome, base.Taken):
@@ -261,16 +216,7 @@ class Workers:
         for lease in outcome.leases:
             if (holding := turn.session.held.get(lease.job.id)) is not None:
                 holding.request = turn.request.request
-        whole = [await self._whole(lease) for lease in outcome.leases]
-        turn.leases = tuple([lease for lease in whole if lease is not None])
-
-    async def _whole(self, lease: base.Lease) -> base.Lease | None:
-        """The lease with its input as the client sent it; None when the job ended meanwhile and took it along."""
-        try:
-            return replace(lease, input=await self._payloads.load(lease.job.endpoint, lease.input))
-        except OperationFailed as error:
-            log.error("the input of job %s could not be read: %s", lease.job.id, error)
-            return None
+        turn.leases = await self._takes.whole(outcome.leases)
 
     async def _kept_outputs(self, turn: _Turn) -> dict[str, base.Payload]:
         """Outputs by job, as their operations carry them; one that is too large is not kept."""
@@ -291,15 +237,8 @@ class Workers:
                 await self._payloads.drop(turn.endpoint.id, operation.output)
 
     async def _give_back(self, turn: _Turn) -> None:
-        """Nobody will read the answer: the jobs go to the next worker unharmed.
-
-        What could not be given back stays in the answer, for a worker that asks for it again.
-        """
-        if turn.leases:
-            jobs = [lease.job for lease in turn.leases]
-            releases = [base.Release(endpoint=job.endpoint, id=job.id, token=job.token) for job in jobs]
-            outcomes = zip(turn.leases, await self._stores.of(turn.endpoint.id).many(releases), strict=True)
-            turn.leases = tuple(lease for lease, outcome in outcomes if isinstance(outcome, base.Failed))
+        """Nobody will read the answer. What could not be given back stays in it, for a worker that asks again."""
+        turn.leases = await self._takes.give_back(turn.leases)
 
     def _writes(self, turn: _Turn, outputs: Mapping[str, base.Payload]) -> Iterable[base.JobOperation]:
         endpoint = turn.endpoint.id
@@ -375,7 +314,7 @@ class Workers:
                 stop=sorted(turn.stop),
                 drain=session.drain_told,
                 lease_ms=limits.LEASE_MS,
-                retry_after_ms=RETRY_AFTER_MS if self._closing else 0,
+                retry_after_ms=RETRY_AFTER_MS if self._takes.closing else 0,
             )
         )
 

@@ -1,0 +1,83 @@
+"""Jobs on their way to a worker, and back when nobody will read the answer that carries them."""
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+
+from msgspec.structs import replace
+
+from submodel.contract import limits
+from submodel_gateway.errors import OperationFailed
+from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.stores import Stores
+from submodel_gateway.store import base
+
+TAKE_MAX = 256
+"""Jobs per answer at most."""
+
+log = logging.getLogger(__name__)
+
+
+class Takes:
+    """Leases jobs to sessions. Set `closing` when the process goes down: nothing is handed out any more."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        payloads: Payloads,
+        endpoints: Endpoints,
+        random_bits: Callable[[int], int],
+        changed: Callable[[EndpointState], None],
+    ) -> None:
+        self._stores = stores
+        self._payloads = payloads
+        self._endpoints = endpoints
+        self._random_bits = random_bits
+        self._changed = changed
+        self.closing = False
+
+    def operation(self, state: EndpointState, session: Session, limit: int) -> base.Take | None:
+        """The take of up to `limit` jobs; None when there is none to be made."""
+        if self.closing or not limit or self._endpoints.find(state.id) is not state:
+            return None
+        return base.Take(
+            endpoint=state.id,
+            worker=session.worker,
+            session=session.id,
+            limit=min(limit, TAKE_MAX),
+            nonce=self._random_bits(63),
+            lease_ms=limits.LEASE_MS,
+        )
+
+    async def applied(
+        self, state: EndpointState, session: Session, operations: Sequence[base.Operation]
+    ) -> list[base.Outcome]:
+        """The outcomes of operations with a take among them; until they are back, `session` may hold more."""
+        session.taking += 1
+        try:
+            return await self._stores.of(state.id).many(operations)
+        finally:
+            session.taking -= 1
+            if state.drains(session):
+                self._changed(state)
+
+    async def whole(self, leases: Iterable[base.Lease]) -> tuple[base.Lease, ...]:
+        """The leases with their inputs as clients sent them, less those that ended meanwhile and took theirs along."""
+        whole = [await self._whole(lease) for lease in leases]
+        return tuple([lease for lease in whole if lease is not None])
+
+    async def give_back(self, leases: Sequence[base.Lease]) -> tuple[base.Lease, ...]:
+        """Let the next worker have the jobs, unharmed. Returns what could not be given back."""
+        if not leases:
+            return ()
+        jobs = [lease.job for lease in leases]
+        releases = [base.Release(endpoint=job.endpoint, id=job.id, token=job.token) for job in jobs]
+        outcomes = zip(leases, await self._stores.of(jobs[0].endpoint).many(releases), strict=True)
+        return tuple(lease for lease, outcome in outcomes if isinstance(outcome, base.Failed))
+
+    async def _whole(self, lease: base.Lease) -> base.Lease | None:
+        try:
+            return replace(lease, input=await self._payloads.load(lease.job.endpoint, lease.input))
+        except OperationFailed as error:
+            log.error("the input of job %s could not be read: %s", lease.job.id, error)
+            return None
