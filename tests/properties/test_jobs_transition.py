@@ -25,8 +25,9 @@ SUBMITTED = events.Submitted(
 )
 
 KINDS = (
-    *("take", "take", "beat", "progress", "chunk", "ok", "error", "final", "release", "lost", "free"),
-    *("due", "held", "cancel", "retry", "settle"),
+    *("take",) * 4,
+    *("error", "final", "lost", "retry", "settle") * 2,
+    *("beat", "progress", "chunk", "ok", "release", "free", "due", "held", "cancel"),
 )
 
 Step = tuple[str, int, int]
@@ -34,8 +35,8 @@ Step = tuple[str, int, int]
 steps = st.lists(
     st.tuples(
         st.sampled_from(KINDS),
-        st.integers(0, 4_000),
-        st.integers(0, 3),
+        st.sampled_from([0, 1, 100, 2_000, 3_000, 5_000]),
+        st.sampled_from([0, 0, 0, 1, 3]),
     ),
     min_size=10,
     max_size=40,

@@ -2,24 +2,32 @@
 
 from typing import Any
 
+from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.store import base
 
 ENDPOINT = "ns.app"
 LEASE_MS = 45_000
+TTL_MS = 86_400_000
+RETENTION_MS = 60_000
+WEBHOOK_LEASE_MS = 30_000
+EVER = 2**60
 
 
 def submit(id: str, endpoint: str = ENDPOINT, **fields: Any) -> base.Submit:
-    """`fields` are those of `base.Submit`."""
-    values: dict[str, Any] = {
+    values = {
         "input": b'{"n": 1}',
         "max_attempts": 3,
         "execution_timeout_ms": 600_000,
-        "ttl_ms": 86_400_000,
-        "retention_ms": 60_000,
+        "ttl_ms": TTL_MS,
+        "retention_ms": RETENTION_MS,
         **fields,
     }
     return base.Submit(id=id, endpoint=endpoint, **values)
+
+
+def keyed(key: str = "k", expires_at: int = EVER, principal: str = "p", body: str = "body") -> base.IdempotencyKey:
+    return base.IdempotencyKey(principal=principal, key=key, body_hash=body, expires_at=expires_at)
 
 
 def take(limit: int = 1, worker: str = "w", session: str = "s", nonce: int = 7, endpoint: str = ENDPOINT) -> base.Take:
@@ -50,6 +58,38 @@ def release(job: Job, token: str | None = None) -> base.Release:
 
 def cancel(job: Job) -> base.Cancel:
     return base.Cancel(endpoint=job.endpoint, id=job.id)
+
+
+def retry(job: Job) -> base.Retry:
+    return base.Retry(endpoint=job.endpoint, id=job.id)
+
+
+def lose(job: Job, charged: bool = True, token: str | None = None) -> base.Lose:
+    return base.Lose(endpoint=job.endpoint, id=job.id, token=_or(token, job), reason="it was evicted", charged=charged)
+
+
+def purge(up_to: int = EVER, limit: int = 1_000, running: bool = False, endpoint: str = ENDPOINT) -> base.Purge:
+    return base.Purge(endpoint=endpoint, up_to=up_to, limit=limit, running=running)
+
+
+def sweep(now: int, limit: int = 1_000) -> base.Sweep:
+    """By a gateway that reached the store until now: nothing is held."""
+    return base.Sweep(limit=limit, seen_at=now, hold_ms=LEASE_MS)
+
+
+def lease_webhooks(limit: int = 10, nonce: int = 5) -> base.LeaseWebhooks:
+    return base.LeaseWebhooks(limit=limit, nonce=nonce, lease_ms=WEBHOOK_LEASE_MS)
+
+
+def settle(webhook: Webhook, delivered: bool = True, jitter: float = 0.0) -> base.SettleWebhook:
+    return base.SettleWebhook(
+        endpoint=webhook.endpoint,
+        id=webhook.id,
+        gen=webhook.gen,
+        nonce=webhook.nonce,
+        delivered=delivered,
+        jitter=jitter,
+    )
 
 
 def gone(worker: str = "w", keep: str | None = None, charged: bool = True, endpoint: str = ENDPOINT) -> base.WorkerGone:

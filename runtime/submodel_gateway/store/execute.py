@@ -87,7 +87,9 @@ class Rows(Protocol):
     def settle_keys(self, job: Job) -> None:
         """Note the last state of a job that is being forgotten in the entries that lead to it."""
 
-    def expire_keys(self, now: int, limit: int) -> None: ...
+    def expire_keys(self, now: int, limit: int) -> None:
+        """Drop entries that have expired, the earliest first."""
+
 
     def webhook(self, endpoint: str, id: str) -> Webhook | None: ...
     def put_webhook(self, webhook: Webhook) -> None: ...

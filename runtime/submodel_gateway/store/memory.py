@@ -38,7 +38,9 @@ class MemoryStore:
         """Nothing to let go of."""
 
     def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
-        outcomes = [execute(self._rows, operation, now) for operation in operations]
+        rows = self._rows.copy()
+        outcomes = [execute(rows, operation, now) for operation in operations]
+        self._rows = rows
         self._now = now
         return outcomes
 

@@ -1,10 +1,12 @@
 """The rows of the store in memory: dictionaries, and scans for what an engine has indexes for."""
 
 from collections.abc import Iterable
+from copy import copy
 
 from msgspec.structs import replace
 
 from submodel.contract.states import JobState
+from submodel_gateway.errors import OperationFailed
 from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
@@ -25,7 +27,7 @@ class MemoryRows:
         self.blobs: dict[str, bytes] = {}
         self.results: dict[str, base.Content] = {}
         self.progress: dict[str, bytes] = {}
-        self.chunks: dict[str, list[bytes]] = {}
+        self.chunks: dict[str, tuple[bytes, ...]] = {}
         self.tallies: dict[str, Tally] = {}
         self.endpoints: dict[str, bytes] = {}
         self.breakers: dict[str, Breaker] = {}
@@ -33,6 +35,14 @@ class MemoryRows:
         self.webhooks: dict[str, Webhook] = {}
         self.seq = 0
         self._mark = Mark()
+
+    def copy(self) -> "MemoryRows":
+        """Rows of their own with the same content."""
+        copied = copy(self)
+        for name, table in vars(self).items():
+            if isinstance(table, dict):
+                setattr(copied, name, dict(table))
+        return copied
 
     def admits(self) -> bool:
         return self.jobs_max is None or len(self.jobs) < self.jobs_max
@@ -48,6 +58,8 @@ class MemoryRows:
     def save(self, change: Transition) -> None:
         job = change.after or change.before
         assert job is not None, "a transition has a job on one side at least"
+        if change.before is None and job.id in self.jobs:
+            raise OperationFailed("the job's id is in use at another endpoint")
         self.tallies[job.endpoint] = count(self.tallies.get(job.endpoint, Tally()), change)
         if change.after is None:
             self._forget(job)
@@ -82,9 +94,9 @@ class MemoryRows:
         self.progress[job.id] = value
 
     def append_chunks(self, job: Job, first: int, items: Iterable[bytes]) -> None:
-        stored = self.chunks.setdefault(job.id, [])
+        stored = self.chunks.get(job.id, ())
         assert len(stored) == first - 1, "the transition leaves no hole"
-        stored.extend(items)
+        self.chunks[job.id] = (*stored, *items)
 
     def ready(self, endpoint: str, now: int, limit: int) -> list[Job]:
         jobs = [job for job in self.queued(endpoint) if job.run_at <= now < job.deadline]
@@ -130,8 +142,8 @@ class MemoryRows:
                 self.keys[place] = replace(entry, state=job.state)
 
     def expire_keys(self, now: int, limit: int) -> None:
-        expired = [place for place, entry in self.keys.items() if entry.expires_at <= now]
-        for place in expired[:limit]:
+        expired = sorted((entry.expires_at, place) for place, entry in self.keys.items() if entry.expires_at <= now)
+        for _, place in expired[:limit]:
             del self.keys[place]
 
     def webhook(self, endpoint: str, id: str) -> Webhook | None:
