@@ -100,6 +100,10 @@ class WebhookSettled(msgspec.Struct, frozen=True):
     delivered: bool
 
 
+class WebhookReplayed(msgspec.Struct, frozen=True):
+    """The client wants to be told of the outcome again."""
+
+
 Event = (
     Submitted
     | Taken
@@ -113,4 +117,5 @@ Event = (
     | Cancelled
     | Retried
     | WebhookSettled
+    | WebhookReplayed
 )

@@ -29,10 +29,18 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     next_at: int | None
     """When it may be leased: the next try, or the end of the present lease. None once it is settled."""
 
+    answer: str = ""
+    """What the last try came to, in a few words without addresses; empty before the first."""
+
 
 def lease(webhook: Webhook, nonce: int, lease_ms: int, now: int) -> Webhook:
     """The webhook in the hands of a dispatcher, as its next try."""
     return replace(webhook, tries=webhook.tries + 1, nonce=nonce, next_at=now + lease_ms)
+
+
+def release(webhook: Webhook, delay_ms: int, now: int) -> Webhook:
+    """The webhook given back unsent: the lease was no try, and another may begin after `delay_ms`."""
+    return replace(webhook, tries=webhook.tries - 1, nonce=0, next_at=now + delay_ms)
 
 
 def after_failure(webhook: Webhook, now: int, jitter: float) -> Webhook:

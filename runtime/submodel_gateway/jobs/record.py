@@ -14,8 +14,9 @@ NO_TOKEN = ""
 AGING_MS = 300_000
 """A job that has waited this long is as urgent as a fresh one of the next higher priority."""
 
-WEBHOOK_LIMIT_MS = 3_600_000
-"""A job whose webhook is not settled is kept this long after its end, whatever its retention."""
+WEBHOOK_LIMIT_MS = 7_200_000
+"""A job whose webhook did not arrive is kept this long after its end, whatever its retention: longer than all tries
+take, so that there is time to see that it failed and to send it again."""
 
 
 class WebhookState(StrEnum):
@@ -117,7 +118,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def due_at(self) -> int:
         """When the sweeper has something to decide about this job at the latest."""
         if self.keep_until is not None:
-            if self.webhook is WebhookState.PENDING and self.finished_at is not None:
+            if self.webhook in (WebhookState.PENDING, WebhookState.DEAD) and self.finished_at is not None:
                 return max(self.keep_until, self.finished_at + WEBHOOK_LIMIT_MS)
             return self.keep_until
         limits = (self.deadline, self.exec_limit, self.lease_until)

@@ -35,6 +35,7 @@ class Reason(StrEnum):
     TOO_LARGE = "too-large"
     FINISHED = "finished"
     NOT_FAILED = "not-failed"
+    NO_WEBHOOK = "no-webhook"
     KEY_REUSED = "key-reused"
     FULL = "full"
 
@@ -254,6 +255,16 @@ def _settle_webhook(job: Job, event: events.WebhookSettled, now: int) -> Transit
     return Transition(job, replace(job, webhook=state))
 
 
+def _replay_webhook(job: Job, event: events.WebhookReplayed, now: int) -> Transition | Refusal:
+    if job.webhook is WebhookState.NONE:
+        return Refusal(Reason.NO_WEBHOOK, job)
+    if not job.state.terminal:
+        return Refusal(Reason.NOT_READY, job)
+    if job.due_at <= now:
+        return Refusal(Reason.UNKNOWN)
+    return Transition(job, replace(job, webhook=WebhookState.PENDING))
+
+
 def _holds(job: Job, token: str) -> bool:
     return job.state is JobState.IN_PROGRESS and job.answers_to(token)
 
@@ -315,4 +326,5 @@ _RULES: dict[type, Callable[[Job, Any, int], Transition | Refusal]] = {
     events.Cancelled: _cancel,
     events.Retried: _retry,
     events.WebhookSettled: _settle_webhook,
+    events.WebhookReplayed: _replay_webhook,
 }

@@ -18,6 +18,7 @@ import msgspec
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.breaker import Breaker
+from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store.operations import (
@@ -38,6 +39,8 @@ from submodel_gateway.store.operations import (
     Purge,
     PutEndpoint,
     Release,
+    ReleaseWebhook,
+    ReplayWebhook,
     Retry,
     SettleWebhook,
     Submit,
@@ -91,7 +94,9 @@ __all__ = [
     "PutEndpoint",
     "Refused",
     "Release",
+    "ReleaseWebhook",
     "Repeated",
+    "ReplayWebhook",
     "Retry",
     "SettleWebhook",
     "Store",
@@ -236,6 +241,9 @@ class Store(Protocol):
 
     async def next_webhook(self) -> int | None:
         """The earliest instant at which a webhook may be leased."""
+
+    async def webhook(self, endpoint: str, id: str) -> Webhook | None:
+        """The webhook of a final job of this endpoint, sent or not."""
 
     async def last_seq(self) -> int:
         """The `seq` of the newest job."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs import breaker, events, outbox
@@ -246,14 +247,37 @@ def _lease_webhooks(rows: Rows, op: base.LeaseWebhooks, now: int) -> base.Outcom
 
 
 def _settle_webhook(rows: Rows, op: base.SettleWebhook, now: int) -> base.Outcome:
-    webhook = rows.webhook(op.endpoint, op.id)
-    if webhook is None or webhook.gen != op.gen or webhook.nonce != op.nonce or webhook.next_at is None:
+    webhook = _leased_webhook(rows, op)
+    if webhook is None:
         return base.Refused(Reason.STALE, rows.load(op.endpoint, op.id))
     tried = outbox.settled(webhook) if op.delivered else outbox.after_failure(webhook, now, op.jitter)
-    rows.put_webhook(tried)
+    rows.put_webhook(replace(tried, answer=op.answer))
     if tried.next_at is not None:
         return base.Stored()
     return _one(rows, op, events.WebhookSettled(op.gen, op.delivered), now)
+
+
+def _release_webhook(rows: Rows, op: base.ReleaseWebhook, now: int) -> base.Outcome:
+    webhook = _leased_webhook(rows, op)
+    if webhook is None:
+        return base.Refused(Reason.STALE, rows.load(op.endpoint, op.id))
+    rows.put_webhook(outbox.release(webhook, op.delay_ms, now))
+    return base.Stored()
+
+
+def _leased_webhook(rows: Rows, op: base.SettleWebhook | base.ReleaseWebhook) -> Webhook | None:
+    """The webhook, if it is still in the hands of the dispatcher that speaks."""
+    webhook = rows.webhook(op.endpoint, op.id)
+    if webhook is None or webhook.next_at is None:
+        return None
+    return webhook if (webhook.gen, webhook.nonce) == (op.gen, op.nonce) else None
+
+
+def _replay_webhook(rows: Rows, op: base.ReplayWebhook, now: int) -> base.Outcome:
+    outcome = _one(rows, op, events.WebhookReplayed(), now)
+    if isinstance(outcome, base.Applied) and (job := outcome.change.after) is not None:
+        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now))
+    return outcome
 
 
 def _put_endpoint(rows: Rows, op: base.PutEndpoint, now: int) -> base.Outcome:
@@ -266,7 +290,10 @@ def _delete_endpoint(rows: Rows, op: base.DeleteEndpoint, now: int) -> base.Outc
     return base.Stored()
 
 
-def _one(rows: Rows, op: base.JobOperation | base.SettleWebhook, event: events.Event, now: int) -> base.Outcome:
+_OnJob = base.JobOperation | base.SettleWebhook | base.ReplayWebhook
+
+
+def _one(rows: Rows, op: _OnJob, event: events.Event, now: int) -> base.Outcome:
     done = transition(rows.load(op.endpoint, op.id), event, now)
     if isinstance(done, Refusal):
         return base.Refused(done.reason, done.job)
@@ -318,6 +345,8 @@ _MEANING: dict[type, Callable[[Rows, Any, int], base.Outcome]] = {
     base.Sweep: _sweep,
     base.LeaseWebhooks: _lease_webhooks,
     base.SettleWebhook: _settle_webhook,
+    base.ReleaseWebhook: _release_webhook,
+    base.ReplayWebhook: _replay_webhook,
     base.PutEndpoint: _put_endpoint,
     base.DeleteEndpoint: _delete_endpoint,
 }

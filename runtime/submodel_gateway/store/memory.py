@@ -8,6 +8,7 @@ from itertools import count, islice
 from submodel.contract.states import JobState
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.jobs.breaker import Breaker
+from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
@@ -112,6 +113,9 @@ class MemoryStore:
 
     async def next_webhook(self) -> int | None:
         return min((each.next_at for each in self._rows.webhooks.values() if each.next_at is not None), default=None)
+
+    async def webhook(self, endpoint: str, id: str) -> Webhook | None:
+        return self._rows.webhook(endpoint, id)
 
     async def last_seq(self) -> int:
         return self._rows.seq

@@ -196,7 +196,7 @@ class LeaseWebhooks(msgspec.Struct, frozen=True, kw_only=True):
 class SettleWebhook(msgspec.Struct, frozen=True, kw_only=True):
     """How a try went. Answer: `Applied` when it was the last one, `Stored` when another follows, or `stale`.
 
-    `jitter` is random, -1 to 1, and spreads the next try.
+    `answer` is what the try came to, see `Webhook`. `jitter` is random, -1 to 1, and spreads the next try.
     """
 
     endpoint: str
@@ -204,7 +204,31 @@ class SettleWebhook(msgspec.Struct, frozen=True, kw_only=True):
     gen: int
     nonce: int
     delivered: bool
+    answer: str = ""
     jitter: float = 0.0
+
+
+class ReleaseWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Give back a leased webhook that was not sent; it may be leased after `delay_ms`, and no try is counted.
+
+    Answer: `Stored`, or refused as `stale`.
+    """
+
+    endpoint: str
+    id: str
+    gen: int
+    nonce: int
+    delay_ms: int
+
+
+class ReplayWebhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Send the webhook of a final job once more, with all tries; what is on its way may arrive too.
+
+    Answer: `Applied`, or refused: `no-webhook`, `not-ready` while the job has no outcome, `unknown`.
+    """
+
+    endpoint: str
+    id: str
 
 
 class PutEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -232,6 +256,8 @@ Operation = (
     | Sweep
     | LeaseWebhooks
     | SettleWebhook
+    | ReleaseWebhook
+    | ReplayWebhook
     | PutEndpoint
     | DeleteEndpoint
 )

@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from submodel_gateway.jobs.outbox import DELAYS_MS, Webhook, after_failure, lease, settled
+from submodel_gateway.jobs.outbox import DELAYS_MS, Webhook, after_failure, lease, release, settled
 
 NOW = 5_000_000
 FRESH = Webhook(id="a", endpoint="e", gen=1, next_at=NOW)
@@ -37,6 +37,12 @@ def test_a_dispatcher_that_never_answers_uses_up_tries_too() -> None:
     for _ in range(len(DELAYS_MS) + 3):
         webhook = lease(webhook, 1, 30_000, NOW)
     assert after_failure(webhook, NOW, 0.0).next_at is None
+
+
+def test_a_lease_that_is_given_back_is_no_try_and_speaks_no_more() -> None:
+    failed = after_failure(lease(FRESH, 1, 30_000, NOW), NOW, 0.0)
+    back = release(lease(failed, 2, 30_000, NOW), delay_ms=500, now=NOW + 10)
+    assert (back.tries, back.nonce, back.next_at) == (1, 0, NOW + 510)
 
 
 def test_a_settled_webhook_is_never_due() -> None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs import events
+from submodel_gateway.jobs.outbox import DELAYS_MS
 from submodel_gateway.jobs.record import AGING_MS, WEBHOOK_LIMIT_MS, Job, WebhookState, attempt_token, lease_token
 from submodel_gateway.jobs.transition import (
     BACKOFF_MS,
@@ -119,6 +120,7 @@ EVENTS: dict[str, events.Event] = {
     "cancelled": events.Cancelled(),
     "retried": events.Retried(2),
     "webhook-settled": events.WebhookSettled(1, True),
+    "replayed": events.WebhookReplayed(),
 }
 
 TABLE = """
@@ -136,6 +138,7 @@ due             unknown   not-due    not-due      not-due     not-due     not-du
 cancelled       unknown   CANCELLED  CANCELLED    finished    finished    finished    finished
 retried         unknown   not-failed not-failed   not-failed  IN_QUEUE    not-failed  IN_QUEUE
 webhook-settled unknown   stale      stale        stale       stale       stale       stale
+replayed        unknown   no-webhook no-webhook   no-webhook  no-webhook  no-webhook  no-webhook
 """
 
 
@@ -493,7 +496,28 @@ def test_a_job_is_kept_until_its_webhook_is_settled_but_not_for_ever() -> None:
     assert refused(job, events.Due(), NOW + WEBHOOK_LIMIT_MS - 1) is Reason.NOT_DUE
     assert did(job, events.Due(), NOW + WEBHOOK_LIMIT_MS).after is None
     assert after(job, events.Retried(2), NOW + WEBHOOK_LIMIT_MS - 1).gen == 2
-    assert after(job, events.WebhookSettled(1, False)).due_at == NOW + RETENTION_MS
+    assert after(job, events.WebhookSettled(1, True)).due_at == NOW + RETENTION_MS
+
+
+def test_a_job_whose_webhook_never_arrived_stays_long_enough_to_be_noticed() -> None:
+    dead = after(ended(JobState.FAILED, webhook=True), events.WebhookSettled(1, False))
+    assert dead.due_at == NOW + WEBHOOK_LIMIT_MS
+    assert WEBHOOK_LIMIT_MS >= 2 * sum(DELAYS_MS)
+
+
+def test_the_webhook_of_a_final_job_can_be_sent_again_and_again() -> None:
+    done = ended(JobState.COMPLETED, webhook=True)
+    for delivered in (True, False):
+        again = did(after(done, events.WebhookSettled(1, delivered)), events.WebhookReplayed())
+        assert again.after == done
+        assert not again.ended
+    assert after(done, events.WebhookReplayed()).webhook is WebhookState.PENDING
+
+
+def test_nothing_is_sent_again_before_the_outcome_or_after_the_retention() -> None:
+    assert refused(running(webhook=True), events.WebhookReplayed()) is Reason.NOT_READY
+    told = after(ended(JobState.COMPLETED, webhook=True), events.WebhookSettled(1, True))
+    assert refused(told, events.WebhookReplayed(), told.due_at) is Reason.UNKNOWN
 
 
 def test_a_long_retention_is_not_cut_by_the_limit_of_webhooks() -> None:
