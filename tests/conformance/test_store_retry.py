@@ -76,6 +76,7 @@ async def test_only_failures_are_retried(store: Store, end: object) -> None:
     assert one(store, retry(job)) == base.Refused(Reason.NOT_FAILED, done)
     queued = applied(store, submit("b"))
     assert one(store, retry(queued)) == base.Refused(Reason.NOT_FAILED, queued)
+    assert await store.last_seq() == queued.seq
 
 
 async def test_a_job_that_is_due_to_be_forgotten_is_not_retried(store: Store) -> None:

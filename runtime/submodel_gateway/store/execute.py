@@ -215,6 +215,9 @@ def _cancel(rows: Rows, op: base.Cancel, now: int) -> base.Outcome:
 
 
 def _retry(rows: Rows, op: base.Retry, now: int) -> base.Outcome:
+    refused = transition(rows.load(op.endpoint, op.id), events.Retried(0), now)
+    if isinstance(refused, Refusal):
+        return base.Refused(refused.reason, refused.job)
     return _one(rows, op, events.Retried(rows.next_seq()), now)
 
 
