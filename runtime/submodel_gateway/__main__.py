@@ -7,15 +7,21 @@ import argparse
 import asyncio
 import logging
 import os
+import secrets
 import signal
 import sys
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from submodel_gateway import settings as names
-from submodel_gateway.errors import ConfigurationError, StoreError
+from submodel_gateway.auth import command
+from submodel_gateway.auth.folder import KeyFolder
+from submodel_gateway.errors import ConfigurationError, InvalidRequest, StoreError
 from submodel_gateway.http.internal import internal_app
 from submodel_gateway.http.public import public_app
+from submodel_gateway.service.access import Access, ByKey, Open
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
@@ -30,8 +36,10 @@ log = logging.getLogger("submodel_gateway")
 
 
 def main(arguments: list[str], environ: Mapping[str, str]) -> int:
-    """Run the gateway until it is told to end; returns the exit code."""
-    argparse.ArgumentParser(prog="python -m submodel_gateway", description=DESCRIPTION).parse_args(arguments)
+    """Run the gateway until it is told to end, or one of its commands; returns the exit code."""
+    parsed = _parser().parse_args(arguments)
+    if parsed.command == "key":
+        return _make_key(parsed, environ)
     try:
         # Here, because these come with an extra that a worker's installation does without.
         import uvloop
@@ -51,14 +59,33 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m submodel_gateway", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="without one it serves; commands")
+    command.add_arguments(commands.add_parser("key", help="make an API key", description=command.__doc__))
+    return parser
+
+
+def _make_key(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    try:
+        sys.stdout.write(command.new_key(parsed, environ, secrets.token_urlsafe(32), datetime.now(UTC)))
+    except (ConfigurationError, InvalidRequest) as error:
+        sys.stderr.write(f"submodel-gateway: {error}\n")
+        return 2
+    return 0
+
+
 async def _serve(settings: Settings) -> None:
     from submodel_gateway.http.servers import Servers, bind, url
 
     public = bind(settings.listen, names.LISTEN)
     internal = bind(settings.internal_listen, names.INTERNAL_LISTEN)
+    access = _access(settings)
     stores = _open_stores(settings)
     gateway = Gateway(stores, stores[0].clock, compress=settings.compress)
-    servers = Servers([(public_app(gateway), public), (internal_app(gateway, settings.internal_token), internal)])
+    servers = Servers(
+        [(public_app(gateway, access), public), (internal_app(gateway, settings.internal_token), internal)]
+    )
 
     def stop() -> None:
         log.info("going down: held requests are answered, writes are finished")
@@ -68,9 +95,17 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)
     await gateway.start()
+    if settings.keys is None:
+        log.warning("%s=%s: whoever reaches the public port may run jobs and read results", names.KEYS, names.EVERYBODY)
     log.info("listening public=%s internal=%s", url(public), url(internal))
     await servers.run()
     await gateway.close()
+
+
+def _access(settings: Settings) -> Access:
+    if settings.keys is None:
+        return Open()
+    return ByKey(KeyFolder(settings.keys, settings.key_pepper), lambda: time.time_ns() // 1_000_000)
 
 
 def _open_stores(settings: Settings) -> list[NamedStore]:

@@ -10,6 +10,7 @@ GatewayError
 └── RequestError           the caller's request cannot be served; `http` turns each kind into one status
     ├── InvalidRequest
     ├── Unauthorized
+    ├── Forbidden          the credential is known and does not suffice
     ├── NotFound
     ├── Conflict           the request contradicts an earlier one, or the job is in another state
     ├── Outdated           a push of the operator that is older than what is stored
@@ -58,6 +59,10 @@ class InvalidRequest(RequestError):
 
 class Unauthorized(RequestError):
     """The credential is missing or unknown."""
+
+
+class Forbidden(RequestError):
+    """The credential is known and does not suffice."""
 
 
 class NotFound(RequestError):

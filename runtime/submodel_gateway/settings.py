@@ -8,6 +8,9 @@
 | `SUBMODEL_GATEWAY_STORE_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_STORE_QUOTA_BYTES` | | what each store may grow to; no new jobs above 80 % of it |
 | `SUBMODEL_GATEWAY_STORE_COMPRESS` | `false` | `true` stores payloads above 4 KiB compressed |
+| `SUBMODEL_GATEWAY_KEYS` | required | folder of API keys, a JSON document per file; `none` lets everybody in |
+| `SUBMODEL_GATEWAY_KEY_PEPPER` | required with keys | random text that goes into the digests of keys |
+| `SUBMODEL_GATEWAY_KEY_PEPPER_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -27,6 +30,10 @@ STORE_COMPRESS = "SUBMODEL_GATEWAY_STORE_COMPRESS"
 STORE_QUOTA_BYTES = "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES"
 INTERNAL_TOKEN = "SUBMODEL_GATEWAY_INTERNAL_TOKEN"
 INTERNAL_TOKEN_FILE = "SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE"
+KEYS = "SUBMODEL_GATEWAY_KEYS"
+KEY_PEPPER = "SUBMODEL_GATEWAY_KEY_PEPPER"
+KEY_PEPPER_FILE = "SUBMODEL_GATEWAY_KEY_PEPPER_FILE"
+EVERYBODY = "none"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
@@ -46,13 +53,15 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, checked. `stores` are URLs, one at least, which may hold a password."""
+    """All settings, checked. `stores` are URLs, one at least, and may hold passwords; without `keys` all are let in."""
 
     listen: Address
     internal_listen: Address
     stores: tuple[str, ...] = field(repr=False)
     quota_bytes: int | None
     compress: bool
+    keys: Path | None
+    key_pepper: str = field(repr=False)
     internal_token: str = field(repr=False)
     log_level: str
 
@@ -65,7 +74,9 @@ class Settings:
             stores=_stores(environ),
             compress=_switch(environ, STORE_COMPRESS),
             quota_bytes=_quota_bytes(environ.get(STORE_QUOTA_BYTES, "")),
-            internal_token=_internal_token(environ),
+            keys=_keys(environ.get(KEYS, "")),
+            key_pepper="" if environ.get(KEYS) == EVERYBODY else key_pepper(environ),
+            internal_token=_secret(environ, INTERNAL_TOKEN, INTERNAL_TOKEN_FILE),
             log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
         )
 
@@ -102,13 +113,24 @@ def _switch(environ: Mapping[str, str], name: str) -> bool:
     return text == "true"
 
 
-def _internal_token(environ: Mapping[str, str]) -> str:
-    token = environ.get(INTERNAL_TOKEN, "")
-    if file := environ.get(INTERNAL_TOKEN_FILE):
-        token = _content(INTERNAL_TOKEN_FILE, file)
-    if not token.strip():
-        raise ConfigurationError(f"{INTERNAL_TOKEN} is missing; set it, or {INTERNAL_TOKEN_FILE}, to a random text")
-    return token.strip()
+def _keys(text: str) -> Path | None:
+    if not text:
+        raise ConfigurationError(f"{KEYS} is missing; set it to the folder of API keys, or to {EVERYBODY} for a laptop")
+    return None if text == EVERYBODY else Path(text)
+
+
+def key_pepper(environ: Mapping[str, str]) -> str:
+    """What goes into the digests of keys. Raises `ConfigurationError`."""
+    return _secret(environ, KEY_PEPPER, KEY_PEPPER_FILE)
+
+
+def _secret(environ: Mapping[str, str], name: str, file_name: str) -> str:
+    text = environ.get(name, "")
+    if file := environ.get(file_name):
+        text = _content(file_name, file)
+    if not text.strip():
+        raise ConfigurationError(f"{name} is missing; set it, or {file_name}, to a random text")
+    return text.strip()
 
 
 def _content(variable: str, file: str) -> str:

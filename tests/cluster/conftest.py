@@ -62,7 +62,9 @@ def values() -> list[str]:
 @pytest.fixture(scope="session")
 def api(release: str) -> Iterator[JobApi]:
     """The job API of the installation."""
-    opened = JobApi(release, f"{RELEASE}-gateway")
+    template = 'go-template={{ index .data "api-key" | base64decode }}'
+    key = kubectl("get", "secret", f"{RELEASE}-api-key", "-n", release, "-o", template)
+    opened = JobApi(release, f"{RELEASE}-gateway", key.out.strip())
     yield opened
     opened.close()
 

@@ -14,7 +14,8 @@ FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 class JobApi:
     """Requests to the gateway's public port."""
 
-    def __init__(self, namespace: str, service: str) -> None:
+    def __init__(self, namespace: str, service: str, key: str) -> None:
+        self._headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
         self._target = ("-n", namespace, f"service/{service}")
         self._forward: subprocess.Popen[str] | None = None
         self._base = ""
@@ -28,7 +29,7 @@ class JobApi:
     def call(self, path: str, body: object = None, raw: bytes | None = None) -> tuple[int, dict[str, Any]]:
         """Status and JSON of one request; a lost connection is opened again, and told as status 0."""
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self._open()}{path}", data, {"Content-Type": "application/json"})
+        request = urllib.request.Request(f"{self._open()}{path}", data, self._headers)
         try:
             with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as response:
                 return response.status, json.load(response)

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.settings import Settings as GatewaySettings
 from submodel_operator import settings as operator_settings
 from tests.support.helm import CHART, KUBERNETES, find, helm, kinds
 
+SECRETS = ("credentials", "api-key", "api-keys")
 WORKLOADS = ("demo-operator", "demo-gateway")
 
 
@@ -90,6 +92,26 @@ def test_a_database_of_ones_own_is_read_from_its_secret_and_needs_no_volume() ->
     assert "volumeClaimTemplates" not in workload("demo-gateway", setting)["spec"]
 
 
+def test_the_generated_api_key_opens_the_gateway_and_nothing_mounts_its_text(tmp_path: Path) -> None:
+    (credentials, own, documents) = (plain(find("Secret", f"demo-{name}")) for name in SECRETS)
+    (tmp_path / "default.json").write_text(documents["default.json"])
+    keyring = KeyFolder(tmp_path, credentials["api-key-pepper"]).keyring(0)
+    assert keyring.find(own["api-key"], 0) is not None
+    mounts = [volume["secret"]["secretName"] for volume in pod("demo-gateway")["volumes"] if "secret" in volume]
+    assert mounts == ["demo-credentials", "demo-api-keys"]
+
+
+def test_keys_of_ones_own_are_mounted_instead() -> None:
+    setting = "auth.existingSecret=my-keys"
+    (volume,) = [volume for volume in pod("demo-gateway", setting)["volumes"] if volume["name"] == "keys"]
+    assert volume["secret"]["secretName"] == "my-keys"
+
+
+def test_everybody_is_let_in_only_when_it_is_said() -> None:
+    assert environment("demo-gateway")["SUBMODEL_GATEWAY_KEYS"] == "/etc/submodel-keys"
+    assert environment("demo-gateway", "auth.mode=None")["SUBMODEL_GATEWAY_KEYS"] == "none"
+
+
 def test_a_quota_is_handed_on_as_whole_bytes() -> None:
     variables = environment("demo-gateway", "gateway.store.quotaBytes=10737418240")
     assert variables["SUBMODEL_GATEWAY_STORE_QUOTA_BYTES"] == "10737418240"
@@ -155,13 +177,23 @@ def test_placement_and_registry_credentials_reach_the_pods(name: str) -> None:
     assert spec["priorityClassName"] == "high"
 
 
+def plain(secret: Mapping[str, Any]) -> dict[str, str]:
+    """The entries of a Secret as its readers see them."""
+    decoded = {key: base64.b64decode(value).decode() for key, value in secret.get("data", {}).items()}
+    return {**decoded, **secret.get("stringData", {})}
+
+
 def mounted(name: str, folder: Path) -> Mapping[str, str]:
-    """The environment of a workload's container, with the files of its Secret laid out below `folder`."""
-    secret = find("Secret", "demo-credentials")["data"]
-    (volume,) = [volume["secret"] for volume in pod(name)["volumes"] if "secret" in volume]
-    for item in volume.get("items", [{"key": key, "path": key} for key in secret]):
-        (folder / item["path"]).write_bytes(base64.b64decode(secret[item["key"]]))
-    return {key: value.replace("/etc/submodel", str(folder)) for key, value in environment(name).items()}
+    """The environment of a workload's container, with the files of its Secrets laid out below `folder`."""
+    places = {mount["name"]: mount["mountPath"] for mount in container(name)["volumeMounts"]}
+    for volume in pod(name)["volumes"]:
+        if "secret" in volume:
+            place = folder / places[volume["name"]].lstrip("/")
+            place.mkdir(parents=True)
+            entries = plain(find("Secret", volume["secret"]["secretName"]))
+            for item in volume["secret"].get("items", [{"key": key, "path": key} for key in entries]):
+                (place / item["path"]).write_text(entries[item["key"]])
+    return {key: value.replace("/etc/", f"{folder}/etc/") for key, value in environment(name).items()}
 
 
 class Watched(dict[str, str]):
@@ -201,9 +233,10 @@ def test_both_hold_the_same_internal_token_and_only_the_operator_the_key_of_work
     (tmp_path / "gateway").mkdir()
     mounted("demo-operator", tmp_path / "operator")
     mounted("demo-gateway", tmp_path / "gateway")
-    tokens = {(tmp_path / part / "internal-token").read_text() for part in ("operator", "gateway")}
+    tokens = {(tmp_path / part / "etc/submodel/internal-token").read_text() for part in ("operator", "gateway")}
     assert len(tokens) == 1
-    assert not (tmp_path / "gateway" / "worker-token-key").exists()
+    assert not (tmp_path / "gateway/etc/submodel/worker-token-key").exists()
+    assert not (tmp_path / "operator/etc/submodel/api-key-pepper").exists()
 
 
 def test_the_addresses_that_the_operator_is_told_are_services_of_the_release() -> None:
@@ -217,15 +250,21 @@ def test_the_addresses_that_the_operator_is_told_are_services_of_the_release() -
 
 def test_generated_credentials_differ_from_each_other() -> None:
     data = find("Secret", "demo-credentials")["data"]
-    assert sorted(data) == ["internal-token", "worker-token-key"]
-    assert len(set(data.values())) == 2
+    assert sorted(data) == ["api-key-pepper", "internal-token", "worker-token-key"]
+    assert len(set(data.values())) == 3
 
 
 def test_credentials_of_the_user_are_taken_instead_of_generated_ones() -> None:
-    own = "credentials.existingSecret=mine"
-    assert not kinds("Secret", own)
-    for name in WORKLOADS:
-        assert [v["secret"]["secretName"] for v in pod(name, own)["volumes"] if "secret" in v] == ["mine"]
+    own = ("credentials.existingSecret=mine", "auth.existingSecret=keys")
+    assert not kinds("Secret", *own)
+    for name, secrets in (("demo-operator", ["mine"]), ("demo-gateway", ["mine", "keys"])):
+        assert [v["secret"]["secretName"] for v in pod(name, *own)["volumes"] if "secret" in v] == secrets
+
+
+def test_a_key_cannot_be_made_for_credentials_that_the_chart_does_not_see() -> None:
+    result = helm("template", "demo", str(CHART), "--kube-version", KUBERNETES, "--set=credentials.existingSecret=mine")
+    assert result.returncode != 0
+    assert "auth.existingSecret is missing" in result.stderr
 
 
 @pytest.mark.parametrize("kind", ["ClusterIP", "LoadBalancer"])

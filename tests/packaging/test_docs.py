@@ -76,7 +76,9 @@ class Asked(dict[str, str]):
 
 
 def read_by_the_gateway() -> set[str]:
-    asked = Asked(SUBMODEL_GATEWAY_INTERNAL_TOKEN="text")
+    asked = Asked(
+        SUBMODEL_GATEWAY_INTERNAL_TOKEN="text", SUBMODEL_GATEWAY_KEYS="folder", SUBMODEL_GATEWAY_KEY_PEPPER="text"
+    )
     gateway.Settings.read(asked)
     return asked.names
 

@@ -46,6 +46,7 @@ class GatewayProcess:
             "SUBMODEL_GATEWAY_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
             "SUBMODEL_GATEWAY_STORE": f"sqlite://{self._folder}/jobs.db",
             "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
+            "SUBMODEL_GATEWAY_KEYS": "none",
         }
         command = [sys.executable, "-m", "submodel_gateway"]
         self._process = subprocess.Popen(command, env=environment, cwd=self._folder, stderr=subprocess.PIPE)

@@ -26,6 +26,7 @@ class LiveGateway:
             "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0",
             "SUBMODEL_GATEWAY_STORE": f"sqlite://{folder / 'jobs.db'}",
             "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
+            "SUBMODEL_GATEWAY_KEYS": "none",
             **environ,
         }
         self.process = subprocess.Popen(

@@ -46,6 +46,7 @@ class LocalGateway:
                 "SUBMODEL_GATEWAY_INTERNAL_LISTEN": self._internal_listen,
                 "SUBMODEL_GATEWAY_STORE": f"sqlite:///{self._folder / 'submodel.db'}",
                 "SUBMODEL_GATEWAY_INTERNAL_TOKEN": self.token,
+                "SUBMODEL_GATEWAY_KEYS": "none",  # on this machine's loopback address alone
             },
             self._hear,
         )

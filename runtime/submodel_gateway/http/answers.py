@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 _STATUS: dict[type[errors.GatewayError], int] = {
     errors.InvalidRequest: 400,
     errors.Unauthorized: 401,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Outdated: 409,

@@ -71,13 +71,13 @@ def new_job(body: bytes) -> NewJob:
     )
 
 
-def submit_key(key: str, credential: str, body: bytes) -> SubmitKey | None:
-    """The `Idempotency-Key` header of a submit, None without one; keys of different credentials are apart."""
+def submit_key(key: str, principal: str, body: bytes) -> SubmitKey | None:
+    """The `Idempotency-Key` header of a submit, None without one; keys of different principals are apart."""
     if not key:
         return None
     if len(key) > KEY_LENGTH_MAX:
         raise InvalidRequest(f"the Idempotency-Key has {len(key)} characters; use at most {KEY_LENGTH_MAX}")
-    return SubmitKey(hashlib.sha256(credential.encode()).hexdigest(), key, hashlib.sha256(body).hexdigest())
+    return SubmitKey(principal, key, hashlib.sha256(body).hexdigest())
 
 
 def states(text: str | None) -> tuple[JobState, ...]:

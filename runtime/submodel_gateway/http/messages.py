@@ -25,6 +25,9 @@ class Request:
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
+        self.principal = ""
+        """Who sent it, once it was let in."""
+
         self.path: list[str] = scope["path"].strip("/").split("/")
         self._query: bytes = scope["query_string"]
         self._headers: list[tuple[bytes, bytes]] = scope["headers"]
@@ -39,6 +42,13 @@ class Request:
         """The bearer token, or an empty text."""
         scheme, _, token = self.header(b"authorization").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
+
+    def credential(self) -> str:
+        """What the caller shows, or an empty text. Clients of the hosted platforms send it in three ways."""
+        authorization = self.header(b"authorization")
+        if not authorization:
+            return (self.header(b"x-apikey") or self.header(b"x-api-key")).strip()
+        return self.bearer() or authorization.strip()
 
     def query(self, name: str) -> str | None:
         """The first value of a query parameter."""

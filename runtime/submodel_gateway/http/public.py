@@ -11,9 +11,11 @@ import msgspec
 from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
+from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
 from submodel_gateway.http import answers, envelope
 from submodel_gateway.http.messages import Asgi, Request
+from submodel_gateway.service.access import Access
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
 
@@ -28,36 +30,37 @@ _WELCOME = encode(
 )
 _EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
 
-_OnEndpoint = Callable[[Request, str], Awaitable[bytes]]
-_OnJob = Callable[[Request, str, str], Awaitable[bytes]]
+_OnEndpoint = tuple[tuple[str, ...], Scope, Callable[[Request, str], Awaitable[bytes]]]
+_OnJob = tuple[tuple[str, ...], Scope, Callable[[Request, str, str], Awaitable[bytes]]]
 
 _GET = ("GET",)
 _POST = ("POST",)
 _EITHER = ("GET", "POST")
 
 
-def public_app(gateway: Gateway) -> Asgi:
+def public_app(gateway: Gateway, access: Access) -> Asgi:
     """The application of the public port."""
-    return answers.application(_Public(gateway).route)
+    return answers.application(_Public(gateway, access).route)
 
 
 class _Public:
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, access: Access) -> None:
+        self._access = access
         self._clients = gateway.clients
         self._workers = gateway.workers
-        self._on_endpoint: dict[str, tuple[tuple[str, ...], _OnEndpoint]] = {
-            "run": (_POST, self._run),
-            "runsync": (_POST, self._runsync),
-            "purge-queue": (_POST, self._purge_queue),
-            "health": (_GET, self._health),
-            "requests": (_GET, self._requests),
+        self._on_endpoint: dict[str, _OnEndpoint] = {
+            "run": (_POST, Scope.RUN, self._run),
+            "runsync": (_POST, Scope.RUN, self._runsync),
+            "purge-queue": (_POST, Scope.RUN, self._purge_queue),
+            "health": (_GET, Scope.READ, self._health),
+            "requests": (_GET, Scope.READ, self._requests),
         }
-        self._on_job: dict[str, tuple[tuple[str, ...], _OnJob]] = {
-            "status": (_EITHER, self._status),
-            "status-sync": (_EITHER, self._status_sync),
-            "stream": (_EITHER, self._stream),
-            "cancel": (_EITHER, self._cancel),
-            "retry": (_EITHER, self._retry),
+        self._on_job: dict[str, _OnJob] = {
+            "status": (_EITHER, Scope.READ, self._status),
+            "status-sync": (_EITHER, Scope.READ, self._status_sync),
+            "stream": (_EITHER, Scope.READ, self._stream),
+            "cancel": (_EITHER, Scope.RUN, self._cancel),
+            "retry": (_EITHER, Scope.RUN, self._retry),
         }
 
     async def route(self, request: Request) -> bytes:
@@ -67,12 +70,14 @@ class _Public:
                 _allow(request, _GET)
                 return _WELCOME
             case ["v2", endpoint, operation] if operation in self._on_endpoint:
-                methods, serve = self._on_endpoint[operation]
+                methods, scope, serve = self._on_endpoint[operation]
                 _allow(request, methods)
+                request.principal = self._access.principal(request.credential(), endpoint, scope)
                 return await serve(request, endpoint)
             case ["v2", endpoint, operation, job] if operation in self._on_job:
-                methods, serve_job = self._on_job[operation]
+                methods, scope, serve_job = self._on_job[operation]
                 _allow(request, methods)
+                request.principal = self._access.principal(request.credential(), endpoint, scope)
                 return await serve_job(request, endpoint, job)
             case ["v2", endpoint, "workers", worker, "exchange"]:
                 _allow(request, _POST)
@@ -135,7 +140,7 @@ class _Public:
 
 async def _new_job(request: Request, limit: int) -> NewJob:
     body = await request.body(limit)
-    key = envelope.submit_key(request.header(b"idempotency-key"), request.header(b"authorization"), body)
+    key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
     return replace(envelope.new_job(body), key=key)
 
 

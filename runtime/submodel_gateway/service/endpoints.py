@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from submodel.contract.exchange import ExchangeRequest
-from submodel.contract.internal import EndpointRegistration, WorkerPresence
+from submodel.contract.internal import TERMINATING, EndpointRegistration, WorkerPresence
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.errors import NotFound, Unauthorized
+from submodel_gateway.jobs.ids import delivery_id
 from submodel_gateway.jobs.record import Job
+from submodel_gateway.service.legacy_memory import LegacyMemory, LegacyStream
 from submodel_gateway.service.waiting import Hold
 
 ANSWERS_KEPT = 8
@@ -28,13 +30,20 @@ FORMER_KEPT = 16
 class Holding:
     """A lease as its worker's session knows it."""
 
+    name: str
+    """What the worker calls the job."""
+
     token: str
+    limit_at: int
+    """When the execution is over at the latest."""
+
     taken_at: int
     renewed_at: int
     request: int | None = None
     """Number of the request whose answer handed it out; None while that answer is being made."""
 
     misses: int = 0
+    stream: LegacyStream | None = None
 
     def missing_from(self, request: ExchangeRequest) -> bool:
         """Whether the worker could have listed it in `request`; see the contract for requests that overtake."""
@@ -60,6 +69,12 @@ class Session:
     idle_since_ms: int | None
     phase: WorkerPhase = WorkerPhase.STARTING
     reason: str = ""
+    legacy: LegacyMemory | None = None
+    """What else is known of a worker of the legacy dialect; None for one that speaks the exchange."""
+
+    replace: str = ""
+    """Why it must be replaced by a fresh worker; empty when it need not. It gets nothing more."""
+
     gone: bool = False
     """Superseded, or no longer among the existing workers: it gets nothing more."""
 
@@ -71,7 +86,7 @@ class Session:
     """Takes on their way to the store: until they are back it may hold more than `held` says."""
 
     stops: set[str] = field(default_factory=set)
-    """Jobs that ended without this worker, not told yet."""
+    """Jobs that ended without this worker, not told yet, as the worker calls them."""
 
     stops_told: set[str] = field(default_factory=set)
     drain_told: bool = False
@@ -79,7 +94,10 @@ class Session:
     """The last answers by request number, for a worker that did not get them."""
 
     open: dict[int, OpenRequest] = field(default_factory=dict)
-    """Requests that are being served, by request number."""
+    """Exchanges that are being served, by request number."""
+
+    polls: set[Hold] = field(default_factory=set)
+    """Held requests of the legacy dialect, which have no numbers."""
 
     def hear(self, request: ExchangeRequest, now: int) -> bool:
         """Note what the worker says of itself; returns whether it is news."""
@@ -94,19 +112,25 @@ class Session:
 
     def seen_ms(self, now: int) -> int:
         """When it was last heard of: now, while a request of it is open."""
-        return now if self.open else self.last_seen_ms
+        return now if self.open or self.polls else self.last_seen_ms
 
     def hold(self, job: Job, now: int, request: int | None = None) -> None:
         """The session got a lease."""
-        self.held[job.id] = Holding(job.token, now, now, request)
+        name = delivery_id(job.id, job.attempt) if self.legacy else job.id
+        limit = job.deadline if job.exec_limit is None else min(job.exec_limit, job.deadline)
+        limit_at = now + limit - (job.taken_at or limit)
+        self.held[job.id] = Holding(name, job.token, limit_at, now, now, request)
         self.idle_since_ms = None
 
     def lose(self, job: str, now: int, *, stop: bool) -> None:
         """The session's lease ended; `stop` when the worker does not know."""
-        if self.held.pop(job, None) and not self.held:
+        holding = self.held.pop(job, None)
+        if holding and not self.held:
             self.idle_since_ms = now
         if stop:
-            self.stops.add(job)
+            self.stops.add(holding.name if holding else job)
+            if self.legacy and holding:
+                self.legacy.end(holding.name, holding.limit_at, now)
             self.wake()
 
     def keep_answer(self, number: int, answer: bytes) -> None:
@@ -117,8 +141,8 @@ class Session:
 
     def wake(self) -> None:
         """Let the held requests look again."""
-        for request in self.open.values():
-            request.hold.wake()
+        for hold in self._holds():
+            hold.wake()
 
     def end(self) -> None:
         """No more for this session."""
@@ -127,8 +151,11 @@ class Session:
 
     def end_requests(self) -> None:
         """Let the held requests answer now."""
-        for request in self.open.values():
-            request.hold.end()
+        for hold in self._holds():
+            hold.end()
+
+    def _holds(self) -> list[Hold]:
+        return [*(request.hold for request in self.open.values()), *self.polls]
 
     @property
     def usable(self) -> bool:
@@ -182,13 +209,20 @@ class EndpointState:
 
     def drains(self, session: Session) -> bool:
         """Whether the session is to take no more jobs."""
-        return session.gone or session.worker in self.draining
+        presence = self.presence.get(session.worker)
+        leaving = presence is not None and presence.phase == TERMINATING
+        return session.gone or leaving or bool(session.replace) or session.worker in self.draining
 
     def wake_takers(self, count: int) -> None:
         """Let up to `count` waiting exchanges try to take a job."""
         for hold in list(islice(self.takers, count)):
             del self.takers[hold]
             hold.wake()
+
+
+def no_endpoint(endpoint: str) -> NotFound:
+    """The one sentence about endpoints that are not there, or not there for the caller."""
+    return NotFound(f"endpoint {endpoint!r} does not exist; check the id in the path")
 
 
 class Endpoints:
@@ -201,7 +235,7 @@ class Endpoints:
         """Raises `NotFound` for an endpoint that is not registered."""
         state = self._states.get(endpoint)
         if state is None:
-            raise NotFound(f"endpoint {endpoint!r} does not exist; check the id in the path")
+            raise no_endpoint(endpoint)
         return state
 
     def find(self, endpoint: str) -> EndpointState | None:

@@ -7,7 +7,7 @@ import pytest
 from submodel_gateway.errors import ConfigurationError
 from submodel_gateway.settings import Address, Settings
 
-TOKEN = {"SUBMODEL_GATEWAY_INTERNAL_TOKEN": "secret"}
+TOKEN = {"SUBMODEL_GATEWAY_INTERNAL_TOKEN": "secret", "SUBMODEL_GATEWAY_KEYS": "none"}
 
 
 def test_a_token_is_enough() -> None:
@@ -37,6 +37,15 @@ def test_several_stores_are_separated_by_spaces(tmp_path: Path) -> None:
     assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_FILE": str(tmp_path / "stores")}).stores == urls
 
 
+def test_keys_need_a_pepper() -> None:
+    keys = {**TOKEN, "SUBMODEL_GATEWAY_KEYS": "/etc/keys"}
+    with pytest.raises(ConfigurationError, match="SUBMODEL_GATEWAY_KEY_PEPPER is missing"):
+        Settings.read(keys)
+    settings = Settings.read({**keys, "SUBMODEL_GATEWAY_KEY_PEPPER": "pepper-text"})
+    assert (settings.keys, settings.key_pepper) == (Path("/etc/keys"), "pepper-text")
+    assert "pepper-text" not in repr(settings)
+
+
 def test_a_quota_is_a_number_of_bytes() -> None:
     assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES": "1048576"}).quota_bytes == 1_048_576
 
@@ -54,6 +63,7 @@ def test_a_quota_is_a_number_of_bytes() -> None:
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN", "  "),
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE", "/does/not/exist"),
         ("SUBMODEL_GATEWAY_LOG_LEVEL", "LOUD"),
+        ("SUBMODEL_GATEWAY_KEYS", ""),
     ],
 )
 def test_what_cannot_be_used_is_named(name: str, value: str) -> None:
