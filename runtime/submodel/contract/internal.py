@@ -38,6 +38,10 @@ class EndpointRegistration(Message):
     worker_tokens: list[WorkerToken] = []
 
 
+TERMINATING = "Terminating"
+"""Phase of a worker that was told to end, by whomever: it takes no more jobs."""
+
+
 class WorkerPresence(Message):
     """A worker that exists (a pod, a process), as the operator sees it."""
 
@@ -45,7 +49,7 @@ class WorkerPresence(Message):
     uid: str
     revision: str
     phase: str
-    """The pod's phase, or a reason why it is not ready: `Pending`, `Running`, `Unschedulable`, `CrashLoopBackOff`, …"""
+    """The pod's phase, `Terminating`, or why it is not ready: `Pending`, `Unschedulable`, `CrashLoopBackOff`, …"""
 
 
 class WorkersPush(Message):
@@ -85,7 +89,10 @@ class WorkerView(Message):
     """Jobs it holds a lease of."""
 
     draining: bool
-    """Whether the gateway hands it no jobs (asked by the operator, or its own SIGTERM)."""
+    """Whether the gateway hands it no jobs (asked by the operator, its own SIGTERM, or waiting for its replacement)."""
+
+    replace: bool = False
+    """Whether it asks to be replaced by a fresh worker once it holds nothing; `reason` says why."""
 
     idle_since_ms: int | None = None
     """Since when it has held nothing; None while it holds jobs."""
