@@ -32,7 +32,7 @@ from submodel_gateway.store.sqlite_log import WriteAheadLog
 from submodel_gateway.store.sqlite_reads import Reads
 from submodel_gateway.store.sqlite_rows import Writes
 from submodel_gateway.store.sqlite_schema import check, prepare, unusable
-from submodel_gateway.store.sqlite_space import BALLAST_BYTES, LOOK_MS, Space, Use, is_full
+from submodel_gateway.store.sqlite_space import BALLAST_BYTES, Space, Use, is_full
 
 WRITER = (
     *("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-65536", "temp_store=MEMORY"),
@@ -97,7 +97,7 @@ class SqliteStore:
         self._reads = Reads(self._reader)
         self._rows = Writes(self._writer, self._space)
         self._log = WriteAheadLog(self._writer, self._path)
-        self._now = self._looked_at = self._rows.meta["now"]
+        self._now = self._rows.meta["now"]
         self._look(self._now)
 
     def _prepared(self) -> int:
@@ -129,7 +129,7 @@ class SqliteStore:
 
     def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
         with self._writing:
-            if now - self._looked_at >= LOOK_MS:
+            if self._space.is_due(now):
                 self._look(now)
             try:
                 outcomes = self._commit(operations, now)
@@ -137,6 +137,8 @@ class SqliteStore:
                 if not self._space.give_up_ballast():
                     raise
                 outcomes = self._commit(operations, now)
+            written = sum(map(base.payload_bytes, operations)) + self._rows.new_blob_bytes
+            self._space.note(written, freed=self._rows.forgot)
             dropped = self._rows.committed(now)
             self._now = now
             self._log.look_after(short=not self._space.admits)
@@ -237,11 +239,10 @@ class SqliteStore:
 
     def _look(self, now: int) -> None:
         """Is there room for new jobs? A long log is moved before it counts against them."""
-        self._looked_at = now
-        self._space.look(self._use())
+        self._space.look(self._use(), now)
         if not self._space.admits and self._log.size:
             self._log.move("TRUNCATE")
-            self._space.look(self._use())
+            self._space.look(self._use(), now)
 
     def _use(self) -> Use:
         size, pages, free = (

@@ -72,12 +72,19 @@ class Writes(Reads):
         self._keys: dict[str, int] = {}
         self._tallies: dict[str, Tally] = {}
         self._breakers: dict[str, Breaker] = {}
-        self.dropped_blobs: list[str] = []
+        self._dropped: list[str] = []
+        self.forgot = False
+        """Whether any job was forgotten."""
 
     @property
     def marked(self) -> bool:
         """Whether there is a mark to write."""
         return self._mark != Mark(self.meta["swept_at"], self.meta["hold_until"])
+
+    @property
+    def new_blob_bytes(self) -> int:
+        """How much larger or smaller the owned files are by this transaction."""
+        return self._blob_bytes - self.meta["blob_bytes"]
 
     def flush(self, now: int) -> None:
         """Write counters and marks; the last thing before the commit."""
@@ -94,7 +101,7 @@ class Writes(Reads):
         self.tallies.update(self._tallies)
         self.breakers.update(self._breakers)
         self.meta.update(self._pending_meta(now))
-        dropped = self.dropped_blobs
+        dropped = self._dropped
         self._begin()
         return dropped
 
@@ -276,7 +283,7 @@ class Writes(Reads):
             assert isinstance(blob, base.Blob), "text is the name of a file"
             self.connection.execute("DELETE FROM blob WHERE name = ?", (blob.name,))
             self._blob_bytes -= blob.size
-            self.dropped_blobs.append(blob.name)
+            self._dropped.append(blob.name)
 
     def _drop_result(self, key: int) -> None:
         row = self.connection.execute("DELETE FROM result WHERE key = ? RETURNING output", (key,)).fetchone()
@@ -284,6 +291,7 @@ class Writes(Reads):
 
     def _forget(self, job: Job) -> None:
         key = self._key(job.id)
+        self.forgot = True
         self._drop_result(key)
         (input,) = self.connection.execute("DELETE FROM payload WHERE key = ? RETURNING input", (key,)).fetchone()
         self._disown(input)

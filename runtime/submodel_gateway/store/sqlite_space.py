@@ -41,11 +41,12 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
         return self.pages + self.log + self.blobs
 
 
-def has_room(use: Use, free_bytes: int, quota_bytes: int | None) -> bool:
-    """Whether new jobs may be stored, with so much left of the volume."""
-    if quota_bytes is not None and use.total > SHARE * quota_bytes:
-        return False
-    return use.total <= SHARE * (use.total + use.reusable + free_bytes)
+def room(use: Use, free_bytes: int, quota_bytes: int | None) -> int:
+    """Bytes that new jobs may still take, with so much left of the volume; negative when there are too many."""
+    most = SHARE * (use.total + use.reusable + free_bytes)
+    if quota_bytes is not None:
+        most = min(most, SHARE * quota_bytes)
+    return int(most) - use.total
 
 
 def is_full(error: Exception) -> bool:
@@ -60,14 +61,29 @@ class Space:
 
     def __init__(self, path: Path, quota_bytes: int | None, ballast_bytes: int = BALLAST_BYTES) -> None:
         self.admits = False
+        self._looked_at = 0
+        self._left = 0
+        self._written = 0
+        self._freed = False
         self._ballast = path.with_name(path.name + ".ballast")
         self._ballast_bytes = ballast_bytes
         self._quota_bytes = quota_bytes
         self._told: bool | None = None
         self._lock = Lock()
 
-    def look(self, use: Use) -> None:
+    def is_due(self, now: int) -> bool:
+        """Whether it is time to look again: after a second, or sooner when that may change the answer."""
+        changed = 4 * self._written > self._left if self.admits else self._freed
+        return changed or now - self._looked_at >= LOOK_MS
+
+    def note(self, written_bytes: int, *, freed: bool) -> None:
+        """So many bytes of payloads were stored, and perhaps some were let go."""
+        self._written += written_bytes
+        self._freed |= freed
+
+    def look(self, use: Use, now: int) -> None:
         """Decide anew whether there is room, and take the ballast on board again once there is."""
+        self._looked_at, self._written, self._freed = now, 0, False
         try:
             volume = os.statvfs(self._ballast.parent)
         except OSError as error:
@@ -76,7 +92,8 @@ class Space:
         free = volume.f_bavail * volume.f_frsize
         with self._lock:
             missing = 0 if self._is_on_board() else self._ballast_bytes
-            self.admits = has_room(use, free - missing, self._quota_bytes) and (not missing or self._take_on_board())
+            self._left = room(use, free - missing, self._quota_bytes)
+            self.admits = self._left >= 0 and (not missing or self._take_on_board())
         if self.admits is not self._told:
             self._tell(use, free)
 
