@@ -8,13 +8,13 @@ import msgspec
 from submodel.contract.states import JobState
 from submodel.contract.wire import Message, encode
 from submodel_gateway import errors
-from submodel_gateway.http.messages import Asgi, Receive, Request, Scope, Send, send_json
+from submodel_gateway.http.messages import Asgi, Receive, Request, Scope, Send, send_json, send_nothing
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clients import Health, JobView, StreamPart
 from submodel_gateway.store.base import Page
 
-Route = Callable[[Request], Awaitable[bytes]]
-"""Reads a request and returns the JSON text of a 200, or raises an error of `errors`."""
+Route = Callable[[Request], Awaitable[bytes | None]]
+"""Reads a request and returns the JSON text of a 200, or None for a 204; or raises an error of `errors`."""
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,10 @@ def application(route: Route) -> Asgi:
             body = encode({"error": "the gateway failed on this request; its log says why"})
         finally:
             request.close()
-        await send_json(send, status, body, headers)
+        if body is None:
+            await send_nothing(send)
+        else:
+            await send_json(send, status, body, headers)
 
     return serve
 

@@ -14,6 +14,7 @@ from submodel.contract.wire import encode
 from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
 from submodel_gateway.http import answers, envelope
+from submodel_gateway.http.legacy import LegacyRoutes
 from submodel_gateway.http.messages import Asgi, Request
 from submodel_gateway.service.access import Access
 from submodel_gateway.service.clients import NewJob
@@ -48,6 +49,7 @@ class _Public:
         self._access = access
         self._clients = gateway.clients
         self._workers = gateway.workers
+        self._legacy = LegacyRoutes(gateway)
         self._on_endpoint: dict[str, _OnEndpoint] = {
             "run": (_POST, Scope.RUN, self._run),
             "runsync": (_POST, Scope.RUN, self._runsync),
@@ -63,7 +65,7 @@ class _Public:
             "retry": (_EITHER, Scope.RUN, self._retry),
         }
 
-    async def route(self, request: Request) -> bytes:
+    async def route(self, request: Request) -> bytes | None:
         """Serve one request. Raises what `answers.application` turns into an answer."""
         match request.path:
             case [""]:
@@ -82,6 +84,12 @@ class _Public:
             case ["v2", endpoint, "workers", worker, "exchange"]:
                 _allow(request, _POST)
                 return await self._exchange(request, endpoint, worker)
+            case ["v2", endpoint, operation, worker] if operation in self._legacy.on_worker:
+                _allow(request, _GET)
+                return await self._legacy.on_worker[operation](request, endpoint, worker)
+            case ["v2", endpoint, operation, worker, job] if operation in self._legacy.on_job:
+                _allow(request, _POST)
+                return await self._legacy.on_job[operation](request, endpoint, worker, job)
         raise NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
 
     async def _run(self, request: Request, endpoint: str) -> bytes:

@@ -10,6 +10,9 @@ from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.legacy import LegacyWorkers
+from submodel_gateway.service.legacy_posts import LegacyPosts
+from submodel_gateway.service.legacy_sessions import LegacySessions
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.sessions import Sessions
@@ -52,6 +55,9 @@ class Gateway:
         sessions = Sessions(self._stores, clock, changed)
         takes = Takes(self._stores, payloads, self._endpoints, random_bits, changed)
         self.workers = Workers(self._stores, payloads, self._endpoints, sessions, takes, clock, changed)
+        self.legacy_sessions = LegacySessions(self._stores, self._endpoints, sessions, clock, changed)
+        self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
+        self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)
         self.registry = Registry(self._stores, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
         self.sweepers = [self._sweeper(name) for name in self._stores.groups]
         self._sweeping: list[asyncio.Task[None]] = []
@@ -68,6 +74,7 @@ class Gateway:
         """The process is going down: answer everything that is held, hand out nothing more."""
         self.ready = False
         self.workers.close()
+        self.legacy_posts.close()
         self._watchers.end_all()
         self.snapshots.end_all()
 
@@ -135,6 +142,7 @@ class Gateway:
 
     def _swept(self) -> None:
         self.workers.expire_silent(self.clock.now_ms())
+        self.legacy_sessions.renew_quiet()
         for state in self._endpoints.all():
             self._wake_takers(state)
 

@@ -112,7 +112,9 @@ class Registry:
             for name in listed:
                 if (known := state.sessions.get(name)) is not None and known.gone:
                     known.gone = False
-                    known.wake()
+            for session in state.sessions.values():
+                if session.drain_told != state.drains(session):
+                    session.wake()
 
     async def gone(self, endpoint: str, workers: Iterable[GoneWorker]) -> None:
         """These workers ended, with every session they had. Raises `NotFound`."""

@@ -154,5 +154,6 @@ def _view(state: EndpointState, session: Session) -> WorkerView:
         running=len(session.held) + (session.taking if state.drains(session) else 0),
         draining=state.drains(session),
         idle_since_ms=session.idle_since_ms,
-        reason=session.reason,
+        reason=session.replace or session.reason,
+        replace=bool(session.replace),
     )

@@ -1,0 +1,245 @@
+"""What workers with an SDK of the hosted platforms deliver: results, progress and streamed chunks.
+
+These SDKs throw away what is not taken within seconds: an answer of 4xx is final, 5xx is tried twice more, a broken
+connection not at all. So a request is held, and the store tried again, until what it brings is durable.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from submodel.contract import limits
+from submodel.contract.states import JobState
+from submodel_gateway.errors import NotFound, StoreError, Unavailable
+from submodel_gateway.jobs.ids import from_delivery_id, is_sync
+from submodel_gateway.jobs.record import Job, attempt_token
+from submodel_gateway.jobs.transition import Reason
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.legacy_memory import LegacyStream
+from submodel_gateway.service.legacy_sessions import Caller, LegacySessions
+from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.waiting import Hangup, Hold
+from submodel_gateway.store import base
+
+INSIST_MS = 120_000
+"""How long the store is tried before the worker is told that it cannot be done."""
+
+PAUSE_MS = 200
+PAUSE_MS_MAX = 5_000
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The outcome of a job: FAILED with an `error`, which may come with an output; `output` is JSON text.
+
+    `stop_worker` asks for a fresh worker. A `final` error is not tried again, whatever the job's policy.
+    """
+
+    output: bytes | None = None
+    error: str | None = None
+    stop_worker: bool = False
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a running job is: JSON text."""
+
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Delivery:
+    """A request that brings something for a job; `token` names the attempt and the worker."""
+
+    caller: Caller
+    job: str
+    token: str
+
+    @property
+    def endpoint(self) -> str:
+        return self.caller.state.id
+
+
+class LegacyPosts:
+    """Takes what these workers deliver. `close` when the process goes down."""
+
+    def __init__(self, stores: Stores, payloads: Payloads, sessions: LegacySessions, clock: Clock) -> None:
+        self._stores = stores
+        self._payloads = payloads
+        self._sessions = sessions
+        self._clock = clock
+        self._pauses: set[Hold] = set()
+        self._closing = False
+
+    def close(self) -> None:
+        """Wait for no store any more."""
+        self._closing = True
+        for pause in self._pauses:
+            pause.end()
+
+    async def result(self, endpoint: str, worker: str, token: str, name: str, post: Result | Progress) -> None:
+        """Publish the outcome, or the progress, of the job `name`; what comes too late has no effect.
+
+        Raises `NotFound`, `Unauthorized`, and `Unavailable` when the store could not do it for long.
+        """
+        async with self._delivery(endpoint, worker, token, name) as delivery:
+            if isinstance(post, Progress):
+                await self._progress(delivery, post.value)
+                return
+            if post.stop_worker:
+                state, session = delivery.caller.state, delivery.caller.session
+                self._sessions.replace(state, session, "a job asked for a fresh worker")
+            await self._finish(delivery, post)
+
+    async def chunk(
+        self, endpoint: str, worker: str, token: str, name: str, post: bytes | Result, hangup: Hangup
+    ) -> None:
+        """Append a streamed item, which gets the next number; or end the job with a result in its place.
+
+        A chunk whose answer failed is recognised when it comes again. Raises as `result`.
+        """
+        async with self._delivery(endpoint, worker, token, name) as delivery:
+            if isinstance(post, Result):
+                await self._finish(delivery, post)
+            elif len(post) > limits.CHUNK_BYTES:
+                await self._end(delivery, f"a streamed item is larger than {limits.CHUNK_BYTES} bytes")
+            else:
+                await self._append(delivery, post, hangup)
+
+    @asynccontextmanager
+    async def _delivery(self, endpoint: str, worker: str, token: str, name: str) -> AsyncIterator[_Delivery]:
+        """The delivery, of which nobody concludes that the worker has lost the job."""
+        caller = await self._insist(lambda: self._sessions.caller(endpoint, worker, token))
+        job, attempt = from_delivery_id(name)
+        delivering = caller.memory.delivering
+        delivering[name] += 1
+        try:
+            yield _Delivery(caller, job, attempt_token(attempt, worker))
+        finally:
+            delivering[name] -= 1
+            if not delivering[name]:
+                del delivering[name]
+
+    async def _finish(self, delivery: _Delivery, result: Result) -> None:
+        size, limit = len(result.output or b""), _output_limit(delivery.job)
+        if size > limit:
+            await self._end(delivery, f"its output has {size} bytes, the limit is {limit}")
+            return
+        await self._insist(lambda: self._store_result(delivery, result))
+
+    async def _store_result(self, delivery: _Delivery, result: Result) -> None:
+        output = None if result.output is None else await self._payloads.keep(delivery.endpoint, result.output)
+        finish = base.Finish(
+            endpoint=delivery.endpoint,
+            id=delivery.job,
+            token=delivery.token,
+            output=output,
+            error=result.error,
+            final=result.final,
+        )
+        used = False
+        try:
+            outcome = await self._apply(finish)
+            used = isinstance(outcome, base.Applied) and outcome.change.ended
+        finally:
+            if not used:
+                await self._payloads.drop(delivery.endpoint, output)
+
+    async def _progress(self, delivery: _Delivery, value: bytes) -> None:
+        if len(value) > limits.CHUNK_BYTES:
+            await self._end(delivery, f"a progress value is larger than {limits.CHUNK_BYTES} bytes")
+            return
+        progress = base.Progress(endpoint=delivery.endpoint, id=delivery.job, token=delivery.token, value=value)
+        await self._insist(lambda: self._apply(progress))
+
+    async def _end(self, delivery: _Delivery, why: str) -> None:
+        """What was delivered would be refused for ever: the job must not run again for it."""
+        await self._finish(delivery, Result(error=f"the job was ended because {why}", final=True))
+
+    async def _append(self, delivery: _Delivery, item: bytes, hangup: Hangup) -> None:
+        job = await self._running(delivery)
+        if job is None:
+            return
+        stream = self._stream(delivery, job)
+        async with stream.turn:
+            job = await self._running(delivery)
+            if job is None or stream.repeats(item, job.chunks, self._clock.now_ms()):
+                return
+            seq, outcome = job.chunks + 1, None
+            append = base.AppendChunk(
+                endpoint=delivery.endpoint, id=delivery.job, token=delivery.token, seq=seq, items=(item,)
+            )
+            try:
+                outcome = await self._insist(lambda: self._apply(append))
+            finally:
+                if outcome is None or hangup.done():
+                    stream.failed(item, seq, self._clock.now_ms())
+        if isinstance(outcome, base.Refused) and outcome.reason is Reason.TOO_LARGE:
+            await self._end(delivery, "it streamed more than one attempt may")
+
+    async def _running(self, delivery: _Delivery) -> Job | None:
+        """The job while the worker runs this attempt of it. Raises `NotFound`."""
+        job = await self._insist(lambda: self._stores.at(delivery.endpoint).job(delivery.endpoint, delivery.job))
+        if job is None:
+            raise _unknown(delivery.job)
+        running = job.state is JobState.IN_PROGRESS and job.answers_to(delivery.token)
+        return job if running else None
+
+    def _stream(self, delivery: _Delivery, job: Job) -> LegacyStream:
+        session = delivery.caller.session
+        holding = session.held.get(job.id)
+        if holding is None or holding.token != job.token:
+            session.hold(job, self._clock.now_ms())
+            holding = session.held[job.id]
+        if holding.stream is None:
+            holding.stream = LegacyStream()
+        return holding.stream
+
+    async def _apply(self, operation: base.JobOperation) -> base.Outcome:
+        """The outcome; `stale` is one. Raises `NotFound`, `StoreError`."""
+        outcome = await self._stores.of(operation.endpoint).one(operation)
+        if isinstance(outcome, base.Refused):
+            if outcome.reason is Reason.UNKNOWN:
+                raise _unknown(operation.id)
+            kind = type(operation).__name__
+            log.info("%s of job %s came too late and had no effect: %s", kind, operation.id, outcome.reason)
+        return outcome
+
+    async def _insist(self, action: Callable[[], Awaitable[T]]) -> T:
+        """What `action` returns, once the store lets it. Raises `Unavailable` when it does not for long."""
+        until, pause_ms = self._clock.now_ms() + INSIST_MS, PAUSE_MS
+        while True:
+            try:
+                return await action()
+            except StoreError as error:
+                if self._closing or self._clock.now_ms() + pause_ms > until:
+                    raise Unavailable(f"the job store could not take it, send it again: {error}") from error
+                log.warning("a worker's delivery waits for the job store: %s", error)
+            await self._pause(pause_ms)
+            pause_ms = min(2 * pause_ms, PAUSE_MS_MAX)
+
+    async def _pause(self, milliseconds: int) -> None:
+        """Not ended by the worker hanging up: what it has done is worth as much without it."""
+        with Hold(milliseconds, asyncio.get_running_loop().create_future()) as pause:
+            self._pauses.add(pause)
+            try:
+                await pause.woken()
+            finally:
+                self._pauses.discard(pause)
+
+
+def _output_limit(job: str) -> int:
+    return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
+
+
+def _unknown(job: str) -> NotFound:
+    return NotFound(f"job {job!r} does not exist at this endpoint, or is forgotten")
