@@ -144,7 +144,8 @@ async def test_an_operation_that_raises_takes_its_whole_group_with_it_and_nothin
     assert await store.job(ENDPOINT, "held") == job
     assert await store.content(job) == base.Content()
     assert await store.chunks(job, 0, 9) == []
-    assert (await store.last_seq(), store.tally(ENDPOINT), store.tally("other")) == (seq, tally, Tally())
+    assert (store.tally(ENDPOINT), store.tally("other")) == (tally, Tally())
+    assert await store.last_seq() >= seq, "a sequence that gateways share does not go back"
     assert await store.endpoints() == {ENDPOINT: b"1"}
     assert (await store.next_webhook(), (await store.time()).mark_ms) == (None, NOW)
     assert reasons(store.apply(group, NOW + 9)) == [

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from submodel_gateway.store.base import Store
 from submodel_gateway.store.memory import MemoryStore
+from submodel_gateway.store.postgres import PostgresStore
 from submodel_gateway.store.sqlite import SqliteStore
+from tests.support.postgres import shared_server
 
-DURABLE = ("sqlite",)
+DURABLE = ("sqlite", "postgres")
 ENGINES = ("memory", *DURABLE)
 
 SMALL_BYTES = 4_000_000
@@ -31,6 +33,10 @@ def engine(name: str, folder: Path) -> Iterator[Engine]:
     """The engine of that name; `folder` is for what it needs on disk."""
     if name == "memory":
         yield Engine(name, MemoryStore, lambda: MemoryStore(jobs_max=SMALL_JOBS))
+        return
+    if name == "postgres":
+        with shared_server().database() as url:
+            yield Engine(name, lambda: PostgresStore(url), lambda: PostgresStore(url, SMALL_BYTES))
         return
     path = folder / "jobs.db"
     yield Engine(name, lambda: SqliteStore(path), lambda: SqliteStore(path, SMALL_BYTES))

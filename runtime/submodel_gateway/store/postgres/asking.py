@@ -1,0 +1,130 @@
+"""A connection on the event loop that comes back by itself, and reads that travel together."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from psycopg import AsyncConnection
+
+from submodel_gateway.store.postgres.faults import Collision, ConnectionGone, away, fault
+from submodel_gateway.store.postgres.session import connect_async, cut
+from submodel_gateway.store.postgres.transaction import Row
+
+PATIENCE_SECONDS = 5.0
+"""How long a statement waits for the database to come back, or to answer."""
+
+PAUSE_SECONDS = 0.05
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Desk:
+    """One connection, opened when it is needed; statements wait for each other.
+
+    Args:
+        relaxed: whether its commits need not wait for a disk.
+    """
+
+    def __init__(self, conninfo: str, *, relaxed: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._conninfo = conninfo
+        self._relaxed = relaxed
+        self._patience_seconds = patience_seconds
+        self._connection: AsyncConnection[Row] | None = None
+        self._turn = asyncio.Lock()
+        self._closing = asyncio.Event()
+
+    async def fetch(self, statement: str, *values: Any) -> list[Row]:
+        """Rows of a statement that may be run twice. Raises `StoreAway` and `StoreError`."""
+
+        async def ask(connection: AsyncConnection[Row]) -> list[Row]:
+            cursor = connection.cursor(binary=True)
+            # The statements are constants of this package, put together from names of columns.
+            await cursor.execute(statement, values)
+            return await cursor.fetchall() if cursor.description else []
+
+        return await self.run(ask)
+
+    async def run(self, work: Callable[[AsyncConnection[Row]], Awaitable[Value]]) -> Value:
+        """Do something on the connection, again on a new one when it is lost. Raises `StoreAway` and `StoreError`."""
+        deadline = time.monotonic() + self._patience_seconds
+        async with self._turn:
+            while True:
+                try:
+                    return await self._once(work)
+                except (ConnectionGone, Collision) as gone:
+                    if isinstance(gone, ConnectionGone):
+                        await self._hang_up()
+                    if time.monotonic() > deadline or self._closing.is_set():
+                        raise away(gone) from gone
+                await self._pause()
+
+    async def close(self) -> None:
+        """Let the connection go; what still waits hears that the store is away."""
+        self._closing.set()
+        await self._hang_up()
+
+    async def _once(self, work: Callable[[AsyncConnection[Row]], Awaitable[Value]]) -> Value:
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect_async(self._conninfo, relaxed=self._relaxed)
+        # Not a timeout around the statement: a cancelled one asks the server, which may be what does not answer.
+        overdue = asyncio.get_running_loop().call_later(self._patience_seconds, cut, self._connection)
+        try:
+            return await work(self._connection)
+        except psycopg.Error as error:
+            raise (fault(error) if not self._connection.closed else ConnectionGone(str(fault(error)))) from error
+        finally:
+            overdue.cancel()
+
+    async def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._closing.wait(), PAUSE_SECONDS)
+        except TimeoutError:
+            return
+
+
+class Batch(Generic[Key, Value]):
+    """Joins the reads of one kind that are asked for while an earlier one is under way into one statement.
+
+    Args:
+        fetch: reads many keys; what it does not find is missing from its answer.
+        size: keys per statement.
+    """
+
+    def __init__(self, fetch: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]], size: int) -> None:
+        self._fetch = fetch
+        self._size = size
+        self._waiting: dict[Key, asyncio.Future[Value | None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def get(self, key: Key) -> Value | None:
+        """The value of a key as of a moment not before this call."""
+        if key not in self._waiting:
+            self._waiting[key] = asyncio.get_running_loop().create_future()
+        future = self._waiting[key]
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        return await asyncio.shield(future)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            keys = list(self._waiting)[: self._size]
+            futures = {key: self._waiting.pop(key) for key in keys}
+            try:
+                found = await self._fetch(keys)
+                for key, future in futures.items():
+                    future.set_result(found.get(key))
+            except Exception as error:
+                for future in futures.values():
+                    future.set_exception(error)
+                    future.exception()  # whoever asked may have gone
+            finally:
+                for future in futures.values():
+                    future.cancel()

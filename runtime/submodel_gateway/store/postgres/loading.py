@@ -1,0 +1,49 @@
+"""Opens the unit of work of a group: one round trip signs the transaction, locks rows and loads them."""
+
+from psycopg import Cursor
+
+from submodel_gateway.store.postgres import statements as sql
+from submodel_gateway.store.postgres.columns import document
+from submodel_gateway.store.postgres.needs import Needs
+from submodel_gateway.store.postgres.pending import key_row
+from submodel_gateway.store.postgres.transaction import Row, Transaction
+from submodel_gateway.store.postgres.unit import Unit
+
+_NO_KEY = {"endpoint": None, "principal": None, "key": None}
+
+
+def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
+    """Bring into `unit` what the group needs. Rows of jobs come first, in order of their ids: see `LOCK_JOBS`."""
+    jobs = transaction.queue(sql.LOCK_JOBS, sorted(needs.jobs)) if needs.jobs else None
+    webhooks = transaction.queue(sql.WEBHOOKS, list(needs.webhooks)) if needs.webhooks else None
+    takes = {
+        endpoint: transaction.queue(sql.READY, endpoint, now, now, limit) for endpoint, limit in needs.takes.items()
+    }
+    keys = transaction.queue(sql.KEYS, document(map(key_row, needs.keys))) if needs.keys else None
+    breakers = transaction.queue(sql.BREAKERS, list(needs.breakers)) if needs.breakers else None
+    new = _queue_new(transaction, needs, now)
+    mark = transaction.queue(sql.MARK) if needs.sweeps else None
+
+    if jobs is not None:
+        unit.adopt_jobs(transaction.rows(jobs))
+        unit.adopt_new(needs.jobs)
+    if webhooks is not None:
+        unit.adopt_webhooks(needs.webhooks, transaction.rows(webhooks))
+    for endpoint, ready in takes.items():
+        unit.adopt_ready(endpoint, transaction.rows(ready), needs.takes[endpoint])
+    if keys is not None:
+        unit.adopt_keys(needs.keys, transaction.rows(keys))
+    if breakers is not None:
+        unit.adopt_breakers(needs.breakers, transaction.rows(breakers))
+    if new is not None:
+        rows = transaction.rows(new)
+        unit.adopt_new(id for id, _ in rows)
+        unit.seqs.extend(seq for _, seq in rows)
+    if mark is not None:
+        unit.adopt_mark(transaction.rows(mark)[0])
+
+
+def _queue_new(transaction: Transaction, needs: Needs, now: int) -> Cursor[Row] | None:
+    """Give queue numbers to those submits that are new, and to no others: a number is never used later."""
+    rows = [{"id": id, **(_NO_KEY if key is None else key_row(key))} for id, key in needs.submits.items()]
+    return transaction.queue(sql.NEW_JOBS, document(rows), now) if rows else None

@@ -1,0 +1,105 @@
+"""What the service reads: single rows in batches, everything else by a statement of its own."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from submodel.contract.states import JobState
+from submodel_gateway.jobs.breaker import CLOSED, Breaker
+from submodel_gateway.jobs.outbox import Webhook
+from submodel_gateway.jobs.record import Job
+from submodel_gateway.store import base
+from submodel_gateway.store.postgres import statements as sql
+from submodel_gateway.store.postgres.asking import Batch, Desk
+from submodel_gateway.store.postgres.columns import breaker_of, content_of, job_of, text, webhook_of
+
+JOBS_TOGETHER = 200
+CONTENTS_TOGETHER = 16
+"""Ids per statement: a record is narrow, a result may have a megabyte."""
+
+_Attempt = tuple[str, int]
+
+
+class Reads:
+    """The reading half of `base.Store`; each method sees the last commit."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._jobs: Batch[str, Job] = Batch(self._fetch_jobs, JOBS_TOGETHER)
+        self._results: Batch[str, base.Content] = Batch(self._fetch_results, CONTENTS_TOGETHER)
+        self._progress: Batch[_Attempt, base.Content] = Batch(self._fetch_progress, CONTENTS_TOGETHER)
+
+    async def time(self) -> base.StoreTime:
+        ((wall_ms, mark_ms, mark_wall_ms),) = await self._desk.fetch(sql.TIME)
+        return base.StoreTime(wall_ms=wall_ms, mark_ms=mark_ms or 0, mark_wall_ms=mark_wall_ms)
+
+    async def job(self, endpoint: str, id: str) -> Job | None:
+        job = await self._jobs.get(text(id))
+        return job if job and job.endpoint == endpoint else None
+
+    async def content(self, job: Job) -> base.Content:
+        if job.state is JobState.IN_PROGRESS:
+            found = await self._progress.get((job.id, job.attempt))
+        else:
+            found = await self._results.get(job.id)
+        return found or base.Content()
+
+    async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
+        rows = await self._desk.fetch(sql.CHUNKS, job.id, job.attempt, after, limit)
+        return [item for (item,) in rows]
+
+    async def requests(self, endpoint: str, before: int | None, limit: int, states: Collection[JobState]) -> base.Page:
+        place = (text(endpoint), sql.SEQ_MAX if before is None else before)
+        wanted = [state.value for state in states or JobState]
+        rows = await self._desk.fetch(sql.NEWEST, *place, wanted, limit + 1)
+        jobs = tuple(map(job_of, rows[:limit]))
+        if len(rows) > limit:
+            return base.Page(jobs, jobs[-1].seq)
+        edge = await self._desk.fetch(sql.NEWEST_EDGE, *place)
+        return base.Page(jobs, edge[0][0] if len(edge) == 2 else None)
+
+    async def held(self, endpoint: str, worker: str) -> list[Job]:
+        return [job_of(row) for row in await self._desk.fetch(sql.READ_HELD, text(endpoint), text(worker))]
+
+    async def holders(self, endpoint: str) -> dict[str, int]:
+        return dict(await self._desk.fetch(sql.HOLDERS, text(endpoint)))
+
+    async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
+        ((oldest_at,),) = await self._desk.fetch(sql.OLDEST, text(endpoint))
+        if late_at is None or oldest_at is None or oldest_at > late_at:
+            return base.Backlog(oldest_at)
+        ((late,),) = await self._desk.fetch(sql.LATE, text(endpoint), late_at)
+        return base.Backlog(oldest_at, late)
+
+    async def breaker(self, endpoint: str) -> Breaker:
+        rows = await self._desk.fetch(sql.BREAKERS, [text(endpoint)])
+        return breaker_of(rows[0][1]) if rows else CLOSED
+
+    async def endpoints(self) -> dict[str, bytes]:
+        return dict(await self._desk.fetch(sql.ENDPOINTS))
+
+    async def next_due(self, now: int) -> int | None:
+        ((due,),) = await self._desk.fetch(sql.NEXT_DUE, now)
+        return None if due is None else int(due)
+
+    async def next_webhook(self) -> int | None:
+        ((due,),) = await self._desk.fetch(sql.NEXT_WEBHOOK)
+        return None if due is None else int(due)
+
+    async def webhook(self, endpoint: str, id: str) -> Webhook | None:
+        rows = await self._desk.fetch(sql.READ_WEBHOOK, text(id), text(endpoint))
+        return webhook_of(rows[0]) if rows else None
+
+    async def last_seq(self) -> int:
+        ((seq,),) = await self._desk.fetch(sql.LAST_SEQ)
+        return int(seq)
+
+    async def _fetch_jobs(self, ids: Sequence[str]) -> Mapping[str, Job]:
+        rows = await self._desk.fetch(sql.READ_JOBS, list(ids))
+        return {row[0]: job_of(row) for row in rows}
+
+    async def _fetch_results(self, ids: Sequence[str]) -> Mapping[str, base.Content]:
+        rows = await self._desk.fetch(sql.RESULTS, list(ids))
+        return {id: content_of(content) for id, *content in rows}
+
+    async def _fetch_progress(self, attempts: Sequence[_Attempt]) -> Mapping[_Attempt, base.Content]:
+        rows = await self._desk.fetch(sql.READ_PROGRESS, [id for id, _ in attempts])
+        return {(id, attempt): base.Content(value) for id, attempt, value in rows}
