@@ -35,7 +35,7 @@ async def main(folder: Path) -> None:
     told: dict[str, object] = {
         "submits": await stage.apply([submit(f"late-{number}", input=INPUT) for number in range(LATE)])
     }
-    told["large inputs"] = await stashed(group.store)
+    told["large outputs"] = await stashed(group.store)
     told["finishes"] = await stage.apply([finish(job, output_of(job)) for job in held[:100]])
     told["heartbeats"] = await stage.apply([heartbeat(job) for job in held[100:]])
     told["cancels"] = await stage.apply([base.Cancel(endpoint=ENDPOINT, id=job.id) for job in held[100:110]])
