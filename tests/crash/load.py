@@ -17,13 +17,16 @@ from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
 from submodel_gateway.store.opening import open_store
 from tests.crash.ledger import item_of, output_of
-from tests.support.store_operations import append, finish, heartbeat, progress, release, submit
+from tests.support.store_operations import append, finish, gone, heartbeat, progress, release, submit
 
-ENDPOINTS = ("ns.one", "ns.two")
-CLIENTS = 12
-WORKERS = 12
-LEASE_MS = 30
-"""Short, so that jobs of abandoned workers and of killed processes come back while the load goes on."""
+ENDPOINTS = tuple(f"ns.app-{number}" for number in range(4))
+CLIENTS = 8
+WORKERS = 16
+QUEUED_MAX = 100
+LEASE_MS = 1_000
+
+RETENTION_MS = 3_600_000
+"""Longer than the test, so that everything that ended is still there."""
 
 READY = b""
 """The first message: the store is open."""
@@ -63,27 +66,33 @@ class Load:
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             for number in range(CLIENTS):
-                tasks.create_task(self._client(ENDPOINTS[number % 2]))
+                tasks.create_task(self._client(ENDPOINTS[number % len(ENDPOINTS)]))
             for number in range(WORKERS):
-                tasks.create_task(self._worker(ENDPOINTS[number % 2], f"w-{number}"))
+                tasks.create_task(self._worker(ENDPOINTS[number % len(ENDPOINTS)], f"w-{number}"))
             tasks.create_task(self._sweeper())
 
     async def _client(self, endpoint: str) -> None:
         while True:
+            if self._group.store.tally(endpoint).queued > QUEUED_MAX:
+                await self._do(base.Sweep(hold_ms=LEASE_MS))
+                continue
             id = next(self._ids)
-            size = self._random.choice((20, 20, 1_000, 1_000, 50_000))
-            await self._do(submit(id, endpoint, input=b'"%s"' % (b"x" * size), max_attempts=2))
+            size = self._random.choices((20, 1_000, 30_000), weights=(5, 10, 1))[0]
+            input = b'"%s"' % (b"x" * size)
+            await self._do(submit(id, endpoint, input=input, max_attempts=2, retention_ms=RETENTION_MS))
             if self._random.random() < 0.1:
                 await self._do(base.Cancel(endpoint=endpoint, id=id))
 
     async def _worker(self, endpoint: str, worker: str) -> None:
+        # What it held when the process before was killed comes back, uncharged: the breaker stays closed.
+        await self._do(gone(worker, charged=False, endpoint=endpoint))
         while True:
             outcome = await self._do(
                 base.Take(
                     endpoint=endpoint,
                     worker=worker,
                     session="s",
-                    limit=self._random.randint(1, 8),
+                    limit=self._random.randint(1, 4),
                     nonce=self._random.getrandbits(63),
                     lease_ms=LEASE_MS,
                 )
@@ -107,6 +116,8 @@ class Load:
                 await self._do(base.Retry(endpoint=job.endpoint, id=job.id))
         elif fate < 0.9:
             await self._do(release(job))
+        elif fate < 0.98:
+            await self._do(base.Lose(endpoint=job.endpoint, id=job.id, token=job.token, reason="it was killed"))
 
     async def _sweeper(self) -> None:
         while True:

@@ -1,9 +1,11 @@
 """SIGKILL at any moment loses nothing that was acknowledged."""
 
-import multiprocessing
+import os
 import random
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from signal import SIGKILL
 from threading import Timer
@@ -15,41 +17,40 @@ from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
 from tests.crash import load
 from tests.crash.ledger import Counted, Ledger, miscounts
+from tests.crash.nursery import Nursery
 
 KILLS = 200
+OPENING = -1
 DECODE = msgspec.msgpack.Decoder(Job).decode
 
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["__main__", "tests.crash.load"])
 
-
-def killed_under_load(url: str, seed: int) -> list[Job]:
+def killed_under_load(nursery: Nursery, url: str, seed: int) -> list[Job]:
     """What a process acknowledged before it was killed: while it opened, soon after, or after a checkpoint."""
     chance = random.Random(seed)
-    told: list[Job] = []
-    after = chance.choices((0, int(chance.expovariate(1 / 300)), 6_000), weights=(10, 87, 3))[0]
-    receive, send = CONTEXT.Pipe(duplex=False)
-    child = CONTEXT.Process(target=load.main, args=(url, seed, send), daemon=True)
-    child.start()
-    send.close()
-    shot = Timer(chance.uniform(0, 0.004 if after else 0.04), child.kill)
-    if not after:
+    after = chance.choices((OPENING, int(chance.expovariate(1 / 300)), 6_000), weights=(10, 87, 3))[0]
+    pid, pipe = nursery.start(url, seed)
+    shot = Timer(chance.uniform(0, 0.02 if after == OPENING else 0.004), os.kill, (pid, SIGKILL))
+    if after == OPENING:
         shot.start()
-    try:
-        while True:
-            message = receive.recv_bytes()
-            if message != load.READY:
-                told.append(DECODE(message))
-            if len(told) == after and not shot.is_alive():
-                shot.start()
-    except EOFError:
-        child.join()
-    finally:
-        child.kill()
-        shot.join()
-        receive.close()
-    assert child.exitcode == -SIGKILL, "the load ended by itself"
+    told: list[Job] = []
+    for number, message in enumerate(messages(pipe)):
+        if message != load.READY:
+            told.append(DECODE(message))
+        if number == after:
+            shot.start()
+    shot.join()
+    assert nursery.was_killed(), "the load ended by itself"
     return told
+
+
+def messages(pipe: Connection) -> Iterator[bytes]:
+    """Everything that comes through a pipe until its other end is gone."""
+    with pipe:
+        while True:
+            try:
+                yield pipe.recv_bytes()
+            except EOFError:
+                return
 
 
 def counted(path: Path) -> dict[str, Counted]:
@@ -65,15 +66,23 @@ def counted(path: Path) -> dict[str, Counted]:
     return counts
 
 
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    with Nursery() as opened:
+        yield opened
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-async def test_what_was_acknowledged_before_each_of_200_kills_is_found_after_it(tmp_path: Path) -> None:
+async def test_what_was_acknowledged_before_each_of_200_kills_is_found_after_it(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     path = tmp_path / "jobs.db"
     url = f"sqlite://{path}"
     ledger = Ledger()
     seen: set[JobState] = set()
     for seed in range(KILLS):
-        told = killed_under_load(url, seed)
+        told = killed_under_load(nursery, url, seed)
         for job in told:
             ledger.note(job)
         seen |= {job.state for job in told}
