@@ -19,14 +19,18 @@ from submodel_gateway import settings as names
 from submodel_gateway.auth import command
 from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.errors import ConfigurationError, InvalidRequest, StoreError
+from submodel_gateway.http.answers import job_answer
 from submodel_gateway.http.internal import internal_app
 from submodel_gateway.http.public import public_app
 from submodel_gateway.service.access import Access, ByKey, Open
 from submodel_gateway.service.clock import SteeredClock
+from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.settings import Settings
 from submodel_gateway.store.opening import open_store, store_name
+from submodel_gateway.webhooks import signing
+from submodel_gateway.webhooks.targets import rules
 
 DESCRIPTION: Final = """\
 The gateway of SubModel: it takes jobs from clients, keeps them, and hands them to workers. Settings are environment
@@ -45,6 +49,7 @@ def main(arguments: list[str], environ: Mapping[str, str]) -> int:
         import uvloop
 
         from submodel_gateway.http import servers  # noqa: F401  # it needs the HTTP server of the extra
+        from submodel_gateway.webhooks import sender  # noqa: F401  # and this its HTTP client
     except ModuleNotFoundError as error:
         sys.stderr.write(f"submodel-gateway: {error.name} is missing; install submodel-runtime[gateway]\n")
         return 2
@@ -77,12 +82,16 @@ def _make_key(parsed: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 async def _serve(settings: Settings) -> None:
     from submodel_gateway.http.servers import Servers, bind, url
+    from submodel_gateway.webhooks.sender import Sender
 
     public = bind(settings.listen, names.LISTEN)
     internal = bind(settings.internal_listen, names.INTERNAL_LISTEN)
     access = _access(settings)
+    allowed = rules(settings.webhook_allow)
+    sender = Sender(allowed)
+    outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets))
     stores = _open_stores(settings)
-    gateway = Gateway(stores, stores[0].clock, compress=settings.compress)
+    gateway = Gateway(stores, stores[0].clock, compress=settings.compress, outgoing=outgoing)
     servers = Servers(
         [(public_app(gateway, access), public), (internal_app(gateway, settings.internal_token), internal)]
     )
@@ -100,6 +109,7 @@ async def _serve(settings: Settings) -> None:
     log.info("listening public=%s internal=%s", url(public), url(internal))
     await servers.run()
     await gateway.close()
+    await sender.close()
 
 
 def _access(settings: Settings) -> Access:

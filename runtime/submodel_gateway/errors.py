@@ -2,6 +2,7 @@
 
 GatewayError
 ├── ConfigurationError     a setting cannot be used; the text names the variable and the remedy
+├── TargetRefused          a webhook may not go there; the text says why, without the URL
 ├── StoreError             the job store could not do it
 │   ├── StoreUnusable      it cannot be opened: path, owner or schema; the text says which
 │   ├── StoreAway          it cannot be reached for now; what was asked had no effect and may be asked again
@@ -27,6 +28,10 @@ class GatewayError(Exception):
 
 class ConfigurationError(GatewayError):
     """A setting is missing or cannot be read."""
+
+
+class TargetRefused(GatewayError):
+    """A URL or its host is not among those that webhooks may reach."""
 
 
 class StoreError(GatewayError):

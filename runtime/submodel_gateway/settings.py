@@ -11,6 +11,9 @@
 | `SUBMODEL_GATEWAY_KEYS` | required | folder of API keys, a JSON document per file; `none` lets everybody in |
 | `SUBMODEL_GATEWAY_KEY_PEPPER` | required with keys | random text that goes into the digests of keys |
 | `SUBMODEL_GATEWAY_KEY_PEPPER_FILE` | | a file that holds it; wins over the variable |
+| `SUBMODEL_GATEWAY_WEBHOOK_SECRET` | | what signs webhooks; several with spaces between them |
+| `SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE` | | a file that holds it; wins over the variable |
+| `SUBMODEL_GATEWAY_WEBHOOK_ALLOW` | | where webhooks may go beyond public https; see `webhooks.targets` |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -34,6 +37,9 @@ KEYS = "SUBMODEL_GATEWAY_KEYS"
 KEY_PEPPER = "SUBMODEL_GATEWAY_KEY_PEPPER"
 KEY_PEPPER_FILE = "SUBMODEL_GATEWAY_KEY_PEPPER_FILE"
 EVERYBODY = "none"
+WEBHOOK_SECRET = "SUBMODEL_GATEWAY_WEBHOOK_SECRET"
+WEBHOOK_SECRET_FILE = "SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE"
+WEBHOOK_ALLOW = "SUBMODEL_GATEWAY_WEBHOOK_ALLOW"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
@@ -62,6 +68,8 @@ class Settings:
     compress: bool
     keys: Path | None
     key_pepper: str = field(repr=False)
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    webhook_allow: tuple[str, ...]
     internal_token: str = field(repr=False)
     log_level: str
 
@@ -76,6 +84,8 @@ class Settings:
             quota_bytes=_quota_bytes(environ.get(STORE_QUOTA_BYTES, "")),
             keys=_keys(environ.get(KEYS, "")),
             key_pepper="" if environ.get(KEYS) == EVERYBODY else key_pepper(environ),
+            webhook_secrets=_webhook_secrets(environ),
+            webhook_allow=tuple(environ.get(WEBHOOK_ALLOW, "").split()),
             internal_token=_secret(environ, INTERNAL_TOKEN, INTERNAL_TOKEN_FILE),
             log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
         )
@@ -122,6 +132,13 @@ def _keys(text: str) -> Path | None:
 def key_pepper(environ: Mapping[str, str]) -> str:
     """What goes into the digests of keys. Raises `ConfigurationError`."""
     return _secret(environ, KEY_PEPPER, KEY_PEPPER_FILE)
+
+
+def _webhook_secrets(environ: Mapping[str, str]) -> tuple[str, ...]:
+    text = environ.get(WEBHOOK_SECRET, "")
+    if file := environ.get(WEBHOOK_SECRET_FILE):
+        text = _content(WEBHOOK_SECRET_FILE, file)
+    return tuple(text.split())
 
 
 def _secret(environ: Mapping[str, str], name: str, file_name: str) -> str:

@@ -137,7 +137,7 @@ BAD_REQUESTS = [
     ("POST", "/v2/ns.app/run", b"hello", 400, "not JSON"),
     ("POST", "/v2/ns.app/run", b"", 400, "not JSON"),
     ("POST", "/v2/ns.app/run", b"{}", 400, '"input" is missing'),
-    ("POST", "/v2/ns.app/run", b'{"input":1,"webhook":"http://x"}', 400, "webhooks are not available yet"),
+    ("POST", "/v2/ns.app/run", b'{"input":1,"webhook":"http://a.example/"}', 400, "use https"),
     ("POST", "/v2/ns.app/run", b'{"input":1,"policy":{"ttl":1}}', 400, "policy.ttl"),
     ("POST", "/v2/ns.app/run", b'{"input":"' + b"x" * 10_485_760 + b'"}', 413, "larger than 10485760 bytes"),
     ("POST", "/v2/ns.app/runsync?wait=soon", b'{"input":1}', 400, "wait"),

@@ -47,6 +47,7 @@ class LocalGateway:
                 "SUBMODEL_GATEWAY_STORE": f"sqlite:///{self._folder / 'submodel.db'}",
                 "SUBMODEL_GATEWAY_INTERNAL_TOKEN": self.token,
                 "SUBMODEL_GATEWAY_KEYS": "none",  # on this machine's loopback address alone
+                "SUBMODEL_GATEWAY_WEBHOOK_ALLOW": "localhost 127.0.0.0/8 ::1 http",
             },
             self._hear,
         )

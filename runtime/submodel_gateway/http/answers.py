@@ -9,8 +9,9 @@ from submodel.contract.states import JobState
 from submodel.contract.wire import Message, encode
 from submodel_gateway import errors
 from submodel_gateway.http.messages import Asgi, Receive, Request, Scope, Send, send_json, send_nothing
-from submodel_gateway.jobs.record import Job
+from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.service.clients import Health, JobView, StreamPart
+from submodel_gateway.service.webhooks import WebhookView
 from submodel_gateway.store.base import Page
 
 Route = Callable[[Request], Awaitable[bytes | None]]
@@ -61,6 +62,16 @@ class JobStatus(Message):
     error: str | msgspec.UnsetType = msgspec.UNSET
     worker_id: str | msgspec.UnsetType = msgspec.UNSET
     retries: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class WebhookStatus(Message):
+    """The answer of `/webhook`."""
+
+    id: str
+    state: WebhookState
+    tries: int
+    last_answer: str | msgspec.UnsetType = msgspec.UNSET
+    next_try_in_ms: int | msgspec.UnsetType = msgspec.UNSET
 
 
 class StreamItem(msgspec.Struct):
@@ -122,6 +133,16 @@ def job_answer(view: JobView) -> bytes:
 def requests_answer(page: Page) -> bytes:
     """The JSON of a page of jobs, without outputs; `next` is the `before` of the following page."""
     return encode({"requests": [_job_status(job) for job in page.jobs], "next": page.next})
+
+
+def webhook_answer(view: WebhookView) -> bytes:
+    """The JSON of what became of a webhook."""
+    answer = WebhookStatus(id=view.id, state=view.state, tries=view.tries)
+    if view.answer:
+        answer.last_answer = view.answer
+    if view.next_in_ms is not None:
+        answer.next_try_in_ms = view.next_in_ms
+    return encode(answer)
 
 
 def _job_status(job: Job) -> JobStatus:

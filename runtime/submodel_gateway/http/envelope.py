@@ -57,9 +57,6 @@ def new_job(body: bytes) -> NewJob:
     fields = parse(body, _OBJECT)
     if "input" not in fields:
         raise InvalidRequest('the field "input" is missing; send {"input": ...}')
-    for name in _WEBHOOKS:
-        if bytes(fields.get(name, b"null")) not in (b"null", b'""'):
-            raise InvalidRequest(f'"{name}": webhooks are not available yet; leave it out and read the status instead')
     policy = _policy(fields["policy"]) if "policy" in fields else Policy()
     extra = {name: value for name, value in fields.items() if name not in _HANDLED}
     return NewJob(
@@ -68,6 +65,7 @@ def new_job(body: bytes) -> NewJob:
         execution_timeout_ms=policy.execution_timeout,
         ttl_ms=policy.ttl,
         priority=policy.priority,
+        webhook=_webhook(fields),
     )
 
 
@@ -86,6 +84,21 @@ def states(text: str | None) -> tuple[JobState, ...]:
         return tuple(JobState(name) for name in text.upper().split(",")) if text else ()
     except ValueError as error:
         raise InvalidRequest(f"query parameter status is {text!r}; give {', '.join(JobState)}") from error
+
+
+def _webhook(fields: dict[str, msgspec.Raw]) -> str | None:
+    """The URL, under either of its names."""
+    urls = {url for name in _WEBHOOKS if name in fields and (url := _url(name, fields[name]))}
+    if len(urls) > 1:
+        raise InvalidRequest('"webhook" and "webhookV2" are two different URLs; give one, either name will do')
+    return urls.pop() if urls else None
+
+
+def _url(name: str, raw: msgspec.Raw) -> str | None:
+    try:
+        return msgspec.json.decode(raw, type=str | None)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f'"{name}" is no text; give the URL that shall hear of the outcome') from error
 
 
 def _policy(raw: msgspec.Raw) -> Policy:

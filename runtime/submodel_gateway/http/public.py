@@ -26,7 +26,7 @@ PAGE_DEFAULT = 20
 _WELCOME = encode(
     {
         "service": "SubModel gateway",
-        "api": "/v2/{endpoint}/run, runsync, status, stream, cancel, retry, requests, health",
+        "api": "/v2/{endpoint}/run, runsync, status, stream, cancel, retry, requests, webhook, health",
     }
 )
 _EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
@@ -50,6 +50,7 @@ class _Public:
         self._clients = gateway.clients
         self._workers = gateway.workers
         self._legacy = LegacyRoutes(gateway)
+        self._webhooks = gateway.webhooks
         self._on_endpoint: dict[str, _OnEndpoint] = {
             "run": (_POST, Scope.RUN, self._run),
             "runsync": (_POST, Scope.RUN, self._runsync),
@@ -63,6 +64,7 @@ class _Public:
             "stream": (_EITHER, Scope.READ, self._stream),
             "cancel": (_EITHER, Scope.RUN, self._cancel),
             "retry": (_EITHER, Scope.RUN, self._retry),
+            "webhook": (_GET, Scope.READ, self._webhook),
         }
 
     async def route(self, request: Request) -> bytes | None:
@@ -81,6 +83,10 @@ class _Public:
                 _allow(request, methods)
                 request.principal = self._access.principal(request.credential(), endpoint, scope)
                 return await serve_job(request, endpoint, job)
+            case ["v2", endpoint, "webhook", job, "replay"]:
+                _allow(request, _POST)
+                request.principal = self._access.principal(request.credential(), endpoint, Scope.RUN)
+                return answers.webhook_answer(await self._webhooks.replay(endpoint, job))
             case ["v2", endpoint, "workers", worker, "exchange"]:
                 _allow(request, _POST)
                 return await self._exchange(request, endpoint, worker)
@@ -129,6 +135,9 @@ class _Public:
     async def _retry(self, request: Request, endpoint: str, job: str) -> bytes:
         view = await self._clients.retry(endpoint, job)
         return encode(answers.Accepted(id=view.job.id, status=view.job.state))
+
+    async def _webhook(self, request: Request, endpoint: str, job: str) -> bytes:
+        return answers.webhook_answer(await self._webhooks.show(endpoint, job))
 
     async def _requests(self, request: Request, endpoint: str) -> bytes:
         limit, states = request.whole("limit"), envelope.states(request.query("status"))

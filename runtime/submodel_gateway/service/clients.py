@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel.contract.states import JobState, WorkerPhase
-from submodel_gateway.errors import Conflict, NotFound, OperationFailed, Overloaded
+from submodel_gateway.errors import Conflict, InvalidRequest, NotFound, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
 from submodel_gateway.jobs.ids import job_id
 from submodel_gateway.jobs.record import Job
@@ -17,6 +17,7 @@ from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 from submodel_gateway.store import base
+from submodel_gateway.webhooks.targets import Rules
 
 STREAM_ITEMS = 1_000
 """Streamed items per answer, unless it is the last one."""
@@ -53,6 +54,9 @@ class NewJob:
     execution_timeout_ms: int | None = None
     ttl_ms: int | None = None
     priority: int = 0
+    webhook: str | None = None
+    """URL that shall hear of the outcome, as the client gave it."""
+
     key: SubmitKey | None = None
 
 
@@ -93,7 +97,12 @@ class Health:
 
 
 class Clients:
-    """What clients can ask for. `watchers` is woken by the gateway after each commit."""
+    """What clients can ask for.
+
+    Args:
+        watchers: woken by the gateway after each commit.
+        rules: where webhooks may go.
+    """
 
     def __init__(
         self,
@@ -102,19 +111,21 @@ class Clients:
         endpoints: Endpoints,
         watchers: JobWatchers,
         random_bits: Callable[[int], int],
+        rules: Rules,
     ) -> None:
         self._stores = stores
         self._payloads = payloads
         self._endpoints = endpoints
         self._watchers = watchers
         self._random_bits = random_bits
+        self._rules = rules
         self._cursors: dict[str, tuple[int, int]] = {}
 
     async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> Submitted:
         """Store a job; it is durable then. A known key leads to the job that it made before.
 
-        Raises `NotFound`, `Conflict` for a key that came with another body, `Overloaded` when the store takes no more
-        jobs, and `StoreError`.
+        Raises `NotFound`, `InvalidRequest` for a webhook that may not be sent, `Conflict` for a key that came with
+        another body, `Overloaded` when the store takes no more jobs, and `StoreError`.
         """
         state = self._endpoints.get(endpoint)
         now = self._stores.now_ms(endpoint)
@@ -144,12 +155,19 @@ class Clients:
             ttl_ms=_or(new.ttl_ms, registration.ttl_ms),
             retention_ms=limits.RESULT_TTL_SYNC_MS if sync else limits.RESULT_TTL_ASYNC_MS,
             pri=new.priority,
+            webhook=self._checked(new.webhook),
         )
+
+    def _checked(self, webhook: str | None) -> str | None:
+        try:
+            return webhook and self._rules.target(webhook).url
+        except TargetRefused as error:
+            raise InvalidRequest(f'"webhook" cannot be used: {error}') from error
 
     async def status(self, endpoint: str, id: str) -> JobView:
         """The job as it is now. Raises `NotFound`."""
         self._endpoints.get(endpoint)
-        return await self._view(await self._job(endpoint, id))
+        return await self.view(await self._job(endpoint, id))
 
     async def requests(
         self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()
@@ -168,7 +186,7 @@ class Clients:
                     await hold.woken()
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        return await self._view(job)
+        return await self.view(job)
 
     async def stream(self, endpoint: str, id: str, offset: int | None, wait_ms: int, hangup: Hangup) -> StreamPart:
         """Streamed items after `offset`, waiting up to `wait_ms` while there are none and the job goes on.
@@ -198,7 +216,7 @@ class Clients:
         job = outcome.change.after if isinstance(outcome, base.Applied) else _refused(outcome)
         if job is None:
             raise _unknown_job(id)
-        return await self._view(job)
+        return await self.view(job)
 
     async def retry(self, endpoint: str, id: str) -> JobView:
         """Run a failed job again, last in its queue. Raises `NotFound`, `Conflict` for any other job, `StoreError`."""
@@ -247,7 +265,8 @@ class Clients:
             raise _unknown_job(id)
         return job
 
-    async def _view(self, job: Job) -> JobView:
+    async def view(self, job: Job) -> JobView:
+        """The job with its output and error. Raises `NotFound` when they are gone."""
         content = await self._stores.at(job.endpoint).content(job)
         if content.output is None:
             return JobView(job, None, content.error)

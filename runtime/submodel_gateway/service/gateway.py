@@ -9,6 +9,7 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.legacy import LegacyWorkers
 from submodel_gateway.service.legacy_posts import LegacyPosts
@@ -21,7 +22,9 @@ from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.service.sweeper import Sweeper
 from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import JobWatchers
+from submodel_gateway.service.webhooks import Webhooks
 from submodel_gateway.service.workers import Workers
+from submodel_gateway.webhooks.targets import Rules
 
 
 class Gateway:
@@ -32,6 +35,7 @@ class Gateway:
         clock: the gateway's own time, for what is in memory only.
         compress: whether payloads are stored compressed.
         random_bits: as `secrets.randbits`; a test may pass a seeded one.
+        outgoing: how webhooks leave; None keeps them in the store.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Gateway:
         boot: str | None = None,
         *,
         compress: bool = False,
+        outgoing: Outgoing | None = None,
     ) -> None:
         self.clock = clock
         self.ready = False
@@ -50,7 +55,9 @@ class Gateway:
         self._watchers = JobWatchers()
         self.snapshots = SnapshotFeed(self._stores, self._endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)
-        self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits)
+        rules = outgoing.rules if outgoing else Rules()
+        self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits, rules)
+        self.webhooks = Webhooks(self._stores, self._endpoints, clock, self.clients.view, random_bits, outgoing)
         changed = self.snapshots.changed
         sessions = Sessions(self._stores, clock, changed)
         takes = Takes(self._stores, payloads, self._endpoints, random_bits, changed)
@@ -68,11 +75,13 @@ class Gateway:
         for sweeper in self.sweepers:
             await sweeper.sweep()
         self._sweeping = [asyncio.create_task(sweeper.run()) for sweeper in self.sweepers]
+        self.webhooks.start()
         self.ready = True
 
     def drain(self) -> None:
         """The process is going down: answer everything that is held, hand out nothing more."""
         self.ready = False
+        self.webhooks.stop()
         self.workers.close()
         self.legacy_posts.close()
         self._watchers.end_all()
@@ -84,6 +93,7 @@ class Gateway:
         for sweeper in self.sweepers:
             sweeper.stop()
         await asyncio.gather(*self._sweeping)
+        await self.webhooks.close()
         await self._stores.close()
 
     def _sweeper(self, store: str) -> Sweeper:
@@ -117,6 +127,7 @@ class Gateway:
             if change.after is None:
                 self.clients.forget(job.id)
             self._watchers.wake(job.endpoint, job.id)
+            self.webhooks.committed(change)
         for endpoint in touched:
             state = self._endpoints.find(endpoint)
             if state is not None:

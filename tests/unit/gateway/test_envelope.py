@@ -25,9 +25,25 @@ def test_a_time_to_live_alone_may_be_shorter_than_the_endpoints_execution_limit(
     assert (both.ttl_ms, both.execution_timeout_ms) == (10_000, 10_000)
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b'"webhook": "%s"',
+        b'"webhookV2": "%s"',
+        b'"webhook": "", "webhookV2": "%s"',
+        b'"webhook": "%s", "webhookV2": "%s"',
+    ],
+)
+def test_a_webhook_has_two_names(fields: bytes) -> None:
+    job = new_job(b'{"input": 1, ' + fields.replace(b"%s", b"https://a/b") + b"}")
+    assert job.webhook == "https://a/b"
+    assert job.extra == b"{}"
+
+
 @pytest.mark.parametrize("option", [b'"policy": null', b'"policy": {}', b'"webhook": ""', b'"webhook": null'])
 def test_empty_options_are_no_options(option: bytes) -> None:
-    assert new_job(b'{"input": 1, ' + option + b"}").ttl_ms is None
+    job = new_job(b'{"input": 1, ' + option + b"}")
+    assert (job.ttl_ms, job.webhook) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -44,8 +60,9 @@ def test_empty_options_are_no_options(option: bytes) -> None:
         (b"[1]", "Expected `object`"),
         (b"{}", '"input" is missing'),
         (b'{"Input": 1}', '"input" is missing'),
-        (b'{"input": 1, "webhook": "http://x"}', '"webhook": webhooks are not available yet'),
-        (b'{"input": 1, "webhookV2": {}}', '"webhookV2": webhooks are not available yet'),
+        (b'{"input": 1, "webhook": 5}', '"webhook" is no text'),
+        (b'{"input": 1, "webhookV2": {}}', '"webhookV2" is no text'),
+        (b'{"input": 1, "webhook": "https://a", "webhookV2": "https://b"}', "two different URLs; give one"),
         (b'{"input": 1, "policy": 5}', '"policy" does not fit'),
         (b'{"input": 1, "policy": {"ttl": "1h"}}', r'"policy" does not fit.*\$\.ttl'),
         (b'{"input": 1, "policy": {"ttl": 9999}}', r'"policy.ttl" is 9999; give 10000 to 604800000'),

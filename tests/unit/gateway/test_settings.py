@@ -46,6 +46,21 @@ def test_keys_need_a_pepper() -> None:
     assert "pepper-text" not in repr(settings)
 
 
+def test_secrets_and_targets_of_webhooks_are_words(tmp_path: Path) -> None:
+    assert Settings.read(TOKEN).webhook_secrets == Settings.read(TOKEN).webhook_allow == ()
+    webhooks = {
+        "SUBMODEL_GATEWAY_WEBHOOK_SECRET": "whsec_a  whsec_b",
+        "SUBMODEL_GATEWAY_WEBHOOK_ALLOW": "http 10.0.0.0/8",
+    }
+    settings = Settings.read({**TOKEN, **webhooks})
+    assert settings.webhook_secrets == ("whsec_a", "whsec_b")
+    assert settings.webhook_allow == ("http", "10.0.0.0/8")
+    assert "whsec" not in repr(settings)
+    (tmp_path / "secret").write_text("whsec_c\n")
+    file = {"SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE": str(tmp_path / "secret")}
+    assert Settings.read({**TOKEN, **webhooks, **file}).webhook_secrets == ("whsec_c",)
+
+
 def test_a_quota_is_a_number_of_bytes() -> None:
     assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES": "1048576"}).quota_bytes == 1_048_576
 
