@@ -82,8 +82,8 @@ class LegacyRoutes:
         return encode({"jobsToStop": stops}) if stops else None
 
     async def _ping(self, request: Request, endpoint: str, worker: str) -> bytes:
-        jobs = frozenset(name for name in (request.query("job_id") or "").split(",") if name)
-        ping = Ping(jobs, _sdk(request), _unhealthy(request))
+        jobs = dict.fromkeys(name for name in (request.query("job_id") or "").split(",") if name)
+        ping = Ping(tuple(jobs), _sdk(request), _unhealthy(request))
         await self._workers.ping(endpoint, worker, request.credential(), ping)
         return _DONE
 

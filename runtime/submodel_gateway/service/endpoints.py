@@ -96,7 +96,7 @@ class Session:
     open: dict[int, OpenRequest] = field(default_factory=dict)
     """Exchanges that are being served, by request number."""
 
-    polls: set[Hold] = field(default_factory=set)
+    polls: dict[Hold, None] = field(default_factory=dict)
     """Held requests of the legacy dialect, which have no numbers."""
 
     def hear(self, request: ExchangeRequest, now: int) -> bool:

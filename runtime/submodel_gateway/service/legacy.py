@@ -44,7 +44,7 @@ class Ask:
 class Ping:
     """A sign of life. `unhealthy` is a worker's own finding that it cannot work, as a sentence."""
 
-    jobs: frozenset[str] = frozenset()
+    jobs: tuple[str, ...] = ()
     sdk: str = ""
     unhealthy: str = ""
 
@@ -131,11 +131,11 @@ class LegacyWorkers:
         leaving = session.drain_told = caller.state.drains(session)
         wait_ms = 0 if self._takes.closing else LEAVING_WAIT_MS if leaving else POLL_WAIT_MS
         with Hold(wait_ms, hangup) as hold:
-            session.polls.add(hold)
+            session.polls[hold] = None
             try:
                 yield hold
             finally:
-                session.polls.discard(hold)
+                session.polls.pop(hold, None)
                 session.last_seen_ms = self._clock.now_ms()
 
     async def _wait(self, caller: Caller, ask: Ask, hold: Hold) -> tuple[base.Lease, ...]:
@@ -189,6 +189,7 @@ class LegacyWorkers:
                 rest_ms = at - now + 1 if rest_ms is None else min(rest_ms, at - now + 1)
         if lost:
             await self._stores.of(state.id).all_of(lost)
+            session.stops.clear()  # it runs none of them
         return rest_ms
 
     def _left_out(self, caller: Caller, listed: Iterable[str]) -> Iterator[base.JobOperation]:

@@ -77,7 +77,7 @@ class LegacyPosts:
         self._payloads = payloads
         self._sessions = sessions
         self._clock = clock
-        self._pauses: set[Hold] = set()
+        self._pauses: dict[Hold, None] = {}
         self._closing = False
 
     def close(self) -> None:
@@ -230,11 +230,11 @@ class LegacyPosts:
     async def _pause(self, milliseconds: int) -> None:
         """Not ended by the worker hanging up: what it has done is worth as much without it."""
         with Hold(milliseconds, asyncio.get_running_loop().create_future()) as pause:
-            self._pauses.add(pause)
+            self._pauses[pause] = None
             try:
                 await pause.woken()
             finally:
-                self._pauses.discard(pause)
+                self._pauses.pop(pause, None)
 
 
 def _output_limit(job: str) -> int:

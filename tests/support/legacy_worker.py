@@ -1,0 +1,122 @@
+"""A worker of the legacy dialect, scripted: requests to the gateway's application, without sockets."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from submodel_gateway.http.messages import Asgi
+from submodel_gateway.http.public import public_app
+from submodel_gateway.service.access import Open
+from tests.support.gateway_world import ENDPOINT, TOKEN, World
+
+RUNPOD = "runpod/1.12.0"
+
+
+@dataclass
+class Answer:
+    """What a request got."""
+
+    status: int
+    body: bytes
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Call:
+    """One request on its way; `hang_up` closes its connection."""
+
+    def __init__(self, app: Asgi, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        self._gone = asyncio.Event()
+        self._messages: list[dict[str, Any]] = []
+        self._body: bytes | None = body
+        path, _, query = path.partition("?")
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": query.encode(),
+            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+        }
+        self._task = asyncio.ensure_future(app(scope, self._receive, self._send))
+
+    @property
+    def done(self) -> bool:
+        return self._task.done()
+
+    def hang_up(self) -> None:
+        self._gone.set()
+
+    async def answer(self) -> Answer:
+        await self._task
+        start = next(message for message in self._messages if message["type"] == "http.response.start")
+        body = b"".join(message.get("body", b"") for message in self._messages)
+        return Answer(start["status"], body, dict(start["headers"]))
+
+    async def _receive(self) -> dict[str, Any]:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, message: Any) -> None:
+        self._messages.append(dict(message))
+
+
+class LegacyWorker:
+    """Says what such a worker says, in the words of its SDK."""
+
+    def __init__(self, world: World, name: str = "w-1", sdk: str = RUNPOD, key: str = TOKEN) -> None:
+        self._app = public_app(world.gateway, Open())
+        self.name = name
+        self.sdk = sdk
+        self.headers = {"authorization": key}
+        if sdk:
+            family, _, version = sdk.partition("/")
+            self.headers["user-agent"] = f"{family}-Python-SDK/{version} (Linux; x86_64) Language/Python 3.11.7"
+
+    def call(self, method: str, path: str, body: bytes = b"", endpoint: str = ENDPOINT) -> Call:
+        return Call(self._app, method, f"/v2/{endpoint}/{path}", self.headers, body)
+
+    def ask(self, running: bool | None = False, batch: int = 1) -> Call:
+        """A job-take, on its way."""
+        parts = ["sdk=runpod"]
+        if batch > 1:
+            parts.append(f"batch_size={batch}")
+        if running is not None:
+            parts.append(f"job_in_progress={int(running)}")
+        operation = "job-take-batch" if batch > 1 else "job-take"
+        return self.call("GET", f"{operation}/{self.name}?{'&'.join(parts)}")
+
+    async def take(self, running: bool | None = False) -> dict[str, Any]:
+        """The job that is there."""
+        answer = await self.ask(running).answer()
+        assert answer.status == 200, answer
+        job: dict[str, Any] = answer.json
+        return job
+
+    async def done(self, job: str, body: bytes | dict[str, Any]) -> Answer:
+        raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+        return await self.call("POST", f"job-done/{self.name}/{job}?sdk=runpod&isStream=false", raw).answer()
+
+    def send_chunk(self, job: str, value: Any) -> Call:
+        body = json.dumps({"output": value}).encode()
+        return self.call("POST", f"job-stream/{self.name}/{job}?sdk=runpod&isStream=false", body)
+
+    async def chunk(self, job: str, value: Any) -> Answer:
+        return await self.send_chunk(job, value).answer()
+
+    async def ping(self, *jobs: str, **query: str) -> Answer:
+        family, _, version = self.sdk.partition("/")
+        words = {"sdk": "runpod", **({"job_id": "%2C".join(jobs)} if jobs else {}), **query}
+        if self.sdk:
+            words[f"{family}_version"] = version
+        text = "&".join(f"{name}={value}" for name, value in words.items())
+        return await self.call("GET", f"ping/{self.name}?{text}").answer()
+
+    def ask_stops(self) -> Call:
+        return self.call("GET", f"job-stop/{self.name}?sdk=runpod")
