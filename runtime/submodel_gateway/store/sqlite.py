@@ -31,7 +31,7 @@ from submodel_gateway.store.sqlite_blobs import BlobFiles
 from submodel_gateway.store.sqlite_log import WriteAheadLog
 from submodel_gateway.store.sqlite_reads import Reads
 from submodel_gateway.store.sqlite_rows import Writes
-from submodel_gateway.store.sqlite_schema import check, prepare, unusable
+from submodel_gateway.store.sqlite_schema import check, create, prepare, unusable
 from submodel_gateway.store.sqlite_space import BALLAST_BYTES, Space, Use, is_full
 
 WRITER = (
@@ -57,6 +57,7 @@ class SqliteStore:
         quota_bytes: int | None = None,
         *,
         ballast_bytes: int = BALLAST_BYTES,
+        idle_seconds: float = IDLE_SECONDS,
         wall_ms: Callable[[], int] | None = None,
     ) -> None:
         """Open or create the file. Raises `StoreUnusable` with a sentence for the operator.
@@ -64,11 +65,13 @@ class SqliteStore:
         Args:
             quota_bytes: what the file, its log and its blobs may grow to; None for no bound.
             ballast_bytes: reserve for the end of jobs on a full volume.
+            idle_seconds: the log is moved when nothing was written for so long.
             wall_ms: the wall clock.
         """
         self._path = path
         self._wall_ms = wall_ms or (lambda: time.time_ns() // 1_000_000)
         self._blobs = BlobFiles(path.with_name(path.name + ".blobs"))
+        self._idle_seconds = idle_seconds
         self._space = Space(path, quota_bytes, ballast_bytes)
         self._writing = Lock()
         self._closing = asyncio.Event()
@@ -84,6 +87,7 @@ class SqliteStore:
             opened.pop_all()
 
     def _open(self, opened: ExitStack) -> None:
+        create(self._path)
         self._writer = opened.enter_context(closing(_connect(self._path)))
         try:
             self._epoch = self._prepared()
@@ -278,7 +282,7 @@ class SqliteStore:
         seen = 0
         while not self._closing.is_set():
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._closing.wait(), IDLE_SECONDS)
+                await asyncio.wait_for(self._closing.wait(), self._idle_seconds)
             if self._log.rows and self._log.rows == seen:
                 await asyncio.to_thread(self._move_log)
             seen = self._log.rows

@@ -184,21 +184,21 @@ class Writes(Reads):
 
     def ready(self, endpoint: str, now: int, limit: int) -> list[Job]:
         where = "endpoint = ? AND state = 'IN_QUEUE' AND run_at <= ? AND deadline > ? ORDER BY place, seq LIMIT ?"
-        return self.jobs(where, endpoint, now, now, limit)
+        return self.jobs(where, endpoint, now, now, limit, index="ready")
 
     def running(self, endpoint: str) -> bool:
         sql = "SELECT EXISTS (SELECT 1 FROM job WHERE endpoint = ? AND state = 'IN_PROGRESS')"
         return bool(self.connection.execute(sql, (endpoint,)).fetchone()[0])
 
     def due(self, now: int, limit: int) -> list[Job]:
-        return self.jobs("due_at <= ? ORDER BY due_at, seq LIMIT ?", now, limit)
+        return self.jobs("due_at <= ? ORDER BY due_at, seq LIMIT ?", now, limit, index="due")
 
     def live(self, endpoint: str, up_to: int, limit: int, *, running: bool) -> list[Job]:
         queued = "endpoint = ? AND state = 'IN_QUEUE' AND seq <= ? ORDER BY place, seq LIMIT ?"
-        jobs = self.jobs(queued, endpoint, up_to, limit)
+        jobs = self.jobs(queued, endpoint, up_to, limit, index="ready")
         if running and len(jobs) < limit:
             held = "endpoint = ? AND state = 'IN_PROGRESS' AND seq <= ? ORDER BY seq LIMIT ?"
-            jobs += self.jobs(held, endpoint, up_to, limit - len(jobs))
+            jobs += self.jobs(held, endpoint, up_to, limit - len(jobs), index="holder")
         return jobs
 
     def mark(self) -> Mark:

@@ -3,6 +3,7 @@
 What is not ours is left as it is: no byte of it is written before `check` has looked at it.
 """
 
+import os
 import sqlite3
 from contextlib import closing
 from importlib import resources
@@ -19,13 +20,13 @@ _MIGRATIONS = {1: "schema_1_to_2.sql"}
 
 def check(path: Path) -> None:
     """Raises `StoreUnusable` when the file is there and is no store of ours."""
-    if path.is_dir():
-        raise StoreUnusable(f"the job store {path} is a directory; give the path of a file in it")
     try:
         with path.open("rb") as file:
             header = file.read(len(_HEADER))
     except FileNotFoundError:
         return
+    except IsADirectoryError as error:
+        raise StoreUnusable(f"the job store {path} is a directory; give the path of a file in it") from error
     except OSError as error:
         raise unwritable(path, error) from error
     if not header:
@@ -49,6 +50,14 @@ def _check_tables(path: Path) -> None:
         raise StoreUnusable(f"the job store {path} is a database of another program; choose another path")
     if version is not None:
         _check_version(path, version)
+
+
+def create(path: Path) -> None:
+    """Make an empty file where there is none, for this user alone: payloads are in it. Raises `StoreUnusable`."""
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def prepare(writer: sqlite3.Connection, path: Path) -> int:
