@@ -1,7 +1,8 @@
 """From what is and what should be to the actions in between. Pure.
 
 A pool of the present revision is created, scaled up at once, and scaled down only by workers that the gateway
-confirms to hold nothing. A pool of an older revision is drained and goes when it is empty.
+confirms to hold nothing. A pool of an older revision is drained and goes when it is empty. A worker that asks for a
+fresh one in its place gets it when it holds nothing.
 """
 
 from collections.abc import Iterator, Mapping
@@ -45,13 +46,21 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Replace:
+    """End a worker that holds nothing, so that a fresh one takes its place."""
+
+    worker: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeletePool:
     """Remove an empty pool of an older revision."""
 
     pool: str
 
 
-Action = Apply | Undrain | Drain | Scale | DeletePool
+Action = Apply | Undrain | Drain | Scale | Replace | DeletePool
 Views = Mapping[str, WorkerView]
 
 
@@ -66,6 +75,7 @@ def plan(observed: Observed, desired: DesiredPool, decision: ScalingDecision, vi
         actions += [Apply(child) for child in desired.children]
     replicas = present.replicas if present else 0
     actions += _scaling_actions(observed, desired, decision, views, replicas)
+    actions += _replacements(_alive(observed, desired.revision), decision, views)
     for pool in observed.pools:
         if pool.revision != desired.revision:
             actions += _retire(pool, _alive(observed, pool.revision), views)
@@ -76,16 +86,23 @@ def _scaling_actions(
     observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views, replicas: int
 ) -> Iterator[Action]:
     alive = {worker.name for worker in _alive(observed, desired.revision)}
-    draining = {name for name in alive if (view := views.get(name)) and view.draining}
+    draining = {name for name in alive if (view := views.get(name)) and view.draining and not view.replace}
     if wanted_back := draining - set(decision.remove):
         yield Undrain(tuple(sorted(wanted_back)))
-    if to_drain := [name for name in decision.remove if name not in draining]:
+    if to_drain := [name for name in decision.remove if not _draining(views.get(name))]:
         yield Drain(tuple(to_drain))
     confirmed = tuple(name for name in decision.remove if _confirmed_empty(views.get(name)))
     if decision.replicas > replicas:
         yield Scale(desired.name, replicas, decision.replicas)
     elif confirmed:
         yield Scale(desired.name, replicas, replicas - len(confirmed), confirmed)
+
+
+def _replacements(alive: list[ObservedWorker], decision: ScalingDecision, views: Views) -> Iterator[Action]:
+    for worker in alive:
+        view = views.get(worker.name)
+        if view and view.replace and _confirmed_empty(view) and worker.name not in decision.remove:
+            yield Replace(worker.name, worker.uid)
 
 
 def _retire(pool: ObservedPool, alive: list[ObservedWorker], views: Views) -> Iterator[Action]:

@@ -106,6 +106,9 @@ class Cluster(Protocol):
         longer one: then nothing changed, and the decision must be made anew.
         """
 
+    async def replace(self, key: Key, worker: str, uid: str) -> None:
+        """End this very worker; as many are asked for as before, so another takes its place. Harmless when gone."""
+
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """Replace the status, fenced: a re-created namesake is never written to."""
 

@@ -18,7 +18,7 @@ SERVED = {
     ("serverless.submodel.ai", "submodelendpoints/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
     ("apps", "deployments/scale"): {"get", "patch", "update"},
-    ("", "pods"): {"get", "list", "watch", "patch"},
+    ("", "pods"): {"get", "list", "watch", "patch", "delete"},
     ("", "configmaps"): {"get", "create", "patch", "delete"},
     ("", "secrets"): {"get", "create", "patch", "delete"},
     ("", "events"): {"create", "patch"},

@@ -21,6 +21,7 @@ class MemoryCluster:
 
     applied: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     refuse_applies: OperatorError | None = None
 
@@ -75,6 +76,12 @@ class MemoryCluster:
         kept = tuple(each for each in observed.workers if each.name not in victims)
         self.endpoints[key] = replace(observed, workers=kept)
         self._put_pool(key, replace(before, replicas=replicas))
+
+    async def replace(self, key: Key, worker: str, uid: str) -> None:
+        observed = self.endpoints[key]
+        kept = tuple(each for each in observed.workers if each.uid != uid)
+        self.endpoints[key] = replace(observed, workers=kept)
+        self.replaced.append(worker)
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         self.statuses.append(status)

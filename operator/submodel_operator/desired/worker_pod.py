@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from submodel.contract import env
+from submodel.contract import env, legacy_env
 from submodel_operator.api.v1alpha1 import EnvVar
 from submodel_operator.desired import names
 from submodel_operator.resolve import ResolvedEndpoint
@@ -55,15 +55,46 @@ def _container(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
 
 
 def _environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
-    platform: list[dict[str, Any]] = [
+    variables = [*_native_environment(endpoint, pool), *(_user_variable(variable) for variable in endpoint.env)]
+    if endpoint.handler_source is None:
+        variables += _legacy_environment(endpoint, pool)
+    by_name: dict[str, dict[str, Any]] = {}
+    for variable in variables:  # the API server takes each name once
+        by_name.setdefault(variable["name"], variable)
+    return list(by_name.values())
+
+
+def _native_environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
+    return [
         {"name": env.GATEWAY_URL, "value": endpoint.settings.gateway_url},
         {"name": env.ENDPOINT_ID, "value": endpoint.key.endpoint_id},
-        {"name": env.WORKER_ID, "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-        {"name": env.WORKER_TOKEN, "valueFrom": {"secretKeyRef": {"name": pool, "key": names.TOKEN_KEY}}},
+        {"name": env.WORKER_ID, **_pod_name()},
+        {"name": env.WORKER_TOKEN, **_token(pool)},
         {"name": env.CONCURRENCY, "value": str(endpoint.scaling.concurrency)},
         {"name": env.DRAIN_SECONDS, "value": str(endpoint.drain_seconds)},
     ]
-    return platform + [_user_variable(variable) for variable in endpoint.env]
+
+
+def _legacy_environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
+    """For images of others, whatever SDK they are made with."""
+    variables: list[dict[str, Any]] = []
+    for prefix in legacy_env.PREFIXES:
+        settings = legacy_env.settings(prefix, endpoint.settings.gateway_url, endpoint.key.endpoint_id)
+        variables += [{"name": name, "value": value} for name, value in settings.items()]
+        variables += [
+            {"name": prefix + legacy_env.API_KEY, **_token(pool)},
+            {"name": prefix + legacy_env.POD_ID, **_pod_name()},
+            {"name": prefix + legacy_env.POD_HOSTNAME, **_pod_name()},
+        ]
+    return variables + [{"name": name, "value": value} for name, value in legacy_env.DEFAULTS.items()]
+
+
+def _pod_name() -> dict[str, Any]:
+    return {"valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+
+
+def _token(pool: str) -> dict[str, Any]:
+    return {"valueFrom": {"secretKeyRef": {"name": pool, "key": names.TOKEN_KEY}}}
 
 
 def _user_variable(variable: EnvVar) -> dict[str, Any]:

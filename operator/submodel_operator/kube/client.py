@@ -93,9 +93,16 @@ class KubeClient:
         path = resource.path(namespace, name, "scale")
         return await self._request("PATCH", path, {"fieldManager": manager}, operations, JSON_PATCH, absent=404)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete this very object; the garbage collector follows, and pods keep their grace. Harmless when gone."""
-        options = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, uid: str, grace_seconds: int | None = None
+    ) -> None:
+        """Delete this very object; the garbage collector follows, and pods keep their grace unless it is given.
+
+        Harmless when it is gone.
+        """
+        options: Object = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         await self._request("DELETE", resource.path(namespace, name), body=options, absent=404)
 
     async def _request(

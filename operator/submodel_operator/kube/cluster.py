@@ -30,6 +30,7 @@ STATUS_MANAGER: Final = "submodel-operator-status"
 
 VICTIM_COST: Final = "-100"
 MARKS_AT_ONCE: Final = 8
+REPLACE_GRACE_SECONDS: Final = 10
 
 
 class KubeCluster:
@@ -105,6 +106,10 @@ class KubeCluster:
         else:
             await self._write_scale(deployment, replicas)
             await self._mark(key, dict.fromkeys(unused))
+
+    async def replace(self, key: Key, worker: str, uid: str) -> None:
+        """See `ports.Cluster`. It holds nothing; whatever it still runs has ended for everybody else."""
+        await self._client.delete(PODS, key.namespace, worker, uid, REPLACE_GRACE_SECONDS)
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """See `ports.Cluster`."""

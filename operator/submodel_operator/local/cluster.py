@@ -124,6 +124,16 @@ class LocalCluster:
                 worker.leave()
         entry.observed = replace(entry.observed, replicas=replicas)
 
+    async def replace(self, key: Key, worker: str, uid: str) -> None:
+        """See `ports.Cluster`."""
+        leaving = self._workers.get(worker)
+        if leaving is None or leaving.observe(0).terminating:
+            return
+        leaving.leave()
+        for pool in self._pools.values():
+            if pool.observed.revision == leaving.revision:
+                self._start_worker(pool)
+
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """See `ports.Cluster`."""
         if self._endpoint is None or self._endpoint.uid != observed.uid:

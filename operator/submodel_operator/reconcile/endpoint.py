@@ -18,7 +18,7 @@ from submodel_operator.errors import (
     NameConflict,
     OperatorError,
 )
-from submodel_operator.plan import Action, Apply, DeletePool, Drain, Scale, Undrain, plan
+from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
 from submodel_operator.ports import Clock, Cluster, Gateway, Key, Observed
 from submodel_operator.reconcile import gather
 from submodel_operator.resolve import ResolvedEndpoint, resolve
@@ -123,6 +123,8 @@ class Reconciler:
                 await self._cluster.apply(observed, child)
             case Scale(pool, present, replicas, victims):
                 await self._cluster.scale(key, pool, present, replicas, victims)
+            case Replace(worker, uid):
+                await self._cluster.replace(key, worker, uid)
             case DeletePool(pool):
                 await self._cluster.delete_pool(key, pool)
             case Drain(workers):

@@ -3,7 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 
-from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence, WorkerToken, WorkerView
+from submodel.contract.internal import (
+    TERMINATING,
+    EndpointRegistration,
+    GoneWorker,
+    WorkerPresence,
+    WorkerToken,
+    WorkerView,
+)
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.ports import Observed, ObservedWorker, Signals
@@ -34,9 +41,9 @@ def live_revisions(observed: Observed, present: str) -> list[str]:
 
 
 def presence(observed: Observed) -> list[WorkerPresence]:
-    """The workers that exist, as the gateway is told."""
+    """The workers that exist, as the gateway is told; one that is on its way out is told to get no more jobs."""
     return [
-        WorkerPresence(worker=worker.name, uid=worker.uid, revision=worker.revision, phase=worker.phase)
+        WorkerPresence(worker=worker.name, uid=worker.uid, revision=worker.revision, phase=_phase(worker))
         for worker in sorted(observed.workers, key=lambda worker: worker.name)
     ]
 
@@ -108,6 +115,10 @@ def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:
 
 def _age_seconds(signals: Signals, instant_ms: int) -> float:
     return max(0.0, (signals.now_ms - instant_ms) / 1000 + signals.age_seconds)
+
+
+def _phase(worker: ObservedWorker) -> str:
+    return TERMINATING if worker.terminating else worker.phase
 
 
 def _sha256(text: str) -> str:

@@ -4,6 +4,8 @@ The operator sets those that tell a worker who it is; the token may also come fr
 user.
 """
 
+from submodel.contract import legacy_env
+
 GATEWAY_URL = "SUBMODEL_GATEWAY_URL"
 """Base of the gateway's worker port, without a path: `http://gateway:8000`."""
 
@@ -23,7 +25,13 @@ DRAIN_SECONDS = "SUBMODEL_DRAIN_SECONDS"
 
 LOG_LEVEL = "SUBMODEL_LOG_LEVEL"
 
-RESERVED: frozenset[str] = frozenset(
-    {GATEWAY_URL, ENDPOINT_ID, WORKER_ID, WORKER_TOKEN, WORKER_TOKEN_FILE, CONCURRENCY, DRAIN_SECONDS}
-)
+RESERVED: frozenset[str] = legacy_env.RESERVED | {
+    GATEWAY_URL,
+    ENDPOINT_ID,
+    WORKER_ID,
+    WORKER_TOKEN,
+    WORKER_TOKEN_FILE,
+    CONCURRENCY,
+    DRAIN_SECONDS,
+}
 """Names that a user's environment may not set."""

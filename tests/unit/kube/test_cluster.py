@@ -290,6 +290,18 @@ async def test_finished_pods_are_no_workers_and_terminating_ones_are(world: Worl
     assert (worker.name, worker.terminating) == (alive, True)
 
 
+async def test_a_replaced_worker_is_deleted_and_the_count_stays(world: World) -> None:
+    await world.apply_all()
+    await world.scale(2, ())
+    first, second = world.observe().workers
+    await world.cluster.replace(KEY, first.name, first.uid)
+    await world.cluster.replace(KEY, first.name, first.uid)
+    assert world.pods() == [second.name]
+    assert world.deployment()["spec"]["replicas"] == 2
+    with pytest.raises(Conflict):
+        await world.cluster.replace(KEY, second.name, first.uid)
+
+
 async def test_the_children_of_an_earlier_namesake_are_not_its_pools(world: World) -> None:
     await world.apply_all()
     first = world.desired.name

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from submodel_operator.desired import DesiredPool
-from submodel_operator.plan import Apply, DeletePool, Drain, Scale, Undrain, plan
+from submodel_operator.plan import Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
 from submodel_operator.scaling import ScalingDecision, Term
 from tests.support.endpoints import observed, pool, view, worker
 
@@ -47,6 +47,24 @@ def test_a_worker_the_gateway_has_not_confirmed_is_not_removed() -> None:
 def test_a_drained_worker_is_taken_back_when_demand_returns() -> None:
     facts = observed(worker("a"), pools=(pool(replicas=1),))
     assert plan(facts, NEW, decision(2), {"a": view("a", draining=True)}) == (Undrain(("a",)), Scale("tokens-r1", 1, 2))
+
+
+def test_a_worker_that_asks_for_a_fresh_one_is_replaced_once_it_holds_nothing() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    busy = view("a", draining=True, replace=True, running=1)
+    assert plan(facts, NEW, decision(1), {"a": busy}) == ()
+    assert plan(facts, NEW, decision(1), {"a": view("a", draining=True, replace=True)}) == (Replace("a", "uid-a"),)
+
+
+def test_a_worker_that_asks_for_a_fresh_one_just_goes_when_none_is_needed() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    known = {"a": view("a", draining=True, replace=True)}
+    assert plan(facts, NEW, decision(0, "a"), known) == (Scale("tokens-r1", 1, 0, ("a",)),)
+
+
+def test_a_worker_on_its_way_out_is_not_replaced_again() -> None:
+    facts = observed(worker("a", terminating=True), pools=(pool(replicas=1),))
+    assert plan(facts, NEW, decision(1), {"a": view("a", draining=True, replace=True)}) == ()
 
 
 def test_an_old_revision_is_drained_while_the_new_one_takes_the_jobs() -> None:

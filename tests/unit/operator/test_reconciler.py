@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from submodel.contract.internal import TERMINATING
 from submodel_operator.errors import ClusterUnavailable, GatewayRefused, GatewayUnavailable, NameConflict
 from submodel_operator.reconcile import Reconciler
 from tests.support.endpoints import KEY, manifest, signals, view, worker, worker_settings
@@ -162,6 +163,22 @@ async def test_an_evicted_worker_is_reported_as_no_fault_of_its_job(world: World
     world.cluster.endpoints[KEY] = replace(world.cluster.endpoints[KEY], finished=lost)
     await world.step()
     assert [(gone.worker, gone.reason, gone.charged) for gone in world.gateway.gone] == [("a", "Evicted", False)]
+
+
+async def test_a_worker_that_asks_for_it_is_replaced() -> None:
+    world = World(scaling={"workersMin": 1})
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    asking = view(name, world.status["revision"], draining=True, replace=True, idle_since_ms=99_000)
+    world.gateway.say(signals(asking))
+    await world.step()
+    assert (world.cluster.replaced, world.gateway.undrained, world.replicas) == ([name], [], [1])
+
+
+async def test_the_gateway_is_told_which_workers_are_on_their_way_out(world: World) -> None:
+    world.cluster.set_workers(worker("a"), worker("b", terminating=True))
+    await world.step()
+    assert [(each.worker, each.phase) for each in world.gateway.presence[-1]] == [("a", "Running"), ("b", TERMINATING)]
 
 
 async def test_old_signals_never_shrink(world: World) -> None:
