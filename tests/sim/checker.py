@@ -15,6 +15,9 @@ from tests.sim.worker import item
 FREEZE_MS_MIN = 15_000
 """A shorter freeze explains no lost execution: the worker is back before its lease ends."""
 
+LATE_MS = 15_000
+"""How late the network delivers what it delivers at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -51,11 +54,10 @@ class _Checker:
         self.executions = 0
         self._sessions: defaultdict[str, _Session] = defaultdict(_Session)
         self._downs = [event.at for event in events if isinstance(event, history.GatewayDown)]
+        self._begun_tokens = {event.token for event in events if isinstance(event, history.Begun)}
         self._ids: dict[int, str] = {}
         self._read: dict[tuple[str, int], tuple[int, int]] = {}
-        ups = [event.at for event in events if isinstance(event, history.GatewayUp)]
-        lag = sum(up - down for down, up in zip(self._downs, ups[1:], strict=False))
-        self.ledger = Ledger(lag, ups)
+        self.ledger = Ledger(_lag_ms(events), _awakenings(events))
 
     def run(self) -> None:
         # All commits first: an answer may tell of one that the history names only later, at the same instant.
@@ -128,6 +130,8 @@ class _Checker:
 
     def _check_end(self, event: history.Streamed, entry: Entry, execution: Execution) -> None:
         """The answer that tells of the end has all that is left."""
+        if execution.void or execution.gen != event.gen:
+            return  # the generation ended without this execution
         end = event.offset + len(event.items)
         if event.state.terminal and event.offset <= len(execution.items) and end < len(execution.items):
             self._say(event.at, f"{event.job} is {event.state} with {len(execution.items)} items; {end} were told")
@@ -135,10 +139,10 @@ class _Checker:
     def _check_cursor(self, event: history.Streamed) -> None:
         """A reader without offset gets an item twice only from another gateway."""
         place = (event.reader, event.attempt)
-        read_to, read_at = self._read.get(place, (0, event.at))
-        if event.items and event.offset < read_to and not self._restarted(read_at, event.at):
+        read_to, asked_at = self._read.get(place, (0, event.at))
+        if event.items and event.offset < read_to and not self._restarted(asked_at, event.at):
             self._say(event.at, f"{event.job} streamed items after {event.offset} again, {read_to} were read")
-        self._read[place] = (max(read_to, event.offset + len(event.items)), event.at)
+        self._read[place] = (max(read_to, event.offset + len(event.items)), event.asked_at)
 
     def _cancelled(self, event: history.CancelAnswered) -> None:
         entry = self._entry(event, event.job)
@@ -196,8 +200,10 @@ class _Checker:
         freezes = (end for begin, end in session.freezes if begin <= lost_at and end - begin >= FREEZE_MS_MIN)
         if any(end >= execution.signed_at for end in freezes):
             return True
-        # An answer that was on its way when the gateway died is lost with its memory; so is the lease in it.
-        return execution.lost_by == "Lose" and self._restarted(execution.taken_at, lost_at)
+        # An answer that was on its way when the gateway died is lost with its memory, and so is the lease in it; the
+        # next gateway cannot tell a request that comes late from one that was never answered.
+        undelivered = execution.token not in self._begun_tokens
+        return undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at)
 
     def _restarted(self, since: int, until: int) -> bool:
         return any(since <= at <= until for at in self._downs)
@@ -225,6 +231,27 @@ class _Checker:
             self._say(
                 event.at, f"at the end {event.holders} hold jobs, the oldest waits since {event.oldest_queued_at}"
             )
+
+
+def _lag_ms(events: list[Event]) -> int:
+    """How far the store's time may fall behind: it stands still from the last commit until a gateway is up again."""
+    lag = committed = stood = 0
+    for event in events:
+        if isinstance(event, history.Committed):
+            committed = event.timed_at
+        elif isinstance(event, history.GatewayDown):
+            stood = committed
+        elif isinstance(event, history.GatewayUp):
+            lag += event.at - stood
+    return lag
+
+
+def _awakenings(events: list[Event]) -> list[int]:
+    """When the gateway, or its store, was there again."""
+    ups = [event.at for event in events if isinstance(event, history.GatewayUp)]
+    thaws = [event.until for event in events if isinstance(event, history.Frozen) and event.who == "gateway"]
+    returns = [event.until for event in events if isinstance(event, history.StoreAwayUntil)]
+    return sorted(ups + thaws + returns)
 
 
 def _was(entry: Entry, since: int, until: int, state: JobState, gen: int) -> bool:

@@ -212,6 +212,7 @@ class Client:
                     reader=reader,
                     job=job,
                     asked_offset=offset,
+                    gen=part.job.gen,
                     attempt=part.job.attempt,
                     state=part.job.state,
                     offset=part.offset,

@@ -149,14 +149,14 @@ class Fleet:
 
     async def _try(self, service: Service[T]) -> T | None:
         try:
-            return await self._around.network.call(service, CALL_SECONDS)
+            return await self._around.network.call(service, CALL_SECONDS, in_order=True)
         except (Unreachable, GatewayError):
             return None
 
     async def _insist(self, service: Service[T]) -> None:
         while True:
             try:
-                await self._around.network.call(service, CALL_SECONDS)
+                await self._around.network.call(service, CALL_SECONDS, in_order=True)
             except (Unreachable, GatewayError):
                 await pause(1)
             else:

@@ -59,6 +59,7 @@ class Streamed(Answer, frozen=True, kw_only=True):
     reader: str
     job: str
     asked_offset: int | None
+    gen: int
     attempt: int
     state: JobState
     offset: int

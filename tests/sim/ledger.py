@@ -5,7 +5,7 @@ stepped clock brought forward shows here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ class Execution:
     """One lease, from its take to its end. Instants as in `history`; `*_timed` as the gateway's clock was read."""
 
     job: str
+    gen: int
     attempt: int
     token: str
     worker: str
@@ -51,6 +52,9 @@ class Execution:
     signed_timed: int
     items: list[bytes] = field(default_factory=list)
     ended_at: int | None = None
+    void: bool = False
+    """Over without an outcome: what it streamed is gone."""
+
     lost_by: str | None = None
     """The operation that ended it without an outcome; a job that was given back is not lost."""
 
@@ -99,10 +103,10 @@ class Ledger:
 
     Args:
         lag_ms: how far true time may be ahead of the store's, which may then catch up.
-        restarts: instants at which a gateway came up.
+        awakenings: instants at which the gateway or its store was there again, in order.
     """
 
-    def __init__(self, lag_ms: int, restarts: Iterable[int]) -> None:
+    def __init__(self, lag_ms: int, awakenings: list[int]) -> None:
         self.jobs: dict[str, Entry] = {}
         self.violations: list[Violation] = []
         self.executions: list[Execution] = []
@@ -113,7 +117,7 @@ class Ledger:
         """How many jobs were alive since an instant."""
 
         self._lag_ms = lag_ms
-        self._restarts = sorted(restarts)
+        self._awakenings = awakenings
         self._keys: dict[tuple[str, str], str] = {}
         self._swept_timed = 0
         self._outage_over_at = 0
@@ -225,6 +229,7 @@ class Ledger:
             self._say(event, f"{job.id} was handed out {entry.charged} times in one generation")
         execution = Execution(
             job=job.id,
+            gen=entry.gen,
             attempt=job.attempt,
             token=job.token,
             worker=operation.worker,
@@ -358,14 +363,10 @@ class Ledger:
             self._say(event, f"the lease of {_id(change)} expired, which had none")
             return
         silent = event.timed_at - live.signed_timed
-        caught_up = AWAY_MS if any(live.signed_at <= at <= event.at for at in self._restarts) else 0
+        caught_up = AWAY_MS if any(live.signed_at <= at <= event.at for at in self._awakenings) else 0
         if silent < limits.LEASE_MS * (1 - STEERING) - SLACK_MS - caught_up:
             self._say(event, f"the lease of {_id(change)} expired {silent} ms after a sign of life")
         self._charge(event, entry, change, "Sweep", charged=True)
-
-    def silent_since(self, execution: Execution) -> int:
-        """From when on the time of a lease counts: the last sign of life, or the end of the last outage."""
-        return max(execution.signed_at, self._outage_over_at)
 
     # -- what all of them do ---------------------------------------------------------------------------------------
 
@@ -391,6 +392,8 @@ class Ledger:
             self._requeued(event, entry, change)
 
     def _requeued(self, event: Committed, entry: Entry, change: Transition) -> None:
+        if entry.live is not None:
+            entry.live.void = True
         self._close(event, entry)
         entry.run_at = change.after.run_at if change.after else 0
         self.totals["retried"] += 1
@@ -423,7 +426,8 @@ class Ledger:
             entry.live = None
 
     def _check_silence(self, event: Committed, execution: Execution) -> None:
-        silent = event.at - self.silent_since(execution)
+        awake = max((at for at in self._awakenings if at <= event.at), default=0)
+        silent = event.at - max(execution.signed_at, self._outage_over_at, awake)
         if silent > limits.LEASE_MS + SWEEP_LATE_MS:
             self._say(event, f"{execution.job} was left with {execution.session}, silent for {silent} ms")
 

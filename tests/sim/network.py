@@ -41,6 +41,7 @@ class _Connection:
     reply: "asyncio.Future[Any]"
     caller: Process | None
     answer_lost: bool
+    in_order: bool = False
     server: Process | None = None
     hangup: Hangup | None = None
 
@@ -66,14 +67,20 @@ class Network:
         timeout_seconds: float,
         caller: Process | None = None,
         reply: "asyncio.Future[T] | None" = None,
+        *,
+        in_order: bool = False,
     ) -> T:
-        """The answer. Raises `GatewayError` as answered, or `Unreachable`; a `reply` made before may be cut short."""
+        """The answer. Raises `GatewayError` as answered, or `Unreachable`; a `reply` made before may be cut short.
+
+        A caller that asks one thing after the other on a connection of its own says `in_order`: nothing repeats its
+        requests, and what it has given up is not executed after what it asked later.
+        """
         answer: asyncio.Future[T] = self._loop.create_future() if reply is None else reply
-        connection = _Connection(service, answer, caller, self._hits(self._mix.lose_answer))
+        connection = _Connection(service, answer, caller, self._hits(self._mix.lose_answer), in_order)
         self._open[connection] = None
         if not self._hits(self._mix.lose_request):
             self._later(self._delay(), self._arrive, connection)
-        if self._hits(self._mix.double):
+        if not in_order and self._hits(self._mix.double):
             self._repeat(connection)
         timer = self._loop.call_later(timeout_seconds, _fail, answer, "no answer in time")
         try:
@@ -111,6 +118,8 @@ class Network:
         process.spawn(self._serve(connection, gateway, connection.hangup))
 
     async def _serve(self, connection: _Connection, gateway: Gateway, hangup: Hangup) -> None:
+        if connection.in_order and connection.reply.done():
+            return
         try:
             answer = await connection.service(gateway, hangup)
         except GatewayError as error:

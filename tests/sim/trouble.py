@@ -149,7 +149,9 @@ class Trouble:
         self._disk.away = False
 
     async def _step_wall(self) -> None:
-        self._wall.step(self._chance.choice((STEP_MS, -STEP_MS)))
+        # Ahead only while a gateway is up: what one sees at its start cannot be told from having been away.
+        up = self._machine.gateway is not None
+        self._wall.step(self._chance.choice((STEP_MS, -STEP_MS)) if up else -STEP_MS)
         await pause(self._chance.uniform(1, 40))
         if self._chance.random() < 0.7:
             self._wall.step(0)

@@ -206,7 +206,9 @@ class Clients:
             finally:
                 self._watchers.remove(endpoint, id, hold)
         if offset is None and not hangup.done():
-            self._cursors[id] = (part.job.attempt, part.offset + len(part.items))
+            read_to = (part.job.attempt, part.offset + len(part.items))
+            # One answer may overtake another; what has been read is not read again.
+            self._cursors[id] = max(self._cursors.get(id, read_to), read_to)
         return part
 
     async def cancel(self, endpoint: str, id: str) -> JobView:

@@ -93,6 +93,12 @@ class Session:
     answers: dict[int, bytes] = field(default_factory=dict)
     """The last answers by request number, for a worker that did not get them."""
 
+    newest: int = 0
+    """Number of the newest request that was heard, whenever it came."""
+
+    newest_unanswered: frozenset[int] = frozenset()
+    """What that request named as unanswered."""
+
     open: dict[int, OpenRequest] = field(default_factory=dict)
     """Exchanges that are being served, by request number."""
 
@@ -102,6 +108,8 @@ class Session:
     def hear(self, request: ExchangeRequest, now: int) -> bool:
         """Note what the worker says of itself; returns whether it is news."""
         self.last_seen_ms = now
+        if request.request > self.newest:
+            self.newest, self.newest_unanswered = request.request, frozenset(request.unanswered)
         # Whatever is older and not named as unanswered has been read.
         kept = {*request.unanswered, request.request}
         self.answers = {number: answer for number, answer in self.answers.items() if number in kept}
@@ -109,6 +117,10 @@ class Session:
         news = said != (self.phase, self.reason)
         self.phase, self.reason = said
         return news
+
+    def is_past(self, number: int) -> bool:
+        """Whether nobody waits for the answer to this request any more: it came late, or a second time."""
+        return number < self.newest and number not in self.newest_unanswered
 
     def seen_ms(self, now: int) -> int:
         """When it was last heard of: now, while a request of it is open."""

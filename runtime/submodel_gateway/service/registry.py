@@ -18,6 +18,10 @@ from submodel_gateway.store import base
 
 DELETE_BATCH = 1_000
 ENDED = "the endpoint was deleted"
+UNHEARD_MS = 10_000
+"""A living worker exchanges more often than this. A list that was long on its way, to a gateway that stood still, may
+be older than a worker that was heard of since."""
+
 SEQ_MAX = 2**62
 """Above every job's number."""
 
@@ -99,7 +103,7 @@ class Registry:
         """The workers that exist, as of a push that began at `began_ms`. Raises `NotFound`.
 
         Clocks of operator and worker race: a worker may exchange before a list names it. So the list says *gone* only
-        of a worker that an earlier list named, or that was not heard of since the push began.
+        of a worker that an earlier list named, or that was not heard of for a while before the push began.
         """
         state = self._endpoints.get(endpoint)
         listed = {worker.worker: worker for worker in workers}
@@ -170,7 +174,7 @@ def _missing(
         for session in state.sessions.values()
         if session.worker not in listed
         and not session.gone
-        and (session.worker in state.presence or session.seen_ms(now) < began_ms)
+        and (session.worker in state.presence or session.seen_ms(now) < began_ms - UNHEARD_MS)
     ]
     silent = {*state.presence, *holders} - listed.keys() - state.sessions.keys()
     return known + sorted(silent)

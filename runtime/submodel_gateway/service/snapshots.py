@@ -33,7 +33,7 @@ class SnapshotFeed:
         self._urgent_version = 0
         self._deleted: dict[str, int] = {}
         self._answered_at = 0
-        self._holds: set[Hold] = set()
+        self._holds: dict[Hold, None] = {}
 
     def changed(self, state: EndpointState) -> None:
         """Something that a snapshot shows is different."""
@@ -57,11 +57,11 @@ class SnapshotFeed:
         if boot not in (None, self._boot) or since > self._version:
             since = 0
         with Hold(wait_ms, hangup) as hold:
-            self._holds.add(hold)
+            self._holds[hold] = None
             try:
                 await self._until_news(since, hold)
             finally:
-                self._holds.discard(hold)
+                self._holds.pop(hold, None)
         return await self._snapshots(since)
 
     def end_all(self) -> None:

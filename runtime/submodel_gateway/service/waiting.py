@@ -46,17 +46,17 @@ class Hold:
 
 
 class JobWatchers:
-    """Readers that wait for a change of one job."""
+    """Readers that wait for a change of one job; they hear of it in the order in which they came."""
 
     def __init__(self) -> None:
-        self._holds: defaultdict[str, defaultdict[str, set[Hold]]] = defaultdict(lambda: defaultdict(set))
+        self._holds: defaultdict[str, defaultdict[str, dict[Hold, None]]] = defaultdict(lambda: defaultdict(dict))
 
     def add(self, endpoint: str, job: str, hold: Hold) -> None:
-        self._holds[endpoint][job].add(hold)
+        self._holds[endpoint][job][hold] = None
 
     def remove(self, endpoint: str, job: str, hold: Hold) -> None:
         jobs = self._holds[endpoint]
-        jobs[job].discard(hold)
+        jobs[job].pop(hold, None)
         if not jobs[job]:
             del jobs[job]
         if not jobs:

@@ -122,6 +122,9 @@ class Workers:
             # The worker gave up on its connection before the gateway noticed: what that request got is the answer.
             earlier.hold.end()
             return await asyncio.shield(earlier.answer)
+        if session.is_past(request.request):
+            # Its offer of capacity, above all, is not to be taken up: nobody would read what it gets.
+            return encode(ExchangeAnswer(lease_ms=limits.LEASE_MS))
         with Hold(min(request.wait_ms, limits.EXCHANGE_WAIT_MS_MAX), hangup) as hold:
             turn = asyncio.ensure_future(self._answer(_Turn(state, session, request), hold, hangup))
             session.open[request.request] = OpenRequest(hold, turn)

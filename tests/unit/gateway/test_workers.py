@@ -348,11 +348,31 @@ async def test_a_worker_that_came_before_the_first_list_is_not_gone() -> None:
         assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
-async def test_an_unnamed_worker_that_was_silent_since_the_push_began_is_gone() -> None:
+async def test_a_list_that_was_long_on_its_way_does_not_end_a_worker_that_is_younger() -> None:
     async with world() as w:
         id = await w.submit()
         await Worker(w).take()
         w.clock.ms += 5
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("other")], w.clock.ms)
+        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
+
+
+async def test_a_request_that_comes_a_second_time_takes_no_job_that_nobody_would_get() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await worker.take()
+        await worker.say()
+        id = await w.submit()
+        worker.number = 0
+        assert await worker.take() == []
+        assert (await w.status(id)).job.state is JobState.IN_QUEUE
+
+
+async def test_an_unnamed_worker_that_was_silent_for_long_before_the_push_is_gone() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await Worker(w).take()
+        await w.pass_time(10_001)
         await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
         assert (await w.status(id)).job.state is JobState.IN_QUEUE
 
