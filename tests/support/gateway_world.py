@@ -15,6 +15,7 @@ from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import decode
 from submodel_gateway.errors import StoreError
 from submodel_gateway.service.clients import JobView, NewJob
+from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.service.waiting import Hangup
@@ -75,12 +76,18 @@ def here() -> Hangup:
 class World:
     """A gateway and what a test does to it."""
 
-    def __init__(self, store: Store | None = None) -> None:
-        self.clock = TestClock()
+    def __init__(
+        self, store: Store | None = None, outgoing: Outgoing | None = None, clock: TestClock | None = None
+    ) -> None:
+        self.clock = clock or TestClock()
         self.store = store or MemoryStore()
         bits = itertools.count(1)
         self.gateway = Gateway(
-            [NamedStore("only", self.store, self.clock)], self.clock, lambda count: next(bits), boot="boot"
+            [NamedStore("only", self.store, self.clock)],
+            self.clock,
+            lambda count: next(bits),
+            boot="boot",
+            outgoing=outgoing,
         )
 
     async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:

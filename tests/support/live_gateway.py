@@ -79,6 +79,10 @@ class Http:
         answer = self._pool.request(method, self._base + path, body=body, headers=self._headers)
         return answer.status, json.loads(answer.data)
 
+    def raw(self, method: str, path: str) -> bytes:
+        """The bytes of an answer."""
+        return self._pool.request(method, self._base + path, headers=self._headers).data
+
     def ok(self, method: str, path: str, document: Any = None) -> Any:
         """The document of a 200."""
         status, answer = self.call(method, path, document)

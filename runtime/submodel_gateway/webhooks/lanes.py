@@ -19,7 +19,9 @@ AWAY_MS = 30_000
 AWAY_MS_MAX = 300_000
 """How long a host that fails is left alone: doubled with every probe that fails too."""
 
-PACE_MS = 100.0
+PACE_MS = 10.0
+"""Of a host that is not known yet. Hope costs less than care: what comes too early is postponed again."""
+
 PACE_WEIGHT = 0.25
 DELAY_MS_MIN = 50
 DELAY_MS_MAX = 300_000

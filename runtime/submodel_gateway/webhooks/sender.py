@@ -9,6 +9,7 @@ import asyncio
 import io
 import logging
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import IPv6Address
 
@@ -47,6 +48,8 @@ class Sender:
         self._rules = rules
         self._lookup = lookup
         self._timeout_seconds = timeout_seconds
+        self._tls = ssl.create_default_context()
+        self._tls.set_alpn_protocols(["http/1.1"])
         self._session: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
@@ -72,9 +75,14 @@ class Sender:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
-            resolver = _Addresses(self._rules, self._lookup or Lookup())
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False, force_close=True, limit=0),
+                connector=aiohttp.TCPConnector(
+                    resolver=_Addresses(self._rules, self._lookup or Lookup()),
+                    use_dns_cache=False,
+                    ssl=self._tls,
+                    force_close=True,
+                    limit=0,
+                ),
                 trust_env=False,
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
