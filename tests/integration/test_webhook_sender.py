@@ -19,7 +19,7 @@ from submodel_gateway.webhooks.answer import Answer
 from submodel_gateway.webhooks.lookup import Lookup
 from submodel_gateway.webhooks.sender import READ_BYTES_MAX, Sender
 from submodel_gateway.webhooks.targets import Address, Rules, rules
-from tests.support.webhook_receiver import RawReceiver, Receiver
+from tests.support.webhook_receiver import Connection, RawReceiver, Receiver
 
 LOCAL = rules(["127.0.0.0/8", "::1"])
 BODY = b'{"id":"a","status":"COMPLETED"}'
@@ -116,9 +116,9 @@ async def test_a_redirect_is_not_followed(receiver: Receiver, status: int) -> No
 
 async def test_cookies_are_not_kept(receiver: Receiver) -> None:
     receiver.reply = lambda connection: connection.answer(200, set_cookie="a=b")
-    async with sender() as send:
+    async with sender(rules(["hooks.example.com"]), lookup=Names("127.0.0.1", "127.0.0.1")) as send:
         for _ in range(2):
-            await send(receiver.url)
+            assert (await send(f"http://hooks.example.com:{receiver.port}/")).delivered
             assert "cookie" not in receiver.next().headers
 
 
@@ -143,6 +143,19 @@ async def test_a_delivered_webhook_stays_so_when_the_answers_body_never_ends() -
         with RawReceiver(head + body) as raw:
             async with sender() as send:
                 assert (await send(raw.url)).delivered
+
+
+async def test_no_more_than_a_part_of_the_answers_body_is_read(receiver: Receiver) -> None:
+    def reply(connection: Connection) -> None:
+        connection.send_response(200)
+        connection.send_header("content-length", "10000000")
+        connection.end_headers()
+        connection.wfile.write(b"x" * (2 * READ_BYTES_MAX))
+        connection.rfile.read(1)  # until the sender hangs up
+
+    receiver.reply = reply
+    async with asyncio.timeout(20), sender(timeout_seconds=60) as send:
+        assert (await send(receiver.url)).delivered
 
 
 @pytest.mark.parametrize(

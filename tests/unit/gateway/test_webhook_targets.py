@@ -121,6 +121,27 @@ def test_a_hostile_url_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("password", "user name or password"),
+        ("user that looks like the host", "user name or password"),
+        ("decimal", "four decimal numbers"),
+        ("metadata", "not public"),
+        ("link-local with a zone", "with a zone"),
+        ("service", "of this network"),
+        ("database", "port 5432 is not allowed here; use one of 80, 443, 8443"),
+        ("plain", "use https"),
+        ("other dots", "not ASCII"),
+        ("name only", "must begin with https://"),
+        ("too long", "use at most 2048"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(name: str, reason: str) -> None:
+    with pytest.raises(TargetRefused, match=reason):
+        WALL.target(HOSTILE[name])
+
+
+@pytest.mark.parametrize(
     ("url", "sent", "host", "port"),
     [
         ("https://hooks.example.com/a?b=c", "https://hooks.example.com/a?b=c", "hooks.example.com", 443),

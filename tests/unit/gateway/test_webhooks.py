@@ -185,6 +185,22 @@ async def test_an_outcome_that_is_retried_while_its_webhook_is_under_way_is_not_
         assert (await seen(w, id)).state is WebhookState.ARMED
 
 
+async def test_an_outcome_that_is_retried_before_its_webhook_is_made_is_not_told_as_the_old_one() -> None:
+    store, postbox = MemoryStore(), Postbox()
+    async with world(postbox, store) as w:
+        worker = Worker(w)
+        id = await w.submit(webhook=URL)
+        (job,) = await worker.take()
+        await fail(worker, job)
+        (sending,) = w.gateway.webhooks.dispatchers
+        await sending.turn()
+        store.apply([base.Retry(endpoint=ENDPOINT, id=id), base.Cancel(endpoint=ENDPOINT, id=id)], w.clock.ms)
+        await sending.idle()
+        await dispatch(w)
+        told = [(letter.headers["webhook-id"], letter.document["status"]) for letter in postbox.letters]
+        assert told == [(f"{id}-g2", "CANCELLED")]
+
+
 async def test_a_deleted_endpoint_still_tells_how_its_jobs_ended() -> None:
     postbox = Postbox()
     async with world(postbox) as w:
@@ -227,6 +243,18 @@ async def test_an_endpoint_with_many_slow_hosts_holds_up_nobody_else() -> None:
         assert postbox.letters[-1].host == HOST
         for host in hosts[:-1]:
             postbox.say(host)
+
+
+async def test_an_endpoint_is_not_to_blame_for_hosts_that_fail() -> None:
+    postbox = Postbox()
+    async with world(postbox) as w:
+        postbox.answers.extend([answer.NO_CONNECTION] * 2 * FAILURES_MAX)
+        for number in range(2 * FAILURES_MAX):
+            await ended(w, f"https://h{number}.example.com/")
+        await dispatch(w)
+        await ended(w)
+        await dispatch(w)
+        assert postbox.letters[-1].host == HOST
 
 
 async def test_a_host_that_is_away_uses_up_no_tries_and_is_asked_by_one_at_a_time() -> None:
@@ -323,6 +351,19 @@ async def test_what_is_under_way_may_end_before_the_gateway_does() -> None:
     postbox.say(HOST)
     await closing
     assert (await seen(w, id)).state is WebhookState.DELIVERED
+
+
+async def test_a_gateway_that_goes_down_begins_nothing_more() -> None:
+    postbox = Postbox()
+    w = World(None, postbox.outgoing())
+    await w.gateway.start()
+    await w.register()
+    await settle()
+    w.gateway.drain()
+    await ended(w)
+    await settle()
+    assert postbox.letters == []
+    await w.gateway.close()
 
 
 async def test_a_commit_wakes_the_dispatcher() -> None:
