@@ -12,17 +12,23 @@ User code imports this module; everything else here is the runtime's own:
 | `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |
 | `exchange` | the protocol threads around `session` |
 | `link` | one connection to the gateway |
+
+`utils` and `modules` hold what handlers import under the names of the hosted platforms; `environment` is their edge.
 """
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
 from submodel.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from submodel.serverless import modules as modules
+    from submodel.serverless import utils as utils
+    from submodel.serverless.utils.rp_volume_cache import VolumeCache as VolumeCache
     from submodel.serverless.worker import Worker
 
-__all__ = ["progress_update", "start"]
+__all__ = ["VolumeCache", "progress_update", "start"]
 
 _process_worker: "Worker | None" = None
 """The worker of this process: made by `start`, or by `python -m submodel.serverless` before the handler's file runs."""
@@ -59,3 +65,14 @@ def progress_update(job: dict[str, Any], value: Any) -> None:
     """
     if _process_worker is not None:
         _process_worker.progress(str(job.get("id")), value)
+
+
+def __getattr__(name: str) -> Any:
+    """What handlers may ask for and workers do without, loaded when it is asked for."""
+    if name in ("modules", "utils"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name == "VolumeCache":
+        return importlib.import_module(f"{__name__}.utils.rp_volume_cache").VolumeCache
+    if name == "runpod_version":
+        return importlib.import_module("submodel").__version__
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,3 @@
+"""`rp_debugger` by its other name."""
+
+from submodel.serverless.utils.rp_debugger import *

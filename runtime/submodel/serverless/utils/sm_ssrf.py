@@ -1,0 +1,3 @@
+"""`rp_ssrf` by its other name."""
+
+from submodel.serverless.utils.rp_ssrf import *

@@ -1,0 +1,3 @@
+"""`rp_volume_cache` by its other name."""
+
+from submodel.serverless.utils.rp_volume_cache import *
