@@ -127,7 +127,7 @@ async def test_an_id_is_free_again_once_its_job_is_forgotten_even_within_a_group
 async def test_an_operation_that_raises_takes_its_whole_group_with_it_and_nothing_else(store: Store) -> None:
     job = running(store, "held", webhook="https://x.example")
     one(store, base.PutEndpoint(endpoint=ENDPOINT, registration=b"1"))
-    tally = store.tally(ENDPOINT)
+    seq, tally = await store.last_seq(), store.tally(ENDPOINT)
     foreign = submit("held", endpoint="other")
     group: list[base.Operation] = [
         submit("a", idempotency=keyed()),
