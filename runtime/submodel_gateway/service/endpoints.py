@@ -110,9 +110,10 @@ class Session:
         self.last_seen_ms = now
         if request.request > self.newest:
             self.newest, self.newest_unanswered = request.request, frozenset(request.unanswered)
-        # Whatever is older and not named as unanswered has been read.
+        # What is older and not named as unanswered has been read. Of what is newer, a repeated request knows nothing.
         kept = {*request.unanswered, request.request}
-        self.answers = {number: answer for number, answer in self.answers.items() if number in kept}
+        read = {number for number in self.answers if number < request.request} - kept
+        self.answers = {number: answer for number, answer in self.answers.items() if number not in read}
         said = (request.phase, request.reason)
         news = said != (self.phase, self.reason)
         self.phase, self.reason = said

@@ -357,6 +357,20 @@ async def test_a_list_that_was_long_on_its_way_does_not_end_a_worker_that_is_you
         assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
+async def test_the_answer_to_a_newer_request_is_kept_when_an_older_one_is_repeated() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await worker.say()
+        id = await w.submit()
+        worker.number = 2
+        (job,) = await worker.take(unanswered=[2])
+        worker.number = 1
+        await worker.say(running=[])
+        worker.number = 2
+        assert [again.token for again in await worker.take(unanswered=[2])] == [job.token]
+        assert (await w.status(id)).job.attempt == 1
+
+
 async def test_a_request_that_comes_a_second_time_takes_no_job_that_nobody_would_get() -> None:
     async with world() as w:
         worker = Worker(w)
