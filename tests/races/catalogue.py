@@ -76,6 +76,7 @@ def _lease_webhook(_: int) -> base.Operation:
 
 
 STARTS: Mapping[str, tuple[Make, ...]] = {
+    "unknown": (),
     "queued": (_submit(),),
     "out of time": (_submit(ttl_ms=0),),
     "running": (_submit(), _take()),

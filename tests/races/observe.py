@@ -25,9 +25,9 @@ def answer(number: int, outcome: base.Outcome) -> tuple[str, object]:
     return type(outcome).__name__, outcome
 
 
-async def end(store: base.Store, number: int) -> Sequence[object]:
-    """Everything that readers see of the job and its endpoint."""
+async def end(store: base.Store, number: int, *, counted: bool) -> Sequence[object]:
+    """What readers see of the job and its endpoint; its counters too if they are known at once."""
     endpoint = endpoint_of(number)
     job = await store.job(endpoint, id_of(number))
     shown = (await store.content(job), await store.chunks(job, 0, 99)) if job else None
-    return job, shown, store.tally(endpoint), await store.breaker(endpoint)
+    return job, shown, await store.breaker(endpoint), store.tally(endpoint) if counted else None
