@@ -58,7 +58,12 @@ def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> No
 
 @pytest.mark.parametrize(
     "setting",
-    ["gateway.persistence.enabled=true", "gateway.persistence.enabled=false", "gateway.store.existingSecret=db"],
+    [
+        "gateway.persistence.enabled=true",
+        "gateway.persistence.enabled=false",
+        "gateway.store.existingSecret=db",
+        "gateway.webhooks.existingSecret=hooks",
+    ],
 )
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_mount_has_its_volume_and_tmp_can_be_written(name: str, setting: str) -> None:
@@ -115,6 +120,19 @@ def test_everybody_is_let_in_only_when_it_is_said() -> None:
 def test_a_quota_is_handed_on_as_whole_bytes() -> None:
     variables = environment("demo-gateway", "gateway.store.quotaBytes=10737418240")
     assert variables["SUBMODEL_GATEWAY_STORE_QUOTA_BYTES"] == "10737418240"
+
+
+def test_webhooks_are_signed_from_a_secret_and_go_where_they_are_let() -> None:
+    assert not [name for name in environment("demo-gateway") if "WEBHOOK" in name]
+    settings = ("gateway.webhooks.existingSecret=hooks", "gateway.webhooks.allow={.svc,10.0.0.0/8}")
+    variables = environment("demo-gateway", *settings)
+    assert variables["SUBMODEL_GATEWAY_WEBHOOK_ALLOW"] == ".svc 10.0.0.0/8"
+    (mount,) = [m for m in container("demo-gateway", *settings)["volumeMounts"] if m["name"] == "webhooks"]
+    (volume,) = [v for v in pod("demo-gateway", *settings)["volumes"] if v["name"] == "webhooks"]
+    assert volume["secret"]["secretName"] == "hooks"
+    assert variables["SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE"] == (
+        f"{mount['mountPath']}/{volume['secret']['items'][0]['path']}"
+    )
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

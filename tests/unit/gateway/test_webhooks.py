@@ -465,7 +465,7 @@ async def test_a_webhook_can_be_sent_once_more() -> None:
         for unknown in ("none", plain):
             with pytest.raises(NotFound):
                 await w.gateway.webhooks.replay(ENDPOINT, unknown)
-        with pytest.raises(NotFound, match="endpoint"):
+        with pytest.raises(NotFound, match="endpoint 'ns.other' does not exist"):
             await w.gateway.webhooks.replay("ns.other", id)
 
 
@@ -484,6 +484,25 @@ async def test_what_was_given_up_can_be_seen_and_sent_again_for_a_while() -> Non
         await w.sweep()
         with pytest.raises(NotFound):
             await seen(w, id)
+
+
+async def test_a_gateway_sends_a_bounded_number_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traffic, "SENDING_MAX", 2)
+    postbox = Postbox()
+    async with world(postbox) as w:
+        hosts = [f"h{number}.example.com" for number in range(3)]
+        for host in hosts:
+            postbox.hold(host)
+            await ended(w, f"https://{host}/")
+        await dispatch(w)
+        assert len(postbox.letters) == 2
+        await later(w, dispatcher.CROWDED_MS)
+        assert len(postbox.letters) == 2
+        for host in hosts:
+            postbox.say(host)
+        await settle()
+        await later(w, dispatcher.CROWDED_MS)
+        assert len(postbox.letters) == 3
 
 
 async def test_bodies_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
