@@ -1,0 +1,215 @@
+"""Unmodified SDKs of others work as workers against a real gateway: one promise per test, for each SDK."""
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.compat.environments import Missing, python
+from tests.compat.sdk_lab import Lab, until
+from tests.support.gateway_process import GatewayProcess
+
+SDKS = ("runpod-1.12.0", "runpod-1.7.13", "runpod-1.6.2")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(sdk, marks=pytest.mark.xdist_group(f"compat-{sdk}")) for sdk in SDKS]
+)
+def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A gateway for all tests of an SDK, which share workers too where they can."""
+    try:
+        interpreter = python(request.param)
+    except Missing as missing:
+        if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    folder = tmp_path_factory.mktemp(request.param)
+    with GatewayProcess(folder) as gateway:
+        opened = Lab(gateway, interpreter, folder, request.param)
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@pytest.mark.parametrize("mode", ["blocking", "waiting"])
+def test_a_handlers_job_is_the_clients_request_and_its_return_value_the_output(lab: Lab, mode: str) -> None:
+    status = lab.result(lab.serve(mode), text="é漢", list=[1, None, {"a": True}])
+    assert (status["status"], status["workerId"], status["retries"]) == ("COMPLETED", "w-1", 0)
+    assert status["output"] == {"id": status["id"], "input": {"text": "é漢", "list": [1, None, {"a": True}]}}
+
+
+@pytest.mark.parametrize("mode", ["waiting", "blocking"])
+def test_an_exception_fails_the_job_with_the_sdks_own_report(lab: Lab, mode: str) -> None:
+    status = lab.result(lab.serve(mode), fail="too hot")
+    report = json.loads(status["error"])
+    assert (status["status"], report["error_message"]) == ("FAILED", "too hot")
+    assert (report["error_type"], report["worker_id"]) == ("<class 'ValueError'>", "w-1")
+
+
+def test_a_generators_items_are_streamed_and_its_output_is_empty(lab: Lab) -> None:
+    endpoint, items = lab.serve("generating"), ["a", {"b": [1]}, "a", "a", None]
+    status = lab.result(endpoint, reply=items)
+    assert (status["status"], status["output"]) == ("COMPLETED", [])
+    assert lab.stream(endpoint, status["id"]) == items
+
+
+def test_a_generator_that_fails_keeps_what_it_streamed(lab: Lab) -> None:
+    endpoint = lab.serve("generating")
+    status = lab.result(endpoint, reply=[1], fail="broken")
+    assert status["status"] == "FAILED"
+    assert "broken" in status["error"]
+    assert lab.stream(endpoint, status["id"]) == [1]
+
+
+def test_an_aggregated_generators_items_are_the_output_too(lab: Lab) -> None:
+    endpoint = lab.serve("aggregating")
+    status = lab.result(endpoint, reply=["x", "y"])
+    assert (status["status"], status["output"]) == ("COMPLETED", ["x", "y"])
+    assert lab.stream(endpoint, status["id"]) == ["x", "y"]
+
+
+def test_a_worker_runs_as_many_jobs_at_once_as_its_modifier_says(lab: Lab) -> None:
+    lab.register("ns.concurrent")
+    files = [lab.file(f"together-{n}") for n in range(3)]
+    ids = [lab.run("ns.concurrent", begun=str(file), until=str(lab.file("together"))) for file in files]
+    lab.serve("concurrent")
+    until("three jobs run at once", lambda: all(file.exists() for file in files))
+    assert lab.view("ns.concurrent")["running"] == 3
+    lab.file("together").touch()
+    assert {lab.outcome("ns.concurrent", id)["status"] for id in ids} == {"COMPLETED"}
+
+
+def test_progress_that_comes_with_or_after_the_result_does_not_replace_it(lab: Lab) -> None:
+    endpoint = lab.serve("concurrent")
+    ids = [lab.run(endpoint, progress="99 %", reply=n) for n in range(5)]
+    outputs = [lab.outcome(endpoint, id)["output"] for id in ids]
+    lab.result(endpoint, reply="another")
+    assert outputs == [lab.status(endpoint, id)["output"] for id in ids] == [0, 1, 2, 3, 4]
+
+
+def test_progress_is_seen_while_the_job_runs_and_gives_way_to_the_result(lab: Lab) -> None:
+    endpoint, go_on = lab.serve("waiting"), lab.file("progress")
+    id = lab.run(endpoint, progress="50 %", until=str(go_on), reply="done")
+    until("progress is seen", lambda: lab.status(endpoint, id).get("output") == "50 %")
+    assert lab.status(endpoint, id)["status"] == "IN_PROGRESS"
+    go_on.touch()
+    assert lab.outcome(endpoint, id)["output"] == "done"
+
+
+def test_a_returned_error_fails_the_job_and_keeps_what_was_returned_with_it(lab: Lab) -> None:
+    status = lab.result(lab.serve("waiting"), reply={"error": "in part", "done": 3})
+    assert (status["status"], status["error"], status["output"]) == ("FAILED", "in part", {"done": 3})
+
+
+def test_numbers_that_json_does_not_have_become_null(lab: Lab) -> None:
+    assert lab.result(lab.serve("waiting"), odd="nan")["output"] == [None, None]
+
+
+def test_an_output_above_the_limit_fails_the_job_with_the_reason(lab: Lab) -> None:
+    status = lab.result(lab.serve("waiting"), size=11 * 1024 * 1024)
+    assert status["status"] == "FAILED"
+    assert "the limit is 10485760" in status["error"]
+
+
+def test_a_cancelled_job_ends_at_once_and_the_worker_goes_on(lab: Lab) -> None:
+    endpoint, begun, go_on = lab.serve("waiting"), lab.file("cancel-begun"), lab.file("cancel")
+    id = lab.run(endpoint, begun=str(begun), until=str(go_on), reply="late")
+    until("the job runs", begun.exists)
+    assert lab.cancel(endpoint, id)["status"] == "CANCELLED"
+    if lab.stops_jobs:
+        until("the handler was stopped", lab.file("cancel.stopped").exists)
+    else:
+        go_on.touch()
+    assert lab.result(endpoint, reply="next")["output"] == "next"
+    assert lab.status(endpoint, id)["status"] == "CANCELLED"
+
+
+def test_a_job_goes_on_through_a_crash_of_the_gateway_and_runs_once(lab: Lab) -> None:
+    endpoint, begun, go_on = lab.serve("waiting"), lab.file("crash-begun"), lab.file("crash")
+    id = lab.run(endpoint, begun=str(begun), until=str(go_on), reply="delivered")
+    until("the job runs", begun.exists)
+    lab.gateway.kill()
+    lab.gateway.start()
+    until("the worker was heard of", lambda: (lab.view(endpoint) or {}).get("revision") == "1")
+    go_on.touch()
+    status = lab.outcome(endpoint, id)
+    assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", "delivered", 0)
+
+
+def test_a_result_that_met_no_gateway_is_made_again(lab: Lab) -> None:
+    endpoint, begun, go_on = lab.serve("waiting"), lab.file("lost-begun"), lab.file("lost")
+    id = lab.run(endpoint, begun=str(begun), until=str(go_on), reply="again")
+    until("the job runs", begun.exists)
+    begun.unlink()
+    lab.gateway.kill()
+    go_on.touch()
+    until("the SDK gives the result up", lambda: "Failed to return job results" in lab.newest.log)
+    lab.gateway.start()
+    until("the job runs again", begun.exists)
+    status = lab.outcome(endpoint, id)
+    assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", "again", 1)
+
+
+def test_a_result_that_cannot_be_sent_ends_the_job_instead_of_hanging(lab: Lab) -> None:
+    lab.register("ns.once", maxAttempts=1)
+    lab.start("waiting", "ns.once")
+    status = lab.result("ns.once", odd="bytes")
+    assert status["status"] == "FAILED"
+    assert status["error"].startswith("worker lost 1 time")
+
+
+def test_a_handler_that_leaves_its_process_costs_one_attempt(lab: Lab) -> None:
+    worker = lab.start("waiting", "ns.exit")
+    id = lab.run("ns.exit", exit=3)
+    assert worker.ended() != 0
+    lab.start("waiting", "ns.exit")
+    status = lab.outcome("ns.exit", id)
+    assert (status["status"], status["retries"], status["output"]["id"]) == ("COMPLETED", 1, f"{id}-a2")
+
+
+def test_a_returned_refresh_has_the_worker_replaced_after_its_result(lab: Lab) -> None:
+    lab.start("waiting", "ns.fresh")
+    status = lab.result("ns.fresh", reply={"refresh_worker": True, "done": 1})
+    assert (status["status"], status["output"]) == ("COMPLETED", {"done": 1})
+    view = lab.view("ns.fresh")
+    assert (view["replace"], view["draining"], view["running"]) == (True, True, 0)
+    id = lab.run("ns.fresh", reply="on another")
+    lab.start("waiting", "ns.fresh", "w-2", beside=True)
+    assert lab.outcome("ns.fresh", id)["workerId"] == "w-2"
+
+
+def test_a_worker_that_refreshes_after_every_job_leaves_by_itself(lab: Lab) -> None:
+    worker = lab.start("refreshing", "ns.refreshing")
+    assert lab.result("ns.refreshing", reply="one")["output"] == "one"
+    assert lab.view("ns.refreshing")["replace"]
+    worker.ended()
+
+
+def test_a_worker_that_is_told_to_end_finishes_its_job_or_gives_it_to_the_next(lab: Lab) -> None:
+    begun, go_on = lab.file("end-begun"), lab.file("end")
+    worker = lab.start("waiting", "ns.end")
+    id = lab.run("ns.end", begun=str(begun), until=str(go_on), reply="whole")
+    until("the job runs", begun.exists)
+    lab.operate("PUT", "ns.end/workers", {"workers": [lab.presence("w-1", "Terminating")]})
+    worker.terminate()
+    if not lab.graceful:
+        worker.ended()
+        lab.operate("PUT", "ns.end/workers", {"workers": [lab.presence("w-2", "Running")]})
+        lab.start("waiting", "ns.end", "w-2")
+    go_on.touch()
+    status = lab.outcome("ns.end", id)
+    assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", "whole", 0 if lab.graceful else 1)
+    if lab.graceful:
+        assert worker.ended() == 0
+
+
+def test_an_idle_worker_that_was_drained_leaves_without_waiting_for_its_polls(lab: Lab) -> None:
+    worker = lab.start("waiting", "ns.idle")
+    assert lab.result("ns.idle", reply=1)["output"] == 1
+    lab.operate("POST", "ns.idle/drain", {"workers": ["w-1"]})
+    worker.terminate()
+    assert worker.ended(seconds=10) == (0 if lab.graceful else -15)
