@@ -39,9 +39,14 @@ def item_of(job: Job, seq: int) -> bytes:
 
 
 class Ledger:
-    """Records as told by acknowledged operations, the furthest of each job."""
+    """Records as told by acknowledged operations, the furthest of each job.
 
-    def __init__(self) -> None:
+    Args:
+        streams: whether what a running job streamed must be found too.
+    """
+
+    def __init__(self, *, streams: bool = True) -> None:
+        self._parts = 4 if streams else 3
         self.told: dict[str, Job] = {}
         self._published: dict[tuple[str, int], base.Content] = {}
 
@@ -60,7 +65,7 @@ class Ledger:
         if found is None:
             yield f"{told.id} is gone; it was told to be {told}"
             return
-        if place(found) < place(told):
+        if place(found)[: self._parts] < place(told)[: self._parts]:
             yield f"{told.id} went back: told {told}, found {found}"
         if told.state.terminal and found.gen == told.gen and replace(found, webhook=told.webhook) != told:
             yield f"{told.id} ended twice: told {told}, found {found}"

@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 
 import msgspec
 
+from submodel_gateway.errors import StoreAway
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.store import base
@@ -127,8 +128,16 @@ class Load:
         return await self._group.store.stash(data) if len(data) > base.BLOB_BYTES else data
 
     async def _do(self, operation: base.Operation) -> base.Outcome:
-        outcome = await self._group.one(operation)
+        outcome = await self._answer(operation)
         for change in base.changes(outcome):
             if change.after is not None:
                 self._tell(change.after)
         return outcome
+
+    async def _answer(self, operation: base.Operation) -> base.Outcome:
+        """Asks again while the store is away: what it could not apply had no effect."""
+        while True:
+            try:
+                return await self._group.one(operation)
+            except StoreAway:
+                continue

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from signal import SIGKILL
@@ -41,12 +42,12 @@ class Nursery:
         self._control.close()
         self._process.wait(END_SECONDS)
 
-    def start(self, url: str, seed: int) -> tuple[int, Connection]:
-        """The pid of a new load, and where it tells what was acknowledged."""
+    def start(self, url: str, seed: int) -> tuple[int, Iterator[bytes]]:
+        """The pid of a new load, and what it tells until its end; the first message says that its store is open."""
         told, telling = os.pipe()
         socket.send_fds(self._control, [msgspec.json.encode(Order(url, seed))], [telling])
         os.close(telling)
-        return self._number(), Connection(told, writable=False)
+        return self._number(), _messages(Connection(told, writable=False))
 
     def was_killed(self) -> bool:
         """Waits for the end of the load that was started last."""
@@ -54,6 +55,15 @@ class Nursery:
 
     def _number(self) -> int:
         return int.from_bytes(self._control.recv(4), signed=True)
+
+
+def _messages(pipe: Connection) -> Iterator[bytes]:
+    with pipe:
+        while True:
+            try:
+                yield pipe.recv_bytes()
+            except EOFError:
+                return
 
 
 def _serve(control: socket.socket) -> None:

@@ -4,8 +4,6 @@ import os
 import random
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
-from multiprocessing.connection import Connection
 from pathlib import Path
 from signal import SIGKILL
 from threading import Timer
@@ -28,12 +26,12 @@ def killed_under_load(nursery: Nursery, url: str, seed: int) -> list[Job]:
     """What a process acknowledged before it was killed: while it opened, soon after, or after a checkpoint."""
     chance = random.Random(seed)
     after = chance.choices((OPENING, int(chance.expovariate(1 / 300)), 6_000), weights=(10, 87, 3))[0]
-    pid, pipe = nursery.start(url, seed)
+    pid, messages = nursery.start(url, seed)
     shot = Timer(chance.uniform(0, 0.02 if after == OPENING else 0.004), os.kill, (pid, SIGKILL))
     if after == OPENING:
         shot.start()
     told: list[Job] = []
-    for number, message in enumerate(messages(pipe)):
+    for number, message in enumerate(messages):
         if message != load.READY:
             told.append(DECODE(message))
         if number == after:
@@ -41,16 +39,6 @@ def killed_under_load(nursery: Nursery, url: str, seed: int) -> list[Job]:
     shot.join()
     assert nursery.was_killed(), "the load ended by itself"
     return told
-
-
-def messages(pipe: Connection) -> Iterator[bytes]:
-    """Everything that comes through a pipe until its other end is gone."""
-    with pipe:
-        while True:
-            try:
-                yield pipe.recv_bytes()
-            except EOFError:
-                return
 
 
 def counted(path: Path) -> dict[str, Counted]:
@@ -64,12 +52,6 @@ def counted(path: Path) -> dict[str, Counted]:
     for endpoint, state, jobs, generations in rows:
         counts[endpoint].add(JobState(state), jobs, generations)
     return counts
-
-
-@pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as opened:
-        yield opened
 
 
 @pytest.mark.slow
