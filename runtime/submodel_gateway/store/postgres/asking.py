@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 import psycopg
 from psycopg import AsyncConnection
 
+from submodel_gateway.errors import StoreAway
 from submodel_gateway.store.postgres.faults import Collision, ConnectionGone, away, fault
 from submodel_gateway.store.postgres.session import connect_async, cut
 from submodel_gateway.store.postgres.transaction import Row
@@ -52,12 +53,14 @@ class Desk:
         deadline = time.monotonic() + self._patience_seconds
         async with self._turn:
             while True:
+                if self._closing.is_set():
+                    raise StoreAway("the job store is being closed")
                 try:
                     return await self._once(work)
                 except (ConnectionGone, Collision) as gone:
                     if isinstance(gone, ConnectionGone):
                         await self._hang_up()
-                    if time.monotonic() > deadline or self._closing.is_set():
+                    if time.monotonic() > deadline:
                         raise away(gone) from gone
                 await self._pause()
 

@@ -14,7 +14,7 @@ _NO_KEY = {"endpoint": None, "principal": None, "key": None}
 
 def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
     """Bring into `unit` what the group needs. Rows of jobs come first, in order of their ids: see `LOCK_JOBS`."""
-    jobs = transaction.queue(sql.LOCK_JOBS, sorted(needs.jobs)) if needs.jobs else None
+    jobs = _queue_jobs(transaction, needs)
     webhooks = transaction.queue(sql.WEBHOOKS, list(needs.webhooks)) if needs.webhooks else None
     takes = {
         endpoint: transaction.queue(sql.READY, endpoint, now, now, limit) for endpoint, limit in needs.takes.items()
@@ -27,6 +27,7 @@ def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
     if jobs is not None:
         unit.adopt_jobs(transaction.rows(jobs))
         unit.adopt_new(needs.jobs)
+        unit.adopt_holders(needs.gone)
     if webhooks is not None:
         unit.adopt_webhooks(needs.webhooks, transaction.rows(webhooks))
     for endpoint, ready in takes.items():
@@ -39,8 +40,23 @@ def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
         rows = transaction.rows(new)
         unit.adopt_new(id for id, _ in rows)
         unit.seqs.extend(seq for _, seq in rows)
+        if known := needs.submits.keys() - {id for id, _ in rows}:
+            unit.adopt_jobs(transaction.fetch(sql.LOCK_JOBS, sorted(known)))
+            unit.adopt_new(known)
     if mark is not None:
         unit.adopt_mark(transaction.rows(mark)[0])
+
+
+def _queue_jobs(transaction: Transaction, needs: Needs) -> Cursor[Row] | None:
+    ids = sorted(needs.jobs)
+    if not needs.gone and not needs.purges:
+        return transaction.queue(sql.LOCK_JOBS, ids) if ids else None
+    gone = document({"endpoint": endpoint, "worker": worker} for endpoint, worker in needs.gone)
+    purged = document(
+        {"endpoint": each.endpoint, "up_to": each.up_to, "most": each.limit, "running": each.running}
+        for each in needs.purges
+    )
+    return transaction.queue(sql.LOCK_MANY, ids, gone, purged, purged)
 
 
 def _queue_new(transaction: Transaction, needs: Needs, now: int) -> Cursor[Row] | None:

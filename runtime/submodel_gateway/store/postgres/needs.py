@@ -33,6 +33,10 @@ class Needs:
     breakers: set[str] = field(default_factory=set)
     """Endpoints."""
 
+    gone: set[tuple[str, str]] = field(default_factory=set)
+    """Endpoint and worker."""
+
+    purges: list[base.Purge] = field(default_factory=list)
     sweeps: bool = False
 
 
@@ -51,6 +55,10 @@ def needs_of(operations: Sequence[base.Operation]) -> Needs:
             needs.jobs.add(operation.id)
         elif isinstance(operation, base.Sweep):
             needs.sweeps = True
+        elif isinstance(operation, base.WorkerGone):
+            needs.gone.add((operation.endpoint, operation.worker))
+        elif isinstance(operation, base.Purge):
+            needs.purges.append(operation)
         elif isinstance(operation, base.JobOperation):
             needs.jobs.add(operation.id)
             if isinstance(operation, base.Finish | base.Lose):

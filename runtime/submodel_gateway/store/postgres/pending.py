@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -74,13 +75,23 @@ class Pending:
 
     endpoints: dict[str, bytes] = field(default_factory=dict)
     mark: Mark | None = None
+    blobs: list[str] = field(default_factory=list)
+    """Names of large payloads that no row will refer to."""
 
     def forget(self, id: str, stored: bool, hooked: bool) -> None:
         """Drop everything of a job, `stored` when its row is in the database."""
-        for table in (self.payloads, self.results, self.progress, self.chunks, self.webhooks):
+        if (payload := self.payloads.pop(id, None)) is not None:
+            self._drop_blob(payload.input)
+        self.drop_result(id)
+        for table in (self.progress, self.chunks, self.webhooks):
             table.pop(id, None)
         if stored:
             self.forgotten[id] = hooked
+
+    def drop_result(self, id: str) -> None:
+        """Drop what was to become the result of a job."""
+        if (content := self.results.pop(id, None)) is not None:
+            self._drop_blob(content.output)
 
     def statements(self, entries: Mapping[str, Entry], changed: Iterable[str]) -> Iterator[Statement]:
         """Everything, jobs of the ids `changed` included, in the order in which it can be applied."""
@@ -104,6 +115,12 @@ class Pending:
             yield sql.DROP_WEBHOOKS, ([*hooked, *self.unhooked],)
         if self.unstreamed:
             yield sql.DROP_CHUNKS, (list(self.unstreamed),)
+        if self.blobs:
+            yield sql.DROP_BLOBS, (self.blobs,)
+
+    def _drop_blob(self, payload: base.Payload | None) -> None:
+        if isinstance(payload, base.Blob):
+            self.blobs.append(payload.name)
 
     def _payloads(self) -> Iterator[Statement]:
         if self.payloads:
@@ -163,6 +180,7 @@ def _jobs(entries: list[Entry]) -> Iterator[Statement]:
             row = job_row(entry.job, entry.input_bytes, entry.result_bytes)
             (new if entry.saved is None else known).append(row)
     if new:
+        new.sort(key=itemgetter("id"))  # the same id by two gateways: one waits for the other, and not both
         yield sql.INSERT_JOBS, (document(new),)
     if known:
         yield sql.UPDATE_JOBS, (document(known),)

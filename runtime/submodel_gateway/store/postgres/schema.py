@@ -5,6 +5,7 @@ A migration that an old gateway could not bear raises `compatible`; such a one i
 """
 
 import logging
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -44,7 +45,7 @@ def prepare(conninfo: str, place: str) -> None:
             _check_server(connection, place)
             if _version(connection, place) < VERSION:
                 _migrate(connection, place)
-            _warn(connection, place)
+            _warn(connection)
         except psycopg.Error as error:
             raise _refusal(error, connection, place) from error
 
@@ -113,10 +114,16 @@ def _create_schema(connection: Connection[Any]) -> None:
         connection.execute(f"CREATE SCHEMA {SCHEMA}")
 
 
-def _warn(connection: Connection[Any], place: str) -> None:
+def _warn(connection: Connection[Any]) -> None:
     ((fsync,),) = connection.execute("SHOW fsync").fetchall()
     if fsync == "off":
-        log.warning("job store %s: fsync is off, a machine that loses its power loses acknowledged jobs", place)
+        _warn_of_fsync()
+
+
+@cache
+def _warn_of_fsync() -> None:
+    """Once per process."""
+    log.warning("the job store's database runs with fsync off: it loses acknowledged jobs with its machine's power")
 
 
 def _refusal(error: psycopg.Error, connection: Connection[Any], place: str) -> Exception:

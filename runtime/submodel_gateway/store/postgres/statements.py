@@ -44,13 +44,40 @@ RETURN = "UPDATE gateway SET seen_at = clock_timestamp() WHERE id = %s RETURNING
 SIGN = """
 UPDATE gateway SET group_no = %s, now_ms = greatest(now_ms, %s), wall_at = clock_timestamp() WHERE id = %s RETURNING id
 """
+# Whoever collided queues up here before anything else, so that of those who do only one is under way at a time.
+TURNSTILE = "SELECT 1 FROM gateway WHERE id = 0 FOR UPDATE"
 SIGN_AGAIN = "UPDATE gateway SET group_no = %s WHERE id = %s RETURNING id"
 
 OWN_COUNTS = f"SELECT endpoint, {_list(COUNT_FIELDS)} FROM tally WHERE gateway = %s"
 
 # ---- What a group looks at; rows that it may change are locked
 
+# Everybody locks in order of ids: two groups that want the same rows wait, but not for each other.
 LOCK_JOBS = f"{JOBS} WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
+_GONE = _records({"endpoint": "text", "worker": "text"}, "gone")
+_PURGED = _records({"endpoint": "text", "up_to": "bigint", "most": "bigint", "running": "boolean"}, "purged")
+LOCK_MANY = f"""
+{JOBS} WHERE id IN (
+    SELECT unnest(%s::text[])
+    UNION ALL
+    SELECT held.id FROM {_GONE} CROSS JOIN LATERAL (
+        SELECT id FROM job
+        WHERE job.endpoint = gone.endpoint AND job.worker = gone.worker AND state = 'IN_PROGRESS'
+    ) AS held
+    UNION ALL
+    SELECT queued.id FROM {_PURGED} CROSS JOIN LATERAL (
+        SELECT id FROM job
+        WHERE job.endpoint = purged.endpoint AND state = 'IN_QUEUE' AND seq <= purged.up_to
+        ORDER BY place, seq LIMIT purged.most
+    ) AS queued
+    UNION ALL
+    SELECT started.id FROM {_PURGED} CROSS JOIN LATERAL (
+        SELECT id FROM job
+        WHERE purged.running AND job.endpoint = purged.endpoint AND state = 'IN_PROGRESS' AND seq <= purged.up_to
+        ORDER BY seq LIMIT purged.most
+    ) AS started
+) ORDER BY id FOR UPDATE
+"""
 
 NEW_JOBS = f"""
 SELECT s.id, nextval('job_seq') FROM {_records({"id": "text", **_KEY_ROW}, "s")}
@@ -126,6 +153,7 @@ DROP_PAYLOADS = """
 WITH gone AS (DELETE FROM payload WHERE id = ANY(%s::text[]) RETURNING blob)
 DELETE FROM blob_part WHERE name IN (SELECT blob FROM gone WHERE blob IS NOT NULL)
 """
+DROP_BLOBS = "DELETE FROM blob_part WHERE name = ANY(%s::text[])"
 DROP_PROGRESS = "DELETE FROM progress WHERE id = ANY(%s::text[])"
 DROP_WEBHOOKS = "DELETE FROM webhook WHERE id = ANY(%s::text[])"
 DROP_JOBS = "DELETE FROM job WHERE id = ANY(%s::text[])"

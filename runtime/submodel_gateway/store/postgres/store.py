@@ -70,9 +70,9 @@ class PostgresStore:
         self._closing.set()
         if self._watching is not None:
             await self._watching
-        await self._news.close()
         await self._desk.close()
         await self._blob_desk.close()
+        await self._news.close()
         self._writer.close()
 
     def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:

@@ -59,6 +59,7 @@ class Unit:
         self._room_bytes = room_bytes
         self._entries: dict[str, Entry] = {}
         self._queues: dict[str, Queue] = {}
+        self._holders: set[tuple[str, str]] = set()
         self._payloads: dict[str, Payload] = {}
         self._urls: dict[str, str] = {}
         self._keys: dict[Key, KeyEntry | None] = {}
@@ -102,6 +103,10 @@ class Unit:
         for endpoint, principal, key in asked:
             place = (text(endpoint), text(principal), text(key))
             self._keys[endpoint, principal, key] = found.get(place)
+
+    def adopt_holders(self, holders: Iterable[tuple[str, str]]) -> None:
+        """All jobs that these workers, by endpoint and name, hold are among those adopted."""
+        self._holders.update(holders)
 
     def adopt_webhooks(self, ids: Iterable[str], rows: Iterable[Row]) -> None:
         """The locked webhooks of these jobs."""
@@ -173,6 +178,7 @@ class Unit:
 
     def put_result(self, job: Job, output: base.Payload | None, error: str | None) -> None:
         self.wrote = True
+        self._pending.drop_result(job.id)
         self._pending.results[job.id] = base.Content(output, error)
         self._entry(job.id).result_bytes = base.size_of(output) + len(error or "")
 
@@ -206,8 +212,13 @@ class Unit:
         return bool(self._transaction.fetch(sql.ANY_RUNNING, endpoint))
 
     def held(self, endpoint: str, worker: str) -> list[Job]:
-        jobs = self._scan(sql.HELD, endpoint, text(worker))
-        return sorted((job for job in jobs if job.state is JobState.IN_PROGRESS), key=lambda job: job.seq)
+        if (endpoint, worker) not in self._holders:
+            self._scan(sql.HELD, endpoint, text(worker))
+            self.adopt_holders([(endpoint, worker)])
+        known = (entry.job for entry in self._entries.values())
+        running = (job for job in known if job is not None and job.state is JobState.IN_PROGRESS)
+        mine = [job for job in running if job.endpoint == endpoint and text(job.worker or "") == text(worker)]
+        return sorted(mine, key=lambda job: job.seq)
 
     def due(self, now: int, limit: int) -> list[Job]:
         jobs = self._scan(sql.DUE, now, limit)
@@ -378,7 +389,7 @@ class Unit:
         self._settle(entry)
 
     def _reopen(self, entry: Entry, job: Job) -> None:
-        self._pending.results.pop(job.id, None)
+        self._pending.drop_result(job.id)
         self._pending.voided.add(job.id)
         entry.result_bytes = 0
         if job.webhook is not WebhookState.NONE:

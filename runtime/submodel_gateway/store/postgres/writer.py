@@ -84,12 +84,12 @@ class Writer:
 
     def _apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
         collisions = 0
-        pause = PAUSE_SECONDS
+        pause = 0.0
         while True:
             try:
                 if not self._line.up and (settled := self._connect(now)) is not None:
                     return settled
-                outcomes = self._attempt(operations, now, signs=not collisions)
+                outcomes = self._attempt(operations, now, again=bool(collisions))
             except Collision as collision:
                 collisions += 1
                 if collisions >= COLLISIONS_MAX:
@@ -97,7 +97,7 @@ class Writer:
             except ConnectionGone as gone:
                 self._line.hang_up()
                 self._endure(gone, pause)
-                pause = min(2 * pause, PAUSE_SECONDS_MAX)
+                pause = min(2 * pause or PAUSE_SECONDS, PAUSE_SECONDS_MAX)
             else:
                 self._away_since = None
                 return outcomes
@@ -137,7 +137,7 @@ class Writer:
         if releases := _releases(sent.outcomes):
             log.warning("%d jobs were handed out to nobody while the job store went away: given back", len(releases))
             try:
-                self._attempt(releases, now, signs=True)
+                self._attempt(releases, now, again=False)
             finally:
                 self._sent = None
         return None
@@ -160,18 +160,18 @@ class Writer:
         self._group_no = max(self._group_no, last)
         return int(last)
 
-    def _attempt(self, operations: Sequence[base.Operation], now: int, *, signs: bool) -> list[base.Outcome]:
+    def _attempt(self, operations: Sequence[base.Operation], now: int, *, again: bool) -> list[base.Outcome]:
         """One try. Raises `Collision` or `ConnectionGone` when it may be repeated, else as `apply`.
 
         Args:
-            signs: whether `now` is fresh enough for other gateways to set their clocks by.
+            again: whether it was tried before; `now` is too old then for other gateways to set their clocks by.
         """
         self._group_no += 1
         connection = self._line.connection
         try:
             with self._line.watched(), connection.pipeline():
                 transaction = Transaction(connection)
-                unit = self._load(transaction, operations, now, signs=signs)
+                unit = self._load(transaction, operations, now, again=again)
                 outcomes = [execute(unit, operation, now) for operation in operations]
                 answer = self._send(transaction, unit, outcomes)
         except psycopg.Error as error:
@@ -188,13 +188,14 @@ class Writer:
             self._committed(frozenset(sent.counts))
         return outcomes
 
-    def _load(self, transaction: Transaction, operations: Sequence[base.Operation], now: int, *, signs: bool) -> Unit:
+    def _load(self, transaction: Transaction, operations: Sequence[base.Operation], now: int, *, again: bool) -> Unit:
         needs = needs_of(operations)
         transaction.begin(relaxed=needs.relaxed)
-        if signs:
-            signed = transaction.queue(sql.SIGN, self._group_no, now, self.gateway)
-        else:
+        if again:
             signed = transaction.queue(sql.SIGN_AGAIN, self._group_no, self.gateway)
+            transaction.queue(sql.TURNSTILE)
+        else:
+            signed = transaction.queue(sql.SIGN, self._group_no, now, self.gateway)
         unit = Unit(transaction, self._room_bytes())
         load(transaction, unit, needs, now)
         if not transaction.rows(signed):
