@@ -64,8 +64,7 @@ CREATE INDEX due ON job (due_at, seq);  -- the sweeper: lease, limits and retent
 CREATE INDEX listed ON job (endpoint, seq);                                   -- pages, the newest first
 
 CREATE TABLE payload (key INTEGER PRIMARY KEY, input BLOB NOT NULL, extra BLOB NOT NULL, webhook TEXT);
-CREATE TABLE result (key INTEGER PRIMARY KEY, output BLOB, error TEXT);
-CREATE TABLE progress (key INTEGER PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE result (key INTEGER PRIMARY KEY, output BLOB, error TEXT);  -- of a running job: its progress
 CREATE TABLE chunk (key INTEGER, seq INTEGER, item BLOB NOT NULL, PRIMARY KEY (key, seq));  -- of the current attempt only
 
 CREATE TABLE blob (name TEXT PRIMARY KEY, key INTEGER NOT NULL) WITHOUT ROWID;  -- files in use, and the job that owns them

@@ -66,6 +66,8 @@ CREATE INDEX due ON job (due_at, seq);  -- the sweeper: lease, limits and retent
 CREATE INDEX listed ON job (endpoint, seq);                                   -- pages, the newest first
 
 ALTER TABLE payload ADD COLUMN webhook TEXT;
+INSERT INTO result (key, output) SELECT key, value FROM progress;
+DROP TABLE progress;
 
 CREATE TABLE blob (name TEXT PRIMARY KEY, key INTEGER NOT NULL) WITHOUT ROWID;  -- files in use, and the job that owns them
 

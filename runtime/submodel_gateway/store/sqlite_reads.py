@@ -19,10 +19,11 @@ WEBHOOK_COLUMNS = ", ".join(WEBHOOK_FIELDS)
 SELECT = f"SELECT key, {COLUMNS} FROM job"
 SEQ_MAX = 2**63 - 1
 KEY = "(SELECT key FROM job WHERE id = ?)"
-_STATE = FIELDS.index("state")
-_RETRY_ERRORS = FIELDS.index("retry_errors")
-_KEYED = FIELDS.index("keyed")
-_WEBHOOK = FIELDS.index("webhook")
+FLAGS = tuple(FIELDS.index(field) for field in ("retry_errors", "keyed"))
+STATE = FIELDS.index("state")
+WEBHOOK = FIELDS.index("webhook")
+_STATES = {state.value: state for state in JobState}
+_WEBHOOK_STATES = {state.value: state for state in WebhookState}
 
 
 class Reads:
@@ -45,10 +46,8 @@ class Reads:
         return dict(self.connection.execute(sql, (endpoint,)).fetchall())
 
     def content(self, job: Job) -> base.Content:
-        if job.state is JobState.IN_PROGRESS:
-            row = self.connection.execute(f"SELECT value, NULL FROM progress WHERE key = {KEY}", (job.id,)).fetchone()
-        else:
-            row = self.connection.execute(f"SELECT output, error FROM result WHERE key = {KEY}", (job.id,)).fetchone()
+        sql = f"SELECT output, error FROM result WHERE key = {KEY}"
+        row = self.connection.execute(sql, (job.id,)).fetchone()
         return base.Content(row[0] and payload(row[0]), row[1]) if row else base.Content()
 
     def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
@@ -68,13 +67,11 @@ class Reads:
         return base.Page(tuple(jobs), edge[0][0] if len(edge) == 2 else None)
 
     def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        queued = "FROM job WHERE endpoint = ? AND state = 'IN_QUEUE'"
-        (oldest_at,) = self.connection.execute(f"SELECT min(queued_at) {queued}", (endpoint,)).fetchone()
-        if late_at is None or oldest_at is None or oldest_at > late_at:
-            return base.Backlog(oldest_at)
-        sql = f"SELECT count(*) FROM (SELECT 1 {queued} AND queued_at <= ? LIMIT ?)"
-        (late,) = self.connection.execute(sql, (endpoint, late_at, base.LATE_MAX)).fetchone()
-        return base.Backlog(oldest_at, late)
+        queued = "FROM job INDEXED BY waiting WHERE endpoint = ?1 AND state = 'IN_QUEUE'"
+        late = f"SELECT count(*) FROM (SELECT 1 {queued} AND queued_at <= ?2 LIMIT {base.LATE_MAX})"
+        # A comparison with NULL holds for no job.
+        sql = f"SELECT (SELECT min(queued_at) {queued}), ({late})"
+        return base.Backlog(*self.connection.execute(sql, (endpoint, late_at)).fetchone())
 
     def endpoints(self) -> dict[str, bytes]:
         return dict(self.connection.execute("SELECT id, registration FROM endpoint").fetchall())
@@ -109,10 +106,10 @@ class Reads:
     def job(self, row: tuple[Any, ...]) -> Job:
         """The record in a row of `SELECT`."""
         values = list(row[1:])
-        values[_STATE] = JobState(values[_STATE])
-        values[_RETRY_ERRORS] = bool(values[_RETRY_ERRORS])
-        values[_KEYED] = bool(values[_KEYED])
-        values[_WEBHOOK] = WebhookState(values[_WEBHOOK])
+        values[STATE] = _STATES[values[STATE]]
+        values[WEBHOOK] = _WEBHOOK_STATES[values[WEBHOOK]]
+        for place in FLAGS:
+            values[place] = bool(values[place])
         return Job(**dict(zip(FIELDS, values, strict=True)))
 
 

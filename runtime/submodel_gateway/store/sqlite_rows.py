@@ -1,12 +1,13 @@
 """The rows of the SQLite store inside the writer's transaction; see `execute.Rows`.
 
-Counters, breakers and marks are few and asked for all the time: `Kept` has them in memory. The transaction works on
-`pending` entries, `flush` writes those, and `committed` or `rolled_back` settles them.
+What is asked for all the time is kept in memory too: counters, breakers, marks, and the records of running jobs. A
+transaction notes its changes aside; `flush` writes those of counters and marks, `committed` or `rolled_back` settles
+all of them.
 """
 
 import sqlite3
 from collections.abc import Iterable
-from enum import StrEnum
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -14,15 +15,17 @@ import msgspec
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
-from submodel_gateway.jobs.record import Job
+from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 from submodel_gateway.store.execute import KeyEntry, Mark
 from submodel_gateway.store.sqlite_reads import (
-    COLUMNS,
     FIELDS,
+    FLAGS,
+    STATE,
     TALLY_FIELDS,
+    WEBHOOK,
     WEBHOOK_COLUMNS,
     WEBHOOK_FIELDS,
     Reads,
@@ -32,19 +35,32 @@ from submodel_gateway.store.sqlite_reads import (
 )
 from submodel_gateway.store.sqlite_space import Space
 
-_OF_GENERATION = ("seq", "queued_at", "gen", "deadline")
+_ROW = ("key", *FIELDS, "place", "due_at")
+_NUMBERED = {column: f"?{number}" for number, column in enumerate(_ROW, 1)}
+_OF_GENERATION = ("seq", "queued_at", "place")
 _OF_JOB = (
     *("id", "endpoint", "pri", "max", "retry_errors", "created_at", "ttl_ms", "execution_timeout_ms", "retention_ms"),
     "keyed",
 )
-_CHANGING = tuple(field for field in FIELDS if field not in (*_OF_GENERATION, *_OF_JOB))
 
-_INSERT = f"INSERT INTO job (key, {COLUMNS}, place, due_at) VALUES ({', '.join('?' * (len(FIELDS) + 3))})"
-_UPDATE = f"UPDATE job SET {', '.join(f'{field} = ?' for field in _CHANGING)}, deadline = ?, due_at = ? WHERE key = ?"
-_REOPEN = f"UPDATE job SET {', '.join(f'{field} = ?' for field in _OF_GENERATION)}, place = ? WHERE key = ?"
+
+def _update(*columns: str) -> str:
+    """A statement that takes the values of a whole row and writes some: an index is only touched with its columns."""
+    return f"UPDATE job SET {', '.join(f'{column} = {_NUMBERED[column]}' for column in columns)} WHERE key = ?1"
+
+
+_INSERT = f"INSERT INTO job ({', '.join(_ROW)}) VALUES ({', '.join(_NUMBERED.values())})"
+_CHANGE = _update(*(column for column in _ROW[1:] if column not in (*_OF_GENERATION, *_OF_JOB)))
+_REOPEN = _update(*(column for column in _ROW[1:] if column not in _OF_JOB))
 _SAVE_TALLY = (
     f"INSERT OR REPLACE INTO tally (endpoint, {', '.join(TALLY_FIELDS)}) VALUES (?{', ?' * len(TALLY_FIELDS)})"
 )
+
+RUNNING_MAX = 10_000
+"""Records of running jobs that are kept in memory, some 10 MB."""
+
+_Known = tuple[int, Job]
+"""A job with its key."""
 
 
 class Writes(Reads):
@@ -62,6 +78,7 @@ class Writes(Reads):
             endpoint: msgspec.json.decode(losses, type=Breaker)
             for endpoint, losses in connection.execute("SELECT endpoint, losses FROM breaker")
         }
+        self._running: dict[str, _Known] = {}
         (self._last_key,) = connection.execute("SELECT coalesce(max(key), 0) FROM job").fetchone()
         self._begin()
 
@@ -69,12 +86,11 @@ class Writes(Reads):
         self._seq = self.meta["seq"]
         self._blob_bytes = self.meta["blob_bytes"]
         self._mark = Mark(self.meta["swept_at"], self.meta["hold_until"])
-        self._keys: dict[str, int] = {}
+        self._known: dict[str, _Known | None] = {}
         self._tallies: dict[str, Tally] = {}
         self._breakers: dict[str, Breaker] = {}
         self._dropped: list[str] = []
-        self.forgot = False
-        """Whether any job was forgotten."""
+        self._forgotten: list[int] = []
 
     @property
     def marked(self) -> bool:
@@ -86,8 +102,15 @@ class Writes(Reads):
         """How much larger or smaller the owned files are by this transaction."""
         return self._blob_bytes - self.meta["blob_bytes"]
 
+    @property
+    def forgot(self) -> bool:
+        """Whether any job was forgotten."""
+        return bool(self._forgotten)
+
     def flush(self, now: int) -> None:
-        """Write counters and marks; the last thing before the commit."""
+        """Write counters and marks, drop what forgotten jobs leave; the last thing before the commit."""
+        if self._forgotten:
+            self._bury()
         for endpoint, tally in self._tallies.items():
             self.connection.execute(_SAVE_TALLY, (endpoint, *msgspec.structs.astuple(tally)))
         for endpoint, breaker in self._breakers.items():
@@ -101,6 +124,7 @@ class Writes(Reads):
         self.tallies.update(self._tallies)
         self.breakers.update(self._breakers)
         self.meta.update(self._pending_meta(now))
+        self._remember()
         dropped = self._dropped
         self._begin()
         return dropped
@@ -108,6 +132,15 @@ class Writes(Reads):
     def rolled_back(self) -> None:
         """The transaction never was."""
         self._begin()
+
+    def _remember(self) -> None:
+        """Keep the running jobs in memory: their workers are the ones that ask for them."""
+        for id, known in self._known.items():
+            self._running.pop(id, None)
+            if known is not None and known[1].state is JobState.IN_PROGRESS:
+                self._running[id] = known
+        for id in list(islice(self._running, max(0, len(self._running) - RUNNING_MAX))):
+            del self._running[id]
 
     def _pending_meta(self, now: int) -> dict[str, int]:
         return {
@@ -132,26 +165,26 @@ class Writes(Reads):
         self._tallies[job.endpoint] = count(tally, change)
         if change.after is None:
             self._forget(job)
-        elif change.before is None:
-            self._last_key += 1
-            self._keys[job.id] = self._last_key
-            self.connection.execute(_INSERT, (self._last_key, *_values(job, FIELDS), job.place, job.due_at))
-        else:
-            self._update(change, change.before, job)
-
-    def _update(self, change: Transition, before: Job, job: Job) -> None:
-        key = self._key(job.id)
-        self.connection.execute(_UPDATE, (*_values(job, _CHANGING), job.deadline, job.due_at, key))
-        if change.reopened:
-            self.connection.execute(_REOPEN, (*_values(job, _OF_GENERATION), job.place, key))
-            self._drop_result(key)
-            self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
-        if (change.requeued or change.reopened) and before.chunks:
+            return
+        key = self._next_key() if change.before is None else self._key(job.id)
+        self._known[job.id] = key, job
+        if change.before is None:
+            self.connection.execute(_INSERT, _row(key, job))
+            return
+        self.connection.execute(_REOPEN if change.before.gen != job.gen else _CHANGE, _row(key, job))
+        if change.before.chunks and not job.chunks:
             self.connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
-        if change.requeued or (change.ended and before.state is JobState.IN_PROGRESS):
-            self.connection.execute("DELETE FROM progress WHERE key = ?", (key,))
+        if change.before.state is not job.state:
+            self._settle(change, job, key)
+
+    def _settle(self, change: Transition, job: Job, key: int) -> None:
+        """Drop what belonged to the state before: the outcome of a generation, or the progress of an execution."""
+        if change.reopened:
+            self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
         if change.error is not None:
             self.put_result(job, None, change.error)
+        elif job.state is not JobState.IN_PROGRESS and not change.delivered:
+            self._drop_result(key)
 
     def put_payload(self, job: Job, input: base.Payload, extra: bytes, webhook: str | None) -> None:
         sql = "INSERT INTO payload (key, input, extra, webhook) VALUES (?, ?, ?, ?)"
@@ -174,7 +207,7 @@ class Writes(Reads):
         self._own(job, output)
 
     def put_progress(self, job: Job, value: bytes) -> None:
-        sql = "INSERT OR REPLACE INTO progress (key, value) VALUES (?, ?)"
+        sql = "INSERT OR REPLACE INTO result (key, output, error) VALUES (?, ?, NULL)"
         self.connection.execute(sql, (self._key(job.id), value))
 
     def append_chunks(self, job: Job, first: int, items: Iterable[bytes]) -> None:
@@ -254,15 +287,28 @@ class Writes(Reads):
         self.connection.execute("DELETE FROM idempotency WHERE endpoint = ?", (endpoint,))
         self._breakers[endpoint] = CLOSED
 
+    def load(self, endpoint: str, id: str) -> Job | None:
+        if (known := self._find(id)) is None:
+            return super().load(endpoint, id)
+        return known[1] if known[1].endpoint == endpoint else None
+
     def job(self, row: tuple[Any, ...]) -> Job:
         job = super().job(row)
-        self._keys[job.id] = row[0]
+        self._known[job.id] = row[0], job
         return job
 
+    def _find(self, id: str) -> _Known | None:
+        return self._known[id] if id in self._known else self._running.get(id)
+
     def _key(self, id: str) -> int:
-        if id not in self._keys:
-            (self._keys[id],) = self.connection.execute("SELECT key FROM job WHERE id = ?", (id,)).fetchone()
-        return self._keys[id]
+        if (known := self._find(id)) is not None:
+            return known[0]
+        (key,) = self.connection.execute("SELECT key FROM job WHERE id = ?", (id,)).fetchone()
+        return int(key)
+
+    def _next_key(self) -> int:
+        self._last_key += 1
+        return self._last_key
 
     def _save_breaker(self, endpoint: str, breaker: Breaker) -> None:
         if breaker == CLOSED:
@@ -290,18 +336,31 @@ class Writes(Reads):
         self._disown(row and row[0])
 
     def _forget(self, job: Job) -> None:
+        """Free the job's id; what lies under its key goes with that of all others, at the end of the transaction."""
         key = self._key(job.id)
-        self.forgot = True
-        self._drop_result(key)
-        (input,) = self.connection.execute("DELETE FROM payload WHERE key = ? RETURNING input", (key,)).fetchone()
-        self._disown(input)
-        for table in ("progress", "chunk", "job"):
-            self.connection.execute(f"DELETE FROM {table} WHERE key = ?", (key,))
-        self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
-        self._keys.pop(job.id)
+        self.connection.execute("DELETE FROM job WHERE key = ?", (key,))
+        if job.webhook is not WebhookState.NONE:
+            self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
+        if job.chunks:
+            self.connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
+        self._known[job.id] = None
+        self._forgotten.append(key)
+
+    def _bury(self) -> None:
+        keys = msgspec.json.encode(self._forgotten).decode()
+        for table, held in (("payload", "input"), ("result", "output")):
+            blob = f"iif(typeof({held}) = 'text', {held}, NULL)"
+            sql = f"DELETE FROM {table} WHERE key IN (SELECT value FROM json_each(?)) RETURNING {blob}"
+            for (name,) in self.connection.execute(sql, (keys,)).fetchall():
+                self._disown(name)
 
 
-def _values(job: Job, fields: tuple[str, ...]) -> list[Any]:
-    values = [getattr(job, field) for field in fields]
-    # The plain string: sqlite3 looks for an adapter of every type it does not know exactly.
-    return [value.value if isinstance(value, StrEnum) else value for value in values]
+def _row(key: int, job: Job) -> tuple[Any, ...]:
+    """The values of `_ROW`."""
+    values = list(msgspec.structs.astuple(job))
+    # Plain strings and numbers: sqlite3 looks for an adapter of every type it does not know exactly.
+    values[STATE] = job.state.value
+    values[WEBHOOK] = job.webhook.value
+    for place in FLAGS:
+        values[place] = int(values[place])
+    return (key, *values, job.place, job.due_at)
