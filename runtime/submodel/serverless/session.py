@@ -317,9 +317,18 @@ class Session:
             if held.id in refused and held.token not in flight.cargo:
                 self._stop(self._leases.get(held.token), stops)
         for job_id in answer.stop:
-            for lease in [lease for lease in self._leases.values() if lease.id == job_id]:
+            for lease in self._meant(job_id, flight.request):
                 self._stop(lease, stops)
         return News(self._accept(answer.jobs), stops)
+
+    def _meant(self, job_id: str, request: ExchangeRequest) -> list[Lease]:
+        """The leases that a stop in the answer to `request` is about: those it listed, if it listed the job at all.
+
+        The same job may have come again in an answer that overtook this one; that lease is none of those.
+        """
+        listed = {held.token for held in request.running if held.id == job_id}
+        mine = [lease for lease in self._leases.values() if lease.id == job_id]
+        return [lease for lease in mine if not listed or lease.token in listed]
 
     def _end(self, flight: Flight) -> None:
         del self._flights[flight.kind]

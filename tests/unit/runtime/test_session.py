@@ -209,6 +209,19 @@ def test_a_job_stopped_before_it_began_never_begins() -> None:
     assert not session.begin("1-n")
 
 
+def test_a_stop_of_an_attempt_that_was_listed_spares_a_later_attempt_of_the_same_job() -> None:
+    session = ready()
+    running(session, "a")
+    listen = flight(session, 0.05, Kind.LISTEN)
+    session.finish("t-a", Outcome(b"1"), 1)
+    take = flight(session, 0.1, Kind.TAKE)
+    again = job("a", "second")
+    answer(session, take, 0.1, jobs=[again], refused=[Refused(id="a", reason="stale")])
+    assert session.begin("second")
+    assert answer(session, listen, 0.1, stop=["a"]) == []
+    assert session.add_chunk("second", b"1")
+
+
 def test_a_result_that_is_too_large_becomes_a_failure() -> None:
     session = ready()
     running(session, "a")
