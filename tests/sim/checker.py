@@ -203,7 +203,14 @@ class _Checker:
         # An answer that was on its way when the gateway died is lost with its memory, and so is the lease in it; the
         # next gateway cannot tell a request that comes late from one that was never answered.
         undelivered = execution.token not in self._begun_tokens
-        return undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at)
+        if undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at):
+            return True
+        return execution.lost_by == "WorkerGone" and self._haunted(execution.worker, lost_at)
+
+    def _haunted(self, worker: str, at: int) -> bool:
+        """Whether a late word of a dead process may have passed for a new one, to a gateway that knew neither."""
+        deaths = [each.down.at for each in self._sessions.values() if each.down and each.down.worker == worker]
+        return any(at - 2 * LATE_MS <= died_at <= at and self._restarted(died_at - 45_000, at) for died_at in deaths)
 
     def _restarted(self, since: int, until: int) -> bool:
         return any(since <= at <= until for at in self._downs)
