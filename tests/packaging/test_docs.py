@@ -10,6 +10,7 @@ import yaml
 
 import submodel_gateway.settings as gateway
 import submodel_operator.settings as operator
+from submodel.client import settings as client
 from submodel.contract import env
 from submodel.serverless import settings as worker
 from submodel_operator.api.constants import KIND
@@ -98,7 +99,18 @@ def read_by_a_worker() -> set[str]:
     return asked.names
 
 
-READERS = {"Gateway": read_by_the_gateway, "Operator": read_by_the_operator, "Worker": read_by_a_worker}
+def read_by_a_client() -> set[str]:
+    asked = Asked()
+    client.from_environment(asked)
+    return asked.names
+
+
+READERS = {
+    "Gateway": read_by_the_gateway,
+    "Operator": read_by_the_operator,
+    "Worker": read_by_a_worker,
+    "Client": read_by_a_client,
+}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=shown)

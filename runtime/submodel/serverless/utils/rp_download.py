@@ -39,7 +39,7 @@ def download_files_from_urls(job_id: str, urls: str | Sequence[str | None]) -> l
 
     Raises `SSRFError` (a `ValueError`) when a URL is not public or its file too large.
     """
-    if PurePosixPath(job_id).name != job_id:
+    if not re.fullmatch(r"[\w-][\w.-]*", job_id):
         raise DownloadRefused(f"{job_id!r} is no job id")
     folder = Path("jobs", job_id, "downloaded_files").absolute()
     wanted = [urls] if isinstance(urls, str) else list(urls)

@@ -55,10 +55,9 @@ def is_safe_address(ip: str) -> bool:
         return _is_public(address)
     if address.ipv4_mapped is not None:
         return _is_public(address.ipv4_mapped)
-    carried = [address.sixtofour, *(address.teredo or ())]
     if address in _NAT64:
-        carried.append(IPv4Address(address.packed[-4:]))
-    return all(_is_public(one) for one in (address, *carried) if one is not None)
+        return _is_public(IPv4Address(address.packed[-4:]))
+    return all(_is_public(one) for one in (address, address.sixtofour, *(address.teredo or ())) if one is not None)
 
 
 def _is_public(address: IPv4Address | IPv6Address) -> bool:

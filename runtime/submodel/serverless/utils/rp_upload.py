@@ -3,6 +3,7 @@
 Without credentials files stay in the working directory and their path is given instead, for work on a laptop.
 """
 
+import functools
 import io
 import re
 import shutil
@@ -67,6 +68,7 @@ def upload_image(
 
 def files(job_id: str, file_list: Sequence[str]) -> list[str]:
     """`upload_image` for several files at once; their URLs in the order of the files."""
+    get_boto_client()  # made here once, and not by each of the threads
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         return list(pool.map(lambda location: upload_image(job_id, location), file_list))
 
@@ -134,11 +136,18 @@ def get_boto_client(bucket_creds: BucketCreds | None = None) -> tuple[Any, Any]:
         return None, None
     try:
         from boto3.s3.transfer import TransferConfig
-        from boto3.session import Session
-        from botocore.config import Config
     except ImportError as error:
         raise ConfigurationError("uploads to a bucket need boto3; install submodel-runtime[s3]") from error
-    client = Session().client(
+    return _client(credentials), TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
+
+
+@functools.lru_cache(maxsize=8)
+def _client(credentials: _Credentials) -> Any:
+    """Making one takes longer than most uploads; threads may share it."""
+    from boto3.session import Session
+    from botocore.config import Config
+
+    return Session().client(
         "s3",
         endpoint_url=credentials.endpoint_url,
         aws_access_key_id=credentials.access_id,
@@ -146,13 +155,13 @@ def get_boto_client(bucket_creds: BucketCreds | None = None) -> tuple[Any, Any]:
         region_name=extract_region_from_url(credentials.endpoint_url),
         config=Config(
             signature_version="s3v4",
+            max_pool_connections=AT_ONCE * 10,
             retries={"max_attempts": 3, "mode": "standard"},
             # Stores of other makers do not all know the checksums that boto3 sends by itself.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
     )
-    return client, TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES)
 
 
 def extract_region_from_url(endpoint_url: str) -> str | None:

@@ -9,8 +9,7 @@ import os
 import shutil
 import threading
 import uuid
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from submodel.serverless.environment import variable
@@ -33,7 +32,8 @@ _SKIPPED_FOLDERS = frozenset({"refs", ".no_exist"})
 """Of Hugging Face's cache: pointers, which must not outlive what they point to."""
 
 _Copy = tuple[Path, Path]
-_pending: list[threading.Thread] = []
+_Result = bool | OSError
+"""Whether a file was copied, or why it could not be."""
 
 
 class VolumeCache:
@@ -80,12 +80,10 @@ class VolumeCache:
         of the process waits for it, though not for ever."""
         if not self.available:
             return
-        if not background:
+        if background:
+            _background(_Copying(self._to_volume(), self._max_workers, lambda results: self._report(results, "to")))
+        else:
             self._copy_all(self._to_volume(), "to")
-            return
-        thread = threading.Thread(target=self._sync_quietly, daemon=True)
-        _pending[:] = [known for known in _pending if known.is_alive()] + [thread]
-        thread.start()
 
     def __enter__(self) -> "VolumeCache":
         self.hydrate()
@@ -112,26 +110,66 @@ class VolumeCache:
             for local in _files(directory):
                 yield local, self._mirror / local.relative_to("/")
 
-    def _sync_quietly(self) -> None:
-        try:
-            self._copy_all(self._to_volume(), "to")
-        except OSError as error:
-            RunPodLogger().warn(f"VolumeCache: {error}")
-
-    def _copy_all(self, copies: Iterable[_Copy], direction: str) -> int:
-        with ThreadPoolExecutor(max_workers=self._max_workers) as pool:
-            results = list(pool.map(_copied, copies))
-        failures = [result for result in results if isinstance(result, OSError)]
-        copied = results.count(True)
+    def _copy_all(self, copies: Iterator[_Copy], direction: str) -> int:
+        copying = _Copying(copies, self._max_workers, lambda results: None)
+        copying.wait(None)
+        failures = [result for result in copying.results if isinstance(result, OSError)]
         if failures and not self._best_effort:
             raise failures[0]
+        self._report(copying.results, direction)
+        return copying.results.count(True)
+
+    def _report(self, results: list[_Result], direction: str) -> None:
+        failures = [result for result in results if isinstance(result, OSError)]
         if failures:
             RunPodLogger().warn(
                 f"VolumeCache: {len(failures)} files could not be copied {direction} the volume: {failures[0]}"
             )
-        if copied:
+        if copied := results.count(True):
             RunPodLogger().info(f"VolumeCache: copied {copied} files {direction} {self._mirror}")
-        return copied
+
+
+class _Copying:
+    """Copies that are under way in threads of their own. A pool of the standard library's cannot be used: it takes no
+    more work once the process has begun to end, and a handler may end right after its last `sync`."""
+
+    def __init__(self, copies: Iterator[_Copy], workers: int, done: Callable[[list[_Result]], None]) -> None:
+        self.results: list[_Result] = []
+        self._copies = copies
+        self._done = done
+        self._lock = threading.Lock()
+        self._busy = workers
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(workers)]
+        for thread in self._threads:
+            thread.start()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Whether all is copied, after `seconds` a thread at most."""
+        for thread in self._threads:
+            thread.join(seconds)
+            if thread.is_alive():
+                return False
+        return True
+
+    def _work(self) -> None:
+        while (copy := self._next()) is not None:
+            self.results.append(_copied(copy))
+        with self._lock:
+            self._busy -= 1
+            last = self._busy == 0
+        if last:
+            self._done(self.results)
+
+    def _next(self) -> _Copy | None:
+        with self._lock:
+            return next(self._copies, None)
+
+
+_pending: list[_Copying] = []
+
+
+def _background(copying: _Copying) -> None:
+    _pending[:] = [known for known in _pending if not known.wait(0)] + [copying]
 
 
 def _volume(asked: Path) -> Path:
@@ -153,8 +191,8 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _copied(copy: _Copy) -> bool | OSError:
-    """Copy one file unless its place holds the same; whether it was copied, or why it could not be."""
+def _copied(copy: _Copy) -> _Result:
+    """Copy one file unless its place holds the same."""
     source, place = copy
     try:
         if not _is_news(source, place):
@@ -181,9 +219,8 @@ def _is_news(source: Path, place: Path) -> bool:
 
 
 def _join_pending() -> None:
-    for thread in _pending:
-        thread.join(JOIN_SECONDS)
-        if thread.is_alive():
+    for copying in _pending:
+        if not copying.wait(JOIN_SECONDS):
             RunPodLogger().warn("VolumeCache: the volume is slow; what is not copied by now is missing on it")
             return
 
