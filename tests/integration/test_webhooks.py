@@ -5,7 +5,8 @@ import hashlib
 import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.postgres import shared_server
 from tests.support.webhook_receiver import Receiver
 
 TOKEN = "worker-token"
@@ -23,6 +25,12 @@ REGISTRATION = {
     "generation": 1,
     "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
 }
+
+POLL_SECONDS = 0.02
+
+
+def tried(view: Any) -> bool:
+    return "lastAnswer" in view
 
 
 class Site:
@@ -65,8 +73,12 @@ class Site:
 
     def settled(self, id: str) -> Any:
         """What became of the webhook, once the gateway has noted what its receiver answered."""
-        while (view := self.webhook(id))["state"] == "PENDING":
-            continue
+        return self.until(id, lambda view: view["state"] != "PENDING")
+
+    def until(self, id: str, wanted: Callable[[Any], bool]) -> Any:
+        """What became of the webhook, once it is what is wanted; asked for at intervals, for nobody tells."""
+        while not wanted(view := self.webhook(id)):
+            threading.Event().wait(POLL_SECONDS)
         return view
 
     def _exchange(self, **fields: Any) -> Any:
@@ -148,8 +160,8 @@ def test_neither_urls_nor_secrets_nor_results_are_logged(tmp_path: Path, receive
         id = site.run(receiver.url + "?token=hunter2", "the-result")
         receiver.next()
         gone = site.run("http://127.0.0.1:1/?token=hunter2", "the-result")
-        while site.webhook(id).get("lastAnswer") != "HTTP 500" or "lastAnswer" not in site.webhook(gone):
-            continue
+        assert site.until(id, tried)["lastAnswer"] == "HTTP 500"
+        site.until(gone, tried)
         site.gateway.terminate()
         log = "".join(site.gateway.log)
     assert f"webhook of job {id} to 127.0.0.1 failed in try 1: HTTP 500" in log
@@ -163,8 +175,7 @@ def test_a_webhook_that_failed_is_repeated_by_the_next_gateway(tmp_path: Path, r
     with Site(tmp_path) as site:
         id = site.run(receiver.url)
         first = receiver.next()
-        while "lastAnswer" not in (view := site.webhook(id)):
-            continue
+        view = site.until(id, tried)
         assert (view["state"], view["lastAnswer"]) == ("PENDING", "HTTP 503")
         assert 0 < view["nextTryInMs"] <= 12_000
     with Site(tmp_path) as again:
@@ -211,6 +222,29 @@ def test_a_thousand_outcomes_arrive_each_at_least_once(tmp_path: Path, receiver:
         assert site.client.ok("POST", "/v2/e/purge-queue")["removed"] == len(ids)
         while seen != ids:
             seen.add(receiver.next().document["id"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_gateways_of_one_database_share_the_work_and_take_over_from_one_that_is_killed(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    with (
+        shared_server().database() as url,
+        Site(tmp_path, SUBMODEL_GATEWAY_STORE=url) as first,
+        Site(tmp_path, SUBMODEL_GATEWAY_STORE=url) as second,
+    ):
+        ids = {first.client.ok("POST", "/v2/e/run", {"input": 1, "webhook": receiver.url})["id"] for _ in range(100)}
+        assert second.client.ok("POST", "/v2/e/purge-queue")["removed"] == len(ids)
+        calm = [receiver.next().headers["webhook-id"] for _ in ids]
+        assert sorted(calm) == sorted(f"{id}-g1" for id in ids)
+        receiver.hold()
+        ids = {first.run(receiver.url) for _ in range(6)}
+        receiver.next()
+        first.gateway.kill()
+        receiver.let_go()
+        receiver.answers(200)
+        assert {second.settled(id)["state"] for id in ids} == {"DELIVERED"}
 
 
 @pytest.mark.parametrize(("variable", "text"), [("SECRET", "hunter2"), ("ALLOW", "https://a")])
