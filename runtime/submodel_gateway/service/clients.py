@@ -270,6 +270,11 @@ class Clients:
     async def view(self, job: Job) -> JobView:
         """The job with its output and error. Raises `NotFound` when they are gone."""
         content = await self._stores.at(job.endpoint).content(job)
+        if job.state.terminal and _doubtful(job, content):
+            # Record and content are read one after the other: it may have been retried or forgotten in between.
+            now = await self._job(job.endpoint, job.id)
+            if (now.gen, now.state) != (job.gen, job.state):
+                return await self.view(now)
         if content.output is None:
             return JobView(job, None, content.error)
         try:
@@ -278,14 +283,30 @@ class Clients:
             raise _unknown_job(job.id) from error
 
     async def _part(self, endpoint: str, id: str, offset: int | None) -> StreamPart:
-        job = await self._job(endpoint, id)
+        part = await self._part_of(await self._job(endpoint, id), offset)
+        while len(part.items) < min(part.job.chunks - part.offset, STREAM_ITEMS):
+            # They went with their attempt, or with the job, after its record was read.
+            job = await self._job(endpoint, id)
+            if job == part.job:
+                break
+            part = await self._part_of(job, offset)
+        return part
+
+    async def _part_of(self, job: Job, offset: int | None) -> StreamPart:
         if offset is None:
-            attempt, offset = self._cursors.get(id, (job.attempt, 0))
+            attempt, offset = self._cursors.get(job.id, (job.attempt, 0))
             offset = offset if attempt == job.attempt else 0
         # Clients stop reading at the first final state, so that answer carries everything that is left.
         limit = job.chunks if job.state.terminal else STREAM_ITEMS
-        items = await self._stores.at(endpoint).chunks(job, offset, limit) if job.chunks > offset else []
+        items = await self._stores.at(job.endpoint).chunks(job, offset, limit) if job.chunks > offset else []
         return StreamPart(job, offset, items)
+
+
+def _doubtful(job: Job, content: base.Content) -> bool:
+    """Whether the content is not that of the final job: no outcome at all, or that of another generation."""
+    if job.state is JobState.COMPLETED:
+        return content.output is None or content.error is not None
+    return content.error is None
 
 
 def _or(value: int | None, default: int) -> int:

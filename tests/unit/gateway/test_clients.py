@@ -1,6 +1,7 @@
 """The job API's use cases: waiting, streams, cancellation, purge, health."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import pytest
@@ -10,10 +11,37 @@ from submodel.contract.exchange import Chunks, LeasedJob, Result
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import Conflict, NotFound, Overloaded, Unavailable
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clients import NewJob, StreamPart, SubmitKey, Submitted
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
+
+
+class InterruptedReads(MemoryStore):
+    """Something happens while a job is read, once: `between` its record and what is beside it, or `after` both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.between: Callable[[], Awaitable[object]] | None = None
+        self.after: Callable[[], Awaitable[object]] | None = None
+
+    async def content(self, job: Job) -> base.Content:
+        await self._interrupt()
+        return await super().content(job)
+
+    async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
+        await self._interrupt()
+        items = await super().chunks(job, after, limit)
+        later, self.after = self.after, None
+        if later is not None:
+            await later()
+        return items
+
+    async def _interrupt(self) -> None:
+        between, self.between = self.between, None
+        if between is not None:
+            await between()
 
 
 async def stream(w: World, id: str, offset: int | None = None, wait_ms: int = 0) -> StreamPart:
@@ -227,6 +255,61 @@ async def test_a_failed_job_runs_again_and_another_does_not() -> None:
         assert (await w.status(id)).output == b"2"
         with pytest.raises(NotFound):
             await w.gateway.clients.retry(ENDPOINT, "x")
+
+
+async def test_a_job_that_is_forgotten_while_it_is_read_is_not_found_rather_than_empty() -> None:
+    store = InterruptedReads()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, b"1")
+        await worker.finish(job)
+        store.between = lambda: w.pass_time(limits.RESULT_TTL_ASYNC_MS)
+        with pytest.raises(NotFound):
+            await w.status(id)
+
+
+async def test_items_that_go_while_a_final_job_is_streamed_are_not_passed_over_in_silence() -> None:
+    store = InterruptedReads()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, b"1")
+        await worker.say(results=[Result(id=job.id, token=job.token, error="no")])
+        store.between = lambda: w.gateway.clients.retry(ENDPOINT, id)
+        part = await stream(w, id, 0)
+        assert (part.job.state, part.job.gen, part.items) == (JobState.IN_QUEUE, 2, [])
+
+
+async def test_a_job_that_is_retried_while_it_is_read_is_read_as_it_is_then() -> None:
+    store = InterruptedReads()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await worker.say(results=[Result(id=job.id, token=job.token, error="no")])
+        store.between = lambda: w.gateway.clients.retry(ENDPOINT, id)
+        view = await w.status(id)
+        assert (view.job.state, view.job.gen, view.error) == (JobState.IN_QUEUE, 2, None)
+
+
+async def test_a_late_answer_does_not_turn_the_reader_of_a_stream_back() -> None:
+    store = InterruptedReads()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, b"1")
+
+        async def read_all() -> None:
+            await send(worker, job, 2, b"2")
+            assert (await stream(w, id)).items == [b"1", b"2"]
+
+        store.after = read_all
+        assert (await stream(w, id)).items == [b"1"]
+        assert (await stream(w, id)).items == []
 
 
 async def test_jobs_of_a_higher_priority_go_first() -> None:
