@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from submodel.contract.states import JobState
+from submodel_gateway.errors import StoreAway
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.sqlite import SqliteStore
@@ -42,6 +43,35 @@ async def test_a_group_with_an_operation_that_cannot_be_stored_leaves_nothing_be
     assert (store.tally(ENDPOINT), await store.last_seq()) == (Tally(), 0)
     job = applied(store, submit("a"))
     assert (job.state, job.seq) == (JobState.IN_QUEUE, 1)
+    await store.close()
+
+
+async def test_while_somebody_else_writes_the_store_is_away_for_the_whole_group(
+    open_store: Open, tmp_path: Path
+) -> None:
+    store = open_store()
+    with closing(sqlite3.connect(tmp_path / "jobs.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreAway, match="locked"):
+            store.apply([submit("a")], NOW)
+        other.execute("ROLLBACK")
+    applied(store, submit("a"))
+    await store.close()
+
+
+async def test_what_a_job_leaves_is_not_shown_under_an_older_record(open_store: Open) -> None:
+    store = open_store()
+    job = running(store)
+    store.apply([progress(job, b"0.5"), append(job, 1, b"1")], NOW)
+    held = await read(store)
+    assert (await store.content(held), await store.chunks(held, 0, 9)) == (base.Content(b"0.5"), [b"1"])
+    failed = applied(store, finish(job, b"2", "boom"))
+    assert await store.content(held) == base.Content()
+    assert (await store.content(failed), await store.chunks(failed, 0, 9)) == (base.Content(b"2", "boom"), [b"1"])
+    applied(store, retry(failed))
+    (again,) = taken(store, take(nonce=8))
+    applied(store, append(again, 1, b"other"))
+    assert (await store.content(failed), await store.chunks(failed, 0, 9)) == (base.Content(), [])
     await store.close()
 
 

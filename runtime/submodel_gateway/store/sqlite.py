@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 
 from submodel.contract.states import JobState
-from submodel_gateway.errors import OperationFailed, StoreError, StoreFull, StoreUnusable
+from submodel_gateway.errors import OperationFailed, StoreAway, StoreError, StoreFull, StoreUnusable
 from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
@@ -35,11 +35,14 @@ from submodel_gateway.store.sqlite_schema import check, create, prepare, unusabl
 from submodel_gateway.store.sqlite_space import BALLAST_BYTES, Space, Use, is_full
 
 WRITER = (
-    *("journal_mode=WAL", "synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-65536", "temp_store=MEMORY"),
+    *("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-65536", "temp_store=MEMORY"),
     # Debian's library overwrites what it frees: forgetting 50 results of 100 KB cost 5 MB of log instead of 32 KB.
     "secure_delete=OFF",
 )
 READER = ("query_only=1", "wal_autocheckpoint=0", "cache_size=-32768")
+BUSY_SECONDS = 1.0
+"""Nobody else writes, unless somebody looks into the file by hand."""
+
 IDLE_SECONDS = 1.0
 SAFE_SQLITE = (3, 51, 3)
 
@@ -105,6 +108,13 @@ class SqliteStore:
         self._look(self._now)
 
     def _prepared(self) -> int:
+        """The epoch of this owner, once the file is as it should be."""
+        (mode,) = self._writer.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise StoreUnusable(
+                f"the job store {self._path} cannot have a write-ahead log where it is; "
+                "put it on a local disk or a block volume"
+            )
         for pragma in WRITER:
             self._writer.execute(f"PRAGMA {pragma}")
         return prepare(self._writer, self._path)
@@ -295,6 +305,8 @@ class SqliteStore:
 def _kind(error: sqlite3.Error) -> type[StoreError]:
     if isinstance(error, sqlite3.IntegrityError):
         return OperationFailed
+    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+        return StoreAway
     return StoreFull if is_full(error) else StoreError
 
 
@@ -310,5 +322,8 @@ def warn_of_library() -> None:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # The writer is opened here and used by the group commit's thread, one call at a time.
-    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0, cached_statements=256)
+    # Opened here and used by the group commit's thread, one call at a time. The path is absolute, for some relative
+    # ones mean something else to SQLite.
+    return sqlite3.connect(
+        path.absolute(), isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS, cached_statements=256
+    )

@@ -18,7 +18,9 @@ COLUMNS = ", ".join(FIELDS)
 WEBHOOK_COLUMNS = ", ".join(WEBHOOK_FIELDS)
 SELECT = f"SELECT key, {COLUMNS} FROM job"
 SEQ_MAX = 2**63 - 1
-KEY = "(SELECT key FROM job WHERE id = ?)"
+_SAME = "(SELECT key FROM job WHERE id = ? AND gen = ? AND attempt = ?"
+"""The key of a job that has not moved on since its record was read."""
+
 FLAGS = tuple(FIELDS.index(field) for field in ("retry_errors", "keyed"))
 STATE = FIELDS.index("state")
 WEBHOOK = FIELDS.index("webhook")
@@ -46,13 +48,14 @@ class Reads:
         return dict(self.connection.execute(sql, (endpoint,)).fetchall())
 
     def content(self, job: Job) -> base.Content:
-        sql = f"SELECT output, error FROM result WHERE key = {KEY}"
-        row = self.connection.execute(sql, (job.id,)).fetchone()
+        # The state too: under the same key lies the progress of a running job first, and its outcome later.
+        sql = f"SELECT output, error FROM result WHERE key = {_SAME} AND state = ?)"
+        row = self.connection.execute(sql, (job.id, job.gen, job.attempt, job.state.value)).fetchone()
         return base.Content(row[0] and payload(row[0]), row[1]) if row else base.Content()
 
     def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
-        sql = f"SELECT item FROM chunk WHERE key = {KEY} AND seq > ? ORDER BY seq LIMIT ?"
-        return [item for (item,) in self.connection.execute(sql, (job.id, after, limit))]
+        sql = f"SELECT item FROM chunk WHERE key = {_SAME}) AND seq > ? ORDER BY seq LIMIT ?"
+        return [item for (item,) in self.connection.execute(sql, (job.id, job.gen, job.attempt, after, limit))]
 
     def requests(self, endpoint: str, before: int | None, limit: int, states: Collection[JobState]) -> base.Page:
         where, values = "endpoint = ? AND seq < ?", (endpoint, SEQ_MAX if before is None else before)
