@@ -32,7 +32,7 @@ POLL_MS = 5_000
 """How soon a gateway notices webhooks that another one has left behind."""
 
 NOTHING_SENT_MS = 100
-"""Pause after a turn that only postponed: the store has other work to do."""
+"""Pause after a turn that only postponed: the store has other work to do, whatever comes meanwhile."""
 
 CROWDED_MS = 1_000
 """How long a webhook waits that finds no room or no memory."""
@@ -85,7 +85,7 @@ class Dispatcher:
         self._view = view
         self._random_bits = random_bits
         self._news = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._loading = asyncio.Semaphore(LOADING_MAX)
         self._tries: set[asyncio.Task[None]] = set()
         self._unsent: list[base.Operation] = []
@@ -96,16 +96,17 @@ class Dispatcher:
 
     def stop(self) -> None:
         """Begin nothing more; what is under way may end."""
-        self._stopping = True
+        self._stopping.set()
         self._news.set()
 
     async def run(self) -> None:
         """Send until `stop`, then give back what could not be sent in time."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._news.clear()
             wait_ms = await self._safe_turn()
+            event = self._stopping if wait_ms == NOTHING_SENT_MS else self._news
             try:
-                await asyncio.wait_for(self._news.wait(), wait_ms / 1000)
+                await asyncio.wait_for(event.wait(), wait_ms / 1000)
             except TimeoutError:
                 continue
         await self._finish()
@@ -142,7 +143,7 @@ class Dispatcher:
     def _begin(self, due: base.DueWebhook) -> base.Operation | None:
         """Start a try; returns what to say of the webhook when there is to be none now."""
         webhook = due.webhook
-        if self._stopping:
+        if self._stopping.is_set():
             return _release(webhook, 0)
         if self._traffic.room() <= 0:
             return _release(webhook, CROWDED_MS)
