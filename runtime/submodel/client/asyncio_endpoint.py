@@ -121,9 +121,9 @@ class AsyncioEndpoint:
         self.endpoint_id = endpoint_id
         self.client = _sessions(session, api_key)
 
-    async def run(self, request_input: Any) -> AsyncioJob:
+    async def run(self, endpoint_input: Any) -> AsyncioJob:
         """Submit a job; see `Endpoint.run`."""
-        call = calls.run(self.endpoint_id, request_input, uuid.uuid4().hex)
+        call = calls.run(self.endpoint_id, endpoint_input, uuid.uuid4().hex)
         return self.job(field(await self.client.ask(call, REQUEST_SECONDS), "id", call.path))
 
     async def run_sync(self, request_input: Any, timeout: float = RUN_SYNC_SECONDS) -> Any:

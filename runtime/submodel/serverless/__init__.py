@@ -58,13 +58,13 @@ def start(config: dict[str, Any]) -> None:
     _process_worker.serve(handler, aggregate=bool(config.get("return_aggregate_stream")))
 
 
-def progress_update(job: dict[str, Any], value: Any) -> None:
-    """Publish `value` as the progress of a running job; the newest one wins. Callable from any thread.
+def progress_update(job: dict[str, Any], progress: Any) -> None:
+    """Publish `progress` as that of a running job; the newest one wins. Callable from any thread.
 
-    Raises `TypeError` when `value` cannot be sent as JSON. Does nothing when the job is not running here (any more).
+    Raises `TypeError` when `progress` cannot be sent as JSON. Does nothing when the job is not running here (any more).
     """
     if _process_worker is not None:
-        _process_worker.progress(str(job.get("id")), value)
+        _process_worker.progress(str(job.get("id")), progress)
 
 
 def __getattr__(name: str) -> Any:

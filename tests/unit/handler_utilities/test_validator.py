@@ -75,10 +75,15 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | list[str
         {"x": {"type": int, "required": False, "default": 1, "constraints": lambda number: number > 0}},
         ["x does not meet the constraints."],
     ),
-    "constraints of a default": (
+    "a default that does not meet the constraints": (
         {},
-        {"x": {"type": int, "required": False, "default": -1, "constraints": lambda number: number > 0}},
-        ["x does not meet the constraints."],
+        {"x": {"type": int, "required": False, "default": None, "constraints": lambda number: number > 0}},
+        {"x": None},
+    ),
+    "a default that does not meet the constraints, given all the same": (
+        {"x": ""},
+        {"x": {"type": str, "required": False, "default": "", "constraints": lambda text: text in ("a", "b")}},
+        {"x": ""},
     ),
     "constraints that raise on a wrong type": (
         {"x": "1"},

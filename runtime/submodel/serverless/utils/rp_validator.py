@@ -17,8 +17,8 @@ def validate(raw_input: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
     Args:
         schema: for each input its rules: `type`, `required` (bool), `default` (needed when not required) and
-            `constraints`, a function of the value that says whether it is allowed. Rules may be JSON text, with the
-            type's name. A value of the type of its default is taken, whatever `type` says.
+            `constraints`, a function that says whether a value other than the default is allowed. Rules may be JSON
+            text, with the type's name. A value of the type of its default is taken, whatever `type` says.
 
     Returns:
         `{"validated_input": {…}}`, or `{"errors": [text, …]}`.
@@ -74,10 +74,12 @@ def _check(key: str, rules: Rules, checked: dict[str, Any]) -> list[str]:
     if kind is float and type(checked[key]) is int:
         checked[key] = float(checked[key])
     value = checked[key]
-    like_default = "default" in rules and isinstance(value, type(rules["default"]))
-    if kind is not None and not like_default and not isinstance(value, kind):
+    kinds = (kind, type(rules["default"])) if "default" in rules else (kind,)
+    if kind is not None and not isinstance(value, kinds):
         errors.append(f"{key} should be {kind} type, not {type(value)}.")
-    if "constraints" in rules and not _allowed(rules["constraints"], value):
+    # A default is the author's own: None and an empty text are common, and no constraint is written for them.
+    is_default = "default" in rules and value == rules["default"]
+    if "constraints" in rules and not is_default and not _allowed(rules["constraints"], value):
         errors.append(f"{key} does not meet the constraints.")
     return errors
 
