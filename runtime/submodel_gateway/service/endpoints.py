@@ -43,6 +43,9 @@ class Holding:
     """Number of the request whose answer handed it out; None while that answer is being made."""
 
     misses: int = 0
+    listed: bool = False
+    """Whether its worker ever said that it has the job; kept for the legacy dialect."""
+
     stream: LegacyStream | None = None
 
     def missing_from(self, request: ExchangeRequest) -> bool:

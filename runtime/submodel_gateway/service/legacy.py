@@ -197,9 +197,11 @@ class LegacyWorkers:
         endpoint, session, memory = caller.state.id, caller.session, caller.memory
         names = frozenset(listed)
         for id, holding in session.held.items():
+            # A handler that blocks its process may leave an answer unread for long, though not beyond the next ask.
+            unread = memory.lists_all and not holding.listed and memory.asked_at <= holding.taken_at
             if holding.name in names:
-                holding.misses = 0
-            elif memory.renews(names):
+                holding.listed, holding.misses = True, 0
+            elif unread or memory.renews(names):
                 yield base.Heartbeat(endpoint=endpoint, id=id, token=holding.token, lease_ms=limits.LEASE_MS)
             elif memory.lists_all and holding.name not in memory.delivering:
                 holding.misses += 1

@@ -54,6 +54,7 @@ async def test_a_later_attempt_is_renewed_under_its_own_id_alone() -> None:
         await worker.take()
         await w.pass_time(6_000)
         assert (await worker.take())["id"] == f"{id}-a2"
+        await pings(w, worker, f"{id}-a2", count=1)
         await pings(w, worker, id, count=3)
         assert await state(w, id) is JobState.IN_QUEUE
 
@@ -68,6 +69,29 @@ async def test_three_pings_that_leave_a_job_out_lose_it() -> None:
         assert await state(w, first) is JobState.IN_PROGRESS
         await pings(w, worker, second, count=1)
         assert [await state(w, id) for id in (first, second)] == [JobState.IN_QUEUE, JobState.IN_PROGRESS]
+
+
+async def test_an_answer_that_a_busy_worker_has_yet_to_read_is_not_lost() -> None:
+    async with world() as w:
+        first, second = await w.submit(), await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        await worker.take(running=True)
+        await pings(w, worker, first, count=12)
+        assert await state(w, second) is JobState.IN_PROGRESS
+
+
+async def test_an_answer_is_read_or_lost_before_the_next_ask() -> None:
+    async with world() as w:
+        first, second = await w.submit(), await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        await worker.take(running=True)
+        await pings(w, worker, first, count=1)
+        call = worker.ask(running=True)
+        await settle()
+        await pings(w, worker, first, count=3)
+        assert (await call.answer()).json["id"] == f"{second}-a2"
 
 
 async def test_a_job_that_is_listed_again_was_not_lost() -> None:
