@@ -465,7 +465,7 @@ async def test_a_webhook_can_be_sent_once_more() -> None:
         for unknown in ("none", plain):
             with pytest.raises(NotFound):
                 await w.gateway.webhooks.replay(ENDPOINT, unknown)
-        with pytest.raises(NotFound, match="endpoint 'ns.other' does not exist"):
+        with pytest.raises(NotFound, match=r"endpoint 'ns\.other' does not exist"):
             await w.gateway.webhooks.replay("ns.other", id)
 
 
