@@ -5,16 +5,12 @@ operation alone, the engine gets them in groups of several; `Promises` judges th
 mistake which both share does not hide.
 """
 
-import asyncio
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import initialize, precondition, rule
 from msgspec.structs import replace
 
 from submodel.contract.states import JobState
@@ -22,14 +18,11 @@ from submodel_gateway.errors import StoreError
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job, attempt_token
 from submodel_gateway.store import base
-from submodel_gateway.store.base import Store
-from submodel_gateway.store.memory import MemoryStore
-from tests.support.store_engines import DURABLE, Engine, engine
+from tests.support.store_engines import DURABLE
+from tests.support.store_machine import ENDPOINTS, StoreMachine
 from tests.support.store_operations import append, finish, gone, heartbeat, keyed, lose, progress, release, submit
-from tests.support.store_promises import Known, Promises
-from tests.support.store_readings import check, read_endpoint
+from tests.support.store_promises import Known
 
-ENDPOINTS = ("e", "f", "g")
 WORKERS = ("w", "v")
 LEASE_MS = 8_000
 RETENTION_MS = 15_000
@@ -40,9 +33,7 @@ endpoints = st.sampled_from(ENDPOINTS)
 workers = st.sampled_from(WORKERS)
 sizes = st.sampled_from([1, 2, 4, 6, 6])
 picks = st.integers(0, 999)
-
-FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
-"""Where syncing costs nothing: what survives a crash is not asked here."""
+KINDS = ("submit", "submit", "take", "take", "cancel", "release", "end worker", "purge", "sweep")
 
 NEVER = Job(
     id="never",
@@ -59,100 +50,14 @@ NEVER = Job(
 )
 
 
-class Model(MemoryStore):
-    """The store in memory, whose queue numbers can be moved on."""
-
-    def skip_to(self, seq: int) -> None:
-        self._rows.seq = seq
-
-
-class StoreComparison(RuleBasedStateMachine):
-    engine_name: ClassVar[str]
-
+class StoreComparison(StoreMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.exit = ExitStack()
-        self.runner = self.exit.enter_context(asyncio.Runner())
-        folder = self.exit.enter_context(tempfile.TemporaryDirectory(dir=FOLDER))
-        self.engine: Engine = self.exit.enter_context(engine(self.engine_name, Path(folder)))
-        self.store = self.opened()
-        self.memory = Model()
-        self.promises = Promises()
-        self.now = 1_000
-        self.in_time = True
-        """Whether the open store was told what time it is: before, delayed jobs that are ready may count as due."""
-
-        self.number = 0
-        self.size = 1
-        self.group: list[base.Operation] = []
-        self.expected: list[base.Outcome] = []
-        self.touched: set[str] = set()
-        """Jobs that changed since the last look at them, as those of endpoints."""
-
-        self.concerned: set[str] = {*ENDPOINTS}
         self.leases: list[Job] = []
         """All that were ever given, as those of webhooks."""
 
         self.told: list[Webhook] = []
         self.gave_up = False
-        self.twins: dict[base.Payload, base.Blob] = {}
-        """A payload stashed in the engine -> the same in memory."""
-
-        self.stashed: dict[base.Payload, bytes] = {}
-        """By the name in memory."""
-
-    def teardown(self) -> None:
-        try:
-            self.commit_group()
-            self.look_at_everything()
-            self.reads_are_the_same_and_as_promised()
-            self.payloads_live_as_long_as_their_jobs()
-        finally:
-            self.runner.run(self.store.close())
-            self.exit.close()
-
-    def look_at_everything(self) -> None:
-        self.touched = {*self.promises.jobs}
-        self.concerned = {*ENDPOINTS}
-
-    def opened(self) -> Store:
-        store = self.engine.open()
-        self.runner.run(store.start(lambda endpoints: None))
-        return store
-
-    def do(self, operation: base.Operation, twin: base.Operation | None = None) -> base.Outcome:
-        """Apply an operation to the store in memory at once, and its `twin` to the engine with the next group."""
-        (outcome,) = self.memory.apply([operation], self.now)
-        self.promises.saw(operation, outcome, self.now)
-        self.group.append(twin or operation)
-        self.expected.append(outcome)
-        self.touched |= {change.before.id for change in base.changes(outcome) if change.before}
-        if len(self.group) >= self.size:
-            self.commit_group()
-        return outcome
-
-    def commit_group(self) -> None:
-        if self.group:
-            self.concerned |= {endpoint for each in self.group for endpoint in _endpoints_of(each)}
-            operations, expected = self.group, self.expected
-            self.group, self.expected = [], []
-            outcomes = self.store.apply(operations, self.now)
-            self.in_time = True
-            assert [self.translated(outcome) for outcome in outcomes] == expected
-
-    def translated(self, outcome: base.Outcome) -> base.Outcome:
-        """The engine's outcome in terms of the store in memory: payloads have other names there."""
-        if not isinstance(outcome, base.Taken):
-            return outcome
-        leases = [replace(lease, input=self.twins.get(lease.input, lease.input)) for lease in outcome.leases]
-        return replace(outcome, leases=tuple(leases))
-
-    def stash(self, data: bytes) -> tuple[base.Blob, base.Blob]:
-        """The payload's name in memory, and in the engine."""
-        ours, theirs = self.runner.run(self.memory.stash(data)), self.runner.run(self.store.stash(data))
-        self.twins[theirs] = ours
-        self.stashed[ours] = data
-        return ours, theirs
 
     @initialize(size=sizes)
     def begin(self, size: int) -> None:
@@ -205,14 +110,16 @@ class StoreComparison(RuleBasedStateMachine):
 
     @rule(
         endpoint=endpoints,
-        key=st.sampled_from("kl"),
-        principal=st.sampled_from("pq"),
-        body=st.sampled_from("aab"),
         lasts_ms=st.sampled_from([1_000, 100_000]),
+        later=st.sampled_from([0, 0, 999, 1_000, RETENTION_MS]),
+        principal=st.sampled_from("ppq"),
+        body=st.sampled_from("aab"),
     )
-    def submit_keyed(self, endpoint: str, key: str, principal: str, body: str, lasts_ms: int) -> None:
-        idempotency = keyed(key, self.now + lasts_ms, principal, body)
-        self.submit_one(endpoint, idempotency=idempotency, max_attempts=1)
+    def submit_with_a_key_twice(self, endpoint: str, lasts_ms: int, later: int, principal: str, body: str) -> None:
+        for asked in (keyed("k", self.now + lasts_ms, "p", "a"), keyed("k", self.now + 100_000, principal, body)):
+            self.submit_one(endpoint, idempotency=asked, max_attempts=1)
+            if later:
+                self.advance_and_sweep(later, self.size, seen=True)
 
     @rule(pick=picks)
     def submit_again(self, pick: int) -> None:
@@ -260,7 +167,7 @@ class StoreComparison(RuleBasedStateMachine):
 
     @rule(
         pick=picks,
-        gap=st.sampled_from([1, 1, 1, 0, -1, 2, -9]),
+        gap=st.sampled_from([1, 1, 2, 0, -1, 2, -9]),
         items=st.lists(st.binary(max_size=3), min_size=1, max_size=3),
     )
     def append(self, pick: int, gap: int, items: list[bytes]) -> None:
@@ -397,6 +304,30 @@ class StoreComparison(RuleBasedStateMachine):
         else:
             self.do(base.PutEndpoint(endpoint=endpoint, registration=registration))
 
+    @rule(endpoint=endpoints, kinds=st.lists(st.sampled_from(KINDS), min_size=3, max_size=6), pick=picks)
+    def act_at_once(self, endpoint: str, kinds: list[str], pick: int) -> None:
+        """Operations of one group, on one queue."""
+        self.commit_group()
+        self.size = len(kinds)
+        for kind in kinds:
+            self.act(endpoint, kind, pick)
+
+    def act(self, endpoint: str, kind: str, pick: int) -> None:
+        match kind:
+            case "submit":
+                self.submit_one(endpoint, pri=pick % 3, max_attempts=2)
+            case "take":
+                self.take(endpoint, "w", "s", 1 + pick % 2)
+            case "cancel" | "release":
+                known = self.some_job(pick, JobState.IN_QUEUE if kind == "cancel" else JobState.IN_PROGRESS)
+                self.do(base.Cancel(endpoint=endpoint, id=known.job.id) if kind == "cancel" else release(known.job))
+            case "end worker":
+                self.do(gone("w", charged=False, endpoint=endpoint))
+            case "purge":
+                self.do(base.Purge(endpoint=endpoint, up_to=self.promises.seq, limit=1 + pick % 3))
+            case _:
+                self.do(base.Sweep(seen_at=self.now, hold_ms=LEASE_MS))
+
     @rule(pick=picks, size=sizes)
     def fail_as_a_whole(self, pick: int, size: int) -> None:
         """A group whose last operation raises has no effect."""
@@ -439,57 +370,9 @@ class StoreComparison(RuleBasedStateMachine):
         self.in_time = False
         self.look_at_everything()
 
-    @invariant()
-    def reads_are_the_same_and_as_promised(self) -> None:
-        if self.concerned and not self.group:
-            self.runner.run(self.compare_reads(sorted(self.concerned)))
-            self.touched.clear()
-            self.concerned.clear()
-
-    async def compare_reads(self, endpoints: list[str]) -> None:
-        late_at = self.now - 1_000
-        readings = (read_endpoint(self.store, endpoint, late_at, self.touched) for endpoint in endpoints)
-        for endpoint, theirs in zip(endpoints, await asyncio.gather(*readings), strict=True):
-            ours = await read_endpoint(self.memory, endpoint, late_at, self.touched)
-            closely = {
-                id: replace(each, content=self.translated_content(each.content)) for id, each in theirs.closely.items()
-            }
-            assert replace(theirs, closely=closely) == ours
-            check(ours, self.promises, endpoint, self.now, late_at)
-        for id in self.touched:
-            known = self.promises.jobs.get(id)
-            endpoint = known.submit.endpoint if known else ENDPOINTS[0]
-            assert await self.store.job(endpoint, id) == (known.job if known else None)
-            assert await self.store.webhook(endpoint, id) == await self.memory.webhook(endpoint, id)
-        assert await self.store.endpoints() == self.promises.endpoints
-        assert await self.store.next_webhook() == await self.memory.next_webhook()
-        assert await self.store.last_seq() == self.promises.seq
-        assert (await self.store.time()).mark_ms <= self.now
-        if self.in_time:
-            assert await self.store.next_due() == await self.memory.next_due()
-
-    def translated_content(self, content: base.Content) -> base.Content:
-        output = content.output
-        return replace(content, output=self.twins.get(output, output)) if output is not None else content
-
-    def payloads_live_as_long_as_their_jobs(self) -> None:
-        needed = {known.submit.input for known in self.promises.jobs.values()}
-        needed |= {known.content.output for known in self.promises.jobs.values() if known.content.output is not None}
-        for theirs, ours in self.twins.items():
-            assert isinstance(theirs, base.Blob)
-            if ours in needed:
-                assert self.runner.run(self.store.fetch(theirs)) == self.stashed[ours]
-            else:
-                with pytest.raises(StoreError):
-                    self.runner.run(self.store.fetch(theirs))
-
 
 def _token(job: Job, by_attempt: bool) -> str:
     return attempt_token(job.attempt, job.worker or "") if by_attempt else job.token
-
-
-def _endpoints_of(operation: base.Operation) -> tuple[str, ...]:
-    return ENDPOINTS if isinstance(operation, base.Sweep | base.LeaseWebhooks) else (operation.endpoint,)
 
 
 def _address(webhook: Webhook) -> dict[str, Any]:
