@@ -67,17 +67,21 @@ class Desk:
     async def close(self) -> None:
         """Let the connection go; what still waits hears that the store is away."""
         self._closing.set()
-        await self._hang_up()
+        if self._turn.locked() and self._connection is not None:
+            cut(self._connection)
+        async with self._turn:
+            await self._hang_up()
 
     async def _once(self, work: Callable[[AsyncConnection[Row]], Awaitable[Value]]) -> Value:
         if self._connection is None or self._connection.closed:
             self._connection = await connect_async(self._conninfo, relaxed=self._relaxed)
+        connection = self._connection
         # Not a timeout around the statement: a cancelled one asks the server, which may be what does not answer.
-        overdue = asyncio.get_running_loop().call_later(self._patience_seconds, cut, self._connection)
+        overdue = asyncio.get_running_loop().call_later(self._patience_seconds, cut, connection)
         try:
-            return await work(self._connection)
+            return await work(connection)
         except psycopg.Error as error:
-            raise (fault(error) if not self._connection.closed else ConnectionGone(str(fault(error)))) from error
+            raise (ConnectionGone(str(fault(error))) if connection.closed else fault(error)) from error
         finally:
             overdue.cancel()
 

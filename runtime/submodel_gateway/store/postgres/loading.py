@@ -13,7 +13,9 @@ _NO_KEY = {"endpoint": None, "principal": None, "key": None}
 
 
 def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
-    """Bring into `unit` what the group needs. Rows of jobs come first, in order of their ids: see `LOCK_JOBS`."""
+    """Bring into `unit` what the group needs. Rows of jobs are locked in order of their ids."""
+    # Whoever waits for another sweeper holds nothing that this one may wait for.
+    mark = transaction.queue(sql.MARK) if needs.sweeps else None
     jobs = _queue_jobs(transaction, needs)
     webhooks = transaction.queue(sql.WEBHOOKS, list(needs.webhooks)) if needs.webhooks else None
     takes = {
@@ -22,7 +24,6 @@ def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
     keys = transaction.queue(sql.KEYS, document(map(key_row, needs.keys))) if needs.keys else None
     breakers = transaction.queue(sql.BREAKERS, list(needs.breakers)) if needs.breakers else None
     new = _queue_new(transaction, needs, now)
-    mark = transaction.queue(sql.MARK) if needs.sweeps else None
 
     if jobs is not None:
         unit.adopt_jobs(transaction.rows(jobs))

@@ -53,7 +53,10 @@ class News:
         self._look = asyncio.Event()
         self._changed = asyncio.Event()
         self._closing = asyncio.Event()
-        self._listening: AsyncConnection[Row] | None = None
+        self._ear: AsyncConnection[Row] | None = None
+        self.listening = asyncio.Event()
+        """Set while notifications come through."""
+
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, told: Callable[[Iterable[str]], None], upkeep: Callable[[], Awaitable[None]]) -> None:
@@ -71,8 +74,8 @@ class News:
         # Nothing is cancelled: a driver that is interrupted in the middle of something leaves connections behind.
         for event in (self._closing, self._look, self._changed):
             event.set()
-        if self._listening is not None:
-            cut(self._listening)
+        if self._ear is not None:
+            cut(self._ear)
         await asyncio.gather(*self._tasks)
 
     def changed(self) -> None:
@@ -121,16 +124,18 @@ class News:
     async def _listen(self) -> None:
         while not self._closing.is_set():
             with suppress(psycopg.Error, ConnectionGone, StoreError):
-                self._listening = connection = await connect_async(self._conninfo, relaxed=True)
+                self._ear = connection = await connect_async(self._conninfo, relaxed=True)
                 try:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     if self._closing.is_set():
                         return
+                    self.listening.set()
                     async for hint in connection.notifies():
                         if hint.payload != str(self._gateway()):
                             self._look.set()
                 finally:
-                    self._listening = None
+                    self._ear = None
+                    self.listening.clear()
                     await connection.close()
             await self._rest(POLL_SECONDS)
 

@@ -58,23 +58,10 @@ class Pending:
     chunks: dict[str, list[tuple[int, int, bytes]]] = field(default_factory=dict)
     """Job id -> attempt, sequence number and item of each."""
 
-    keys: dict[Key, KeyEntry] = field(default_factory=dict)
-    replaced: dict[Key, str] = field(default_factory=dict)
-    """Key that had an entry before -> the job that it led to."""
-
-    settled: dict[str, JobState] = field(default_factory=dict)
-    expired: tuple[int, int] | None = None
-    """Entries that expired until this instant are to be dropped, up to this many."""
-
     webhooks: dict[str, Webhook] = field(default_factory=dict)
     unhooked: set[str] = field(default_factory=set)
     """Jobs whose webhook is void."""
 
-    breakers: dict[str, tuple[int, Breaker]] = field(default_factory=dict)
-    """Endpoint -> the version that was read, 0 when there was none, and what to write."""
-
-    endpoints: dict[str, bytes] = field(default_factory=dict)
-    mark: Mark | None = None
     blobs: list[str] = field(default_factory=list)
     """Names of large payloads that no row will refer to."""
 
@@ -100,8 +87,8 @@ class Pending:
         yield from self._payloads()
         yield from self._results()
         yield from self._streams()
-        yield from self._keys()
-        yield from self._rest()
+        if self.webhooks:
+            yield sql.PUT_WEBHOOKS, (document(map(webhook_row, self.webhooks.values())),)
 
     def _deletions(self) -> Iterator[Statement]:
         ids = list(self.forgotten)
@@ -139,6 +126,58 @@ class Pending:
             rows = [(id, *chunk) for id, chunks in self.chunks.items() for chunk in chunks]
             yield sql.APPEND_CHUNKS, _columns(rows)
 
+
+@dataclass(slots=True)
+class Last:
+    """What no scan looks for. It is written once, in one order, because others may wait for these rows."""
+
+    keys: dict[Key, KeyEntry] = field(default_factory=dict)
+    replaced: dict[Key, str] = field(default_factory=dict)
+    """Key that had an entry before -> the job that it led to."""
+
+    settled: dict[str, JobState] = field(default_factory=dict)
+    expired: tuple[int, int] | None = None
+    """Entries that expired until this instant are to be dropped, up to this many."""
+
+    breakers: dict[str, tuple[int, Breaker]] = field(default_factory=dict)
+    """Endpoint -> the version that was read, 0 when there was none, and what to write."""
+
+    endpoints: dict[str, bytes | None] = field(default_factory=dict)
+    """Endpoint -> its registration, None to forget it."""
+
+    cleared: set[str] = field(default_factory=set)
+    """Endpoints whose breaker and idempotency keys of before are void."""
+
+    mark: Mark | None = None
+
+    def clear(self, endpoint: str) -> None:
+        """Forget an endpoint, with its breaker and its idempotency keys."""
+        self.endpoints[endpoint] = None
+        self.cleared.add(endpoint)
+        self.breakers.pop(endpoint, None)
+        for table in (self.keys, self.replaced):
+            for key in [key for key in table if key[0] == endpoint]:
+                del table[key]
+
+    def statements(self) -> Iterator[Statement]:
+        """Everything, in the order in which it can be applied."""
+        if self.mark is not None:
+            yield sql.PUT_MARK, (self.mark.swept_at, self.mark.hold_until)
+        for endpoint in sorted(self.cleared):
+            yield sql.DROP_ENDPOINTS_BREAKER, (endpoint,)
+            yield sql.DROP_ENDPOINTS_KEYS, (endpoint,)
+        yield from self._keys()
+        for endpoint, (version, breaker) in sorted(self.breakers.items()):
+            # Whoever read the same version finds the other's row, collides with it, and looks again.
+            if version:
+                yield sql.DROP_BREAKER, (endpoint, version)
+            yield sql.INSERT_BREAKER, (endpoint, breaker_column(breaker), version + 1)
+        for endpoint, registration in sorted(self.endpoints.items()):
+            if registration is None:
+                yield sql.DROP_ENDPOINT, (endpoint,)
+            else:
+                yield sql.PUT_ENDPOINT, (endpoint, registration)
+
     def _keys(self) -> Iterator[Statement]:
         if self.settled:
             rows = [{"job": id, "state": state} for id, state in self.settled.items()]
@@ -152,19 +191,6 @@ class Pending:
         if self.keys:
             rows = [{**key_row(key), **msgspec.structs.asdict(entry)} for key, entry in sorted(self.keys.items())]
             yield sql.INSERT_KEYS, (document(rows),)
-
-    def _rest(self) -> Iterator[Statement]:
-        if self.webhooks:
-            yield sql.PUT_WEBHOOKS, (document(map(webhook_row, self.webhooks.values())),)
-        for endpoint, (version, breaker) in sorted(self.breakers.items()):
-            # Whoever read the same version finds the other's row, collides with it, and looks again.
-            if version:
-                yield sql.DROP_BREAKER, (endpoint, version)
-            yield sql.INSERT_BREAKER, (endpoint, breaker_column(breaker), version + 1)
-        for endpoint, registration in sorted(self.endpoints.items()):
-            yield sql.PUT_ENDPOINT, (endpoint, registration)
-        if self.mark is not None:
-            yield sql.PUT_MARK, (self.mark.swept_at, self.mark.hold_until)
 
 
 def key_row(key: Key) -> dict[str, str]:

@@ -15,7 +15,8 @@ JOBS_TOGETHER = 200
 CONTENTS_TOGETHER = 16
 """Ids per statement: a record is narrow, a result may have a megabyte."""
 
-_Attempt = tuple[str, int]
+_Numbered = tuple[str, int]
+"""A job's id with a generation, or with an attempt."""
 
 
 class Reads:
@@ -24,8 +25,8 @@ class Reads:
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         self._jobs: Batch[str, Job] = Batch(self._fetch_jobs, JOBS_TOGETHER)
-        self._results: Batch[str, base.Content] = Batch(self._fetch_results, CONTENTS_TOGETHER)
-        self._progress: Batch[_Attempt, base.Content] = Batch(self._fetch_progress, CONTENTS_TOGETHER)
+        self._results: Batch[_Numbered, base.Content] = Batch(self._fetch_results, CONTENTS_TOGETHER)
+        self._progress: Batch[_Numbered, base.Content] = Batch(self._fetch_progress, CONTENTS_TOGETHER)
 
     async def time(self) -> base.StoreTime:
         ((wall_ms, mark_ms, mark_wall_ms),) = await self._desk.fetch(sql.TIME)
@@ -39,7 +40,7 @@ class Reads:
         if job.state is JobState.IN_PROGRESS:
             found = await self._progress.get((job.id, job.attempt))
         else:
-            found = await self._results.get(job.id)
+            found = await self._results.get((job.id, job.gen))
         return found or base.Content()
 
     async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
@@ -96,10 +97,10 @@ class Reads:
         rows = await self._desk.fetch(sql.READ_JOBS, list(ids))
         return {row[0]: job_of(row) for row in rows}
 
-    async def _fetch_results(self, ids: Sequence[str]) -> Mapping[str, base.Content]:
-        rows = await self._desk.fetch(sql.RESULTS, list(ids))
-        return {id: content_of(content) for id, *content in rows}
+    async def _fetch_results(self, generations: Sequence[_Numbered]) -> Mapping[_Numbered, base.Content]:
+        rows = await self._desk.fetch(sql.RESULTS, [id for id, _ in generations])
+        return {(id, gen): content_of(content) for id, gen, *content in rows}
 
-    async def _fetch_progress(self, attempts: Sequence[_Attempt]) -> Mapping[_Attempt, base.Content]:
+    async def _fetch_progress(self, attempts: Sequence[_Numbered]) -> Mapping[_Numbered, base.Content]:
         rows = await self._desk.fetch(sql.READ_PROGRESS, [id for id, _ in attempts])
         return {(id, attempt): base.Content(value) for id, attempt, value in rows}

@@ -33,7 +33,7 @@ JOBS = f"SELECT {_list(JOB_COLUMNS)} FROM job"
 PAYLOAD_INLINE_MAX = 65_536
 """Larger payloads are fetched one by one, for those jobs only that are handed out."""
 
-# ---- The transaction's frame
+# The transaction's frame.
 
 BEGIN = "BEGIN"
 RELAX = "SET LOCAL synchronous_commit = off"
@@ -50,7 +50,7 @@ SIGN_AGAIN = "UPDATE gateway SET group_no = %s WHERE id = %s RETURNING id"
 
 OWN_COUNTS = f"SELECT endpoint, {_list(COUNT_FIELDS)} FROM tally WHERE gateway = %s"
 
-# ---- What a group looks at; rows that it may change are locked
+# What a group looks at; rows that it may change are locked.
 
 # Everybody locks in order of ids: two groups that want the same rows wait, but not for each other.
 LOCK_JOBS = f"{JOBS} WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
@@ -121,7 +121,7 @@ BREAKERS = "SELECT endpoint, losses, version FROM breaker WHERE endpoint = ANY(%
 LOCK_BREAKER = "SELECT 1 FROM breaker WHERE endpoint = %s FOR UPDATE"
 MARK = "SELECT swept_at, hold_until FROM sweep WHERE id = 0 FOR UPDATE"
 
-# ---- What a group writes, all rows of a kind at once
+# What a group writes, all rows of a kind at once.
 
 INSERT_JOBS = f"INSERT INTO job ({_list(JOB_WRITTEN)}) SELECT {_list(JOB_WRITTEN)} FROM {_JOB_ROW}"
 UPDATE_JOBS = f"""
@@ -196,11 +196,17 @@ ON CONFLICT (endpoint, gateway) DO UPDATE
 SET group_no = excluded.group_no, {", ".join(f"{name} = t.{name} + excluded.{name}" for name in COUNT_FIELDS)}
 """
 
-# ---- What the service reads
+# What the service reads.
 
 READ_JOBS = f"{JOBS} WHERE id = ANY(%s::text[])"
-RESULTS = "SELECT id, output, blob, blob_bytes, error FROM result WHERE id = ANY(%s::text[])"
-READ_PROGRESS = "SELECT id, attempt, value FROM progress WHERE id = ANY(%s::text[])"
+# With what they belong to: a record that was read before must not show what came after it.
+RESULTS = """
+SELECT id, gen, output, blob, blob_bytes, error FROM result JOIN job USING (id) WHERE id = ANY(%s::text[])
+"""
+READ_PROGRESS = """
+SELECT id, attempt, value FROM progress JOIN job USING (id, attempt)
+WHERE id = ANY(%s::text[]) AND state = 'IN_PROGRESS'
+"""
 CHUNKS = "SELECT item FROM chunk WHERE id = %s AND attempt = %s AND seq > %s ORDER BY seq LIMIT %s"
 SEQ_MAX = 2**63 - 1
 _PAGE = "WHERE endpoint = %s AND seq < %s ORDER BY seq DESC"
@@ -235,7 +241,7 @@ FROM (SELECT 1) AS always
 LEFT JOIN (SELECT now_ms, wall_at FROM gateway WHERE now_ms > 0 ORDER BY wall_at DESC LIMIT 1) AS mark ON true
 """
 
-# ---- What gateways learn of each other, and housekeeping
+# What gateways learn of each other, and housekeeping.
 
 OTHERS = f"""
 SELECT g.id, t.endpoint, t.group_no, {_list(COUNT_FIELDS, "t")}

@@ -1,6 +1,6 @@
 """The unit of work of a group: rows loaded and locked, changed in memory, written in bulk.
 
-What `execute` asks for is answered from memory where `loading.open_unit` has brought it, and read on the spot
+What `execute` asks for is answered from memory where `loading.load` has brought it, and read on the spot
 otherwise. Scans go to the database after everything before them is written, so that they see it; only the takes, which
 are most of all scans, are answered from the ready jobs that were loaded for the whole group.
 """
@@ -10,35 +10,28 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from msgspec.structs import replace
-
 from submodel.contract.states import JobState
 from submodel_gateway.errors import OperationFailed
-from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
-from submodel_gateway.store.execute import KeyEntry, Mark
 from submodel_gateway.store.postgres import statements as sql
+from submodel_gateway.store.postgres.aside import Aside
 from submodel_gateway.store.postgres.columns import (
     JOB_FIELDS,
     NOTHING,
     Count,
     added,
-    breaker_of,
     count_of,
-    document,
     job_of,
-    key_entry_of,
     payload_of,
     text,
     webhook_of,
 )
-from submodel_gateway.store.postgres.needs import Key
 from submodel_gateway.store.postgres.overlay import END, JOB_OVERHEAD_BYTES, Entry, Queue
-from submodel_gateway.store.postgres.pending import Payload, Pending, key_row
+from submodel_gateway.store.postgres.pending import Payload, Pending
 from submodel_gateway.store.postgres.transaction import Row, Transaction
 
 READY_AGAIN = 64
@@ -47,7 +40,7 @@ READY_AGAIN = 64
 _NO_TALLY = Tally()
 
 
-class Unit:
+class Unit(Aside):
     """See `execute.Rows`. Its rows and locks last as long as `transaction`.
 
     Args:
@@ -55,17 +48,14 @@ class Unit:
     """
 
     def __init__(self, transaction: Transaction, room_bytes: int | None) -> None:
-        self._transaction = transaction
+        super().__init__(transaction)
         self._room_bytes = room_bytes
         self._entries: dict[str, Entry] = {}
         self._queues: dict[str, Queue] = {}
         self._holders: set[tuple[str, str]] = set()
         self._payloads: dict[str, Payload] = {}
         self._urls: dict[str, str] = {}
-        self._keys: dict[Key, KeyEntry | None] = {}
         self._webhooks: dict[str, Webhook | None] = {}
-        self._breakers: dict[str, tuple[int, Breaker]] = {}
-        self._mark: Mark | None = None
         self._changed: dict[str, None] = {}
         self._pending = Pending()
         self._tallies: dict[str, Tally] = {}
@@ -73,10 +63,7 @@ class Unit:
         self.touched: set[str] = set()
         """Endpoints at which something changed that others may wait for."""
 
-        self.wrote = False
         self.seqs: deque[int] = deque()
-
-    # ---- What was loaded
 
     def adopt_jobs(self, rows: Iterable[Row]) -> list[Entry]:
         """Entries of locked job rows."""
@@ -97,13 +84,6 @@ class Unit:
         last = job_of(rows[-1]) if len(rows) >= limit else None
         self._queue(endpoint).horizon = (last.place, last.seq) if last else END
 
-    def adopt_keys(self, asked: Iterable[Key], rows: Iterable[Row]) -> None:
-        """The entries of these idempotency keys."""
-        found = {(row[0], row[1], row[2]): key_entry_of(row[3:]) for row in rows}
-        for endpoint, principal, key in asked:
-            place = (text(endpoint), text(principal), text(key))
-            self._keys[endpoint, principal, key] = found.get(place)
-
     def adopt_holders(self, holders: Iterable[tuple[str, str]]) -> None:
         """All jobs that these workers, by endpoint and name, hold are among those adopted."""
         self._holders.update(holders)
@@ -112,17 +92,6 @@ class Unit:
         """The locked webhooks of these jobs."""
         found = {row[0]: webhook_of(row) for row in rows}
         self._webhooks.update((id, found.get(id)) for id in ids)
-
-    def adopt_breakers(self, endpoints: Iterable[str], rows: Iterable[Row]) -> None:
-        """The breakers of these endpoints."""
-        found = {endpoint: (version, breaker_of(losses)) for endpoint, losses, version in rows}
-        self._breakers.update((endpoint, found.get(endpoint, (0, CLOSED))) for endpoint in endpoints)
-
-    def adopt_mark(self, row: Row) -> None:
-        """The locked mark of the sweepers."""
-        self._mark = Mark(*row)
-
-    # ---- Jobs
 
     def admits(self) -> bool:
         return self._room_bytes is None or self._room_bytes > 0
@@ -191,8 +160,6 @@ class Unit:
         chunks = self._pending.chunks.setdefault(job.id, [])
         chunks.extend((job.attempt, seq, item) for seq, item in enumerate(items, first))
 
-    # ---- Scans
-
     def ready(self, endpoint: str, now: int, limit: int) -> list[Job]:
         if limit <= 0:
             return []
@@ -231,55 +198,6 @@ class Unit:
             jobs += sorted(held, key=lambda job: job.seq)
         return jobs
 
-    # ---- Sweepers' mark, breakers, idempotency keys, webhooks, endpoints
-
-    def mark(self) -> Mark:
-        if self._mark is None:
-            self.adopt_mark(self._transaction.fetch(sql.MARK)[0])
-            assert self._mark is not None
-        return self._mark
-
-    def put_mark(self, mark: Mark) -> None:
-        self.wrote = True
-        self._mark = self._pending.mark = mark
-
-    def breaker(self, endpoint: str) -> Breaker:
-        if endpoint not in self._breakers:
-            self.adopt_breakers([endpoint], self._transaction.fetch(sql.BREAKERS, [endpoint]))
-        return self._breakers[endpoint][1]
-
-    def put_breaker(self, endpoint: str, breaker: Breaker) -> None:
-        self.wrote = True
-        version, _ = self._breakers[endpoint]
-        self._breakers[endpoint] = self._pending.breakers[endpoint] = (version, breaker)
-
-    def key(self, endpoint: str, principal: str, key: str) -> KeyEntry | None:
-        place = (endpoint, principal, key)
-        if place not in self._keys:
-            self.adopt_keys([place], self._transaction.fetch(sql.KEYS, document([key_row(place)])))
-        return self._keys[place]
-
-    def put_key(self, endpoint: str, principal: str, key: str, entry: KeyEntry) -> None:
-        self.wrote = True
-        place = (endpoint, principal, key)
-        known = self._keys.get(place)
-        if known is not None and place not in self._pending.keys:
-            self._pending.replaced[place] = known.job
-        self._keys[place] = self._pending.keys[place] = entry
-
-    def settle_keys(self, job: Job) -> None:
-        self._pending.settled[job.id] = job.state
-        for place, entry in self._keys.items():
-            if entry is not None and entry.job == job.id:
-                settled = replace(entry, state=job.state)
-                self._keys[place] = settled
-                if place in self._pending.keys:
-                    self._pending.keys[place] = settled
-
-    def expire_keys(self, now: int, limit: int) -> None:
-        self.wrote = True
-        self._pending.expired = (now, limit)
-
     def webhook(self, endpoint: str, id: str) -> Webhook | None:
         if id not in self._webhooks:
             self.adopt_webhooks([id], self._transaction.fetch(sql.WEBHOOKS, [id]))
@@ -299,33 +217,23 @@ class Unit:
             self._urls[due[-1].id] = url or ""
         return sorted(due, key=lambda webhook: (webhook.next_at or 0, webhook.id))
 
-    def put_endpoint(self, endpoint: str, registration: bytes) -> None:
-        self.wrote = True
-        self._pending.endpoints[endpoint] = registration
-
-    def delete_endpoint(self, endpoint: str) -> None:
+    def finish(self) -> None:
+        """Write everything that is not written yet, but for the counts; nothing is asked of the unit afterwards."""
         self.flush()
-        self.wrote = True
-        for statement in (sql.DROP_ENDPOINT, sql.DROP_ENDPOINTS_BREAKER, sql.DROP_ENDPOINTS_KEYS):
-            self._transaction.queue(statement, endpoint)
-        self._breakers[endpoint] = (0, CLOSED)
-        self._keys = {place: entry for place, entry in self._keys.items() if place[0] != endpoint}
-
-    # ---- Writing
+        for statement, values in self._last.statements():
+            self._transaction.queue(statement, *values)
 
     def flush(self) -> None:
-        """Write everything but the counts, so that the database says what this unit says."""
+        """Write what scans look for, so that the database says what this unit says."""
         for statement, values in self._pending.statements(self._entries, self._changed):
             self._transaction.queue(statement, *values)
-        for endpoint, (version, breaker) in self._pending.breakers.items():
-            self._breakers[endpoint] = (version + 1, breaker)
         for id in self._changed:
             self._settle(self._entries[id])
         self._changed.clear()
         self._pending = Pending()
 
     def counts(self) -> dict[str, Count]:
-        """What this unit adds to the counts of each endpoint that it touched; after `flush`."""
+        """What this unit adds to the counts of each endpoint that it touched; after `finish`."""
         tallies = {endpoint: count_of(tally, 0, 0) for endpoint, tally in self._tallies.items()}
         endpoints = self.touched | tallies.keys() | self._stored.keys()
         return {each: added(tallies.get(each, NOTHING), self._stored.get(each, NOTHING)) for each in sorted(endpoints)}

@@ -34,7 +34,7 @@ OUTAGE_SECONDS = 5.0
 
 PAUSE_SECONDS = 0.05
 PAUSE_SECONDS_MAX = 1.0
-COLLISIONS_MAX = 5
+COLLISIONS_MAX = 8
 ADMITTED = 0.8
 """Share of the quota above which no new jobs are taken."""
 
@@ -204,7 +204,7 @@ class Writer:
 
     def _send(self, transaction: Transaction, unit: Unit, outcomes: list[base.Outcome]) -> "psycopg.Cursor[Any]":
         """Send all writes with the commit behind them; nobody waits for a disk where there is nothing to keep."""
-        unit.flush()
+        unit.finish()
         if not unit.wrote:
             transaction.queue(sql.RELAX)
             return transaction.queue(sql.COMMIT)
