@@ -2,29 +2,27 @@
 
 import sqlite3
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    ExitStack,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from tests.bench.raw import RawQueue
+from tests.bench.raw_postgres import RawPostgres
 from tests.bench.raw_sqlite import RawSqlite
-
-
-class RawQueue(Protocol):
-    """The rows that the store writes, by bare statements; each call is one durable transaction."""
-
-    def submit(self, ids: Sequence[str]) -> None: ...
-
-    def take(self, count: int) -> list[tuple[int, str]]:
-        """The next jobs; their inputs were read too."""
-
-    def finish(self, jobs: Sequence[tuple[int, str]]) -> None: ...
-
-    def close(self) -> None: ...
+from tests.support.postgres import PostgresServer
 
 
 class Engine(Protocol):
-    """A kind of store."""
+    """A kind of store; close it in the end."""
 
     @property
     def title(self) -> str: ...
@@ -38,6 +36,8 @@ class Engine(Protocol):
 
     def raw(self) -> AbstractAsyncContextManager[RawQueue]:
         """A new, empty queue."""
+
+    def close(self) -> None: ...
 
 
 class Sqlite:
@@ -56,5 +56,38 @@ class Sqlite:
         with tempfile.TemporaryDirectory() as folder, closing(await RawSqlite.open(Path(folder))) as queue:
             yield queue
 
+    def close(self) -> None:
+        pass
 
-ENGINES: dict[str, Engine] = {"sqlite": Sqlite()}
+
+class Postgres:
+    """A server of its own on this machine, as durable as it comes, behind a Unix socket."""
+
+    floor_and_goal = (2_500, 6_000)
+
+    @property
+    def title(self) -> str:
+        ((version,),) = self._server.execute("SHOW server_version")
+        return f"PostgreSQL {version}, fsync and synchronous_commit on"
+
+    @contextmanager
+    def place(self) -> Iterator[str]:
+        with self._server.database() as url:
+            yield url
+
+    @asynccontextmanager
+    async def raw(self) -> AsyncIterator[RawQueue]:
+        with ExitStack() as stack:
+            databases = [stack.enter_context(self._server.database()) for _ in range(2)]
+            yield stack.enter_context(closing(await RawPostgres.open(databases)))
+
+    def close(self) -> None:
+        if "_server" in vars(self):
+            self._server.close()
+
+    @cached_property
+    def _server(self) -> PostgresServer:
+        return PostgresServer(fsync="on", full_page_writes="on", shared_buffers="512MB", max_wal_size="4GB")
+
+
+ENGINES: dict[str, type[Engine]] = {"sqlite": Sqlite, "postgres": Postgres}

@@ -8,6 +8,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import closing
 from typing import Any
 
 from tests.bench.beside import large, sweep
@@ -31,13 +32,17 @@ PARTS: dict[str, Part] = {
 def main(arguments: list[str]) -> None:
     options = _parser().parse_args(arguments)
     for name in options.engine or ENGINES:
-        engine = ENGINES[name]
-        rows: list[Row] = []
-        for part in options.only or PARTS:
-            started = time.perf_counter()
-            rows += asyncio.run(PARTS[part](engine, options.rounds, 0.1 if options.quick else 1.0))
-            _say(f"{name}: {part} took {time.perf_counter() - started:.0f} s")
-        _say(render(f"{engine.title}, payloads of 1 KB, medians of {options.rounds}", rows))
+        with closing(ENGINES[name]()) as engine:
+            _measure(name, engine, options)
+
+
+def _measure(name: str, engine: Engine, options: argparse.Namespace) -> None:
+    rows: list[Row] = []
+    for part in options.only or PARTS:
+        started = time.perf_counter()
+        rows += asyncio.run(PARTS[part](engine, options.rounds, 0.1 if options.quick else 1.0))
+        _say(f"{name}: {part} took {time.perf_counter() - started:.0f} s")
+    _say(render(f"{engine.title}, payloads of 1 KB, medians of {options.rounds}", rows))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from tests.bench.driving import Driver, crowd, driving, id_of
-from tests.bench.engines import Engine, RawQueue
+from tests.bench.engines import Engine
+from tests.bench.raw import RawQueue
 from tests.bench.table import Bounds, Row
 
 CALLERS = {1: 1_500, 16: 8_000, 64: 12_000, 256: 16_000}
