@@ -28,7 +28,8 @@ SELECT count(*), count(*) FILTER (WHERE relname = 'meta')
 FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = %s AND relkind IN ('r', 'p', 'v', 'm')
 """
-_VERSIONS = "SELECT name, value FROM meta WHERE name IN ('schema', 'compatible')"
+# With its schema: one that this user may not look into is passed over by the search path.
+_VERSIONS = f"SELECT name, value FROM {SCHEMA}.meta WHERE name IN ('schema', 'compatible')"
 _NOT_OURS = "42P01", "42703", "42883"  # no such table, column, or comparison
 
 log = logging.getLogger(__name__)
