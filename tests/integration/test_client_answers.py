@@ -7,9 +7,16 @@ import pytest
 
 import submodel
 from submodel import errors
+from submodel.client import calls
+from submodel.client.answers import NoAnswer
+from submodel.client.connections import Connections
+from submodel.client.sessions import Sessions
+from submodel.client.settings import Target
 from tests.support.client_world import CLIENTS, ENDPOINT, ClientFace, Kind
+from tests.support.gateway_process import free_port
 from tests.support.scripted_server import Asked, Reply, ScriptedServer
 
+HEALTH = calls.health(ENDPOINT)
 SUBMITTED = Reply(body=b'{"id": "j-1", "status": "IN_QUEUE"}')
 
 
@@ -100,3 +107,15 @@ def test_another_server_at_the_base_url_is_told(kind: Kind, reply: Reply) -> Non
     with world.client(kind) as client, pytest.raises(errors.ConfigurationError, match="is the base URL right"):
         client.run({})
     assert len(world.server.asked) == 1
+
+
+async def test_a_try_tells_whether_it_may_have_been_carried_out() -> None:
+    nobody = Target(f"http://127.0.0.1:{free_port()}/v2", None)
+    with ScriptedServer(lambda asked: Reply(headers={"Content-Length": "9"}, cut=True)) as server:
+        cutting = Target(f"{server.url}/v2", None)
+        for target, carried_out in ((nobody, False), (cutting, True)):
+            connections, sessions = Connections(target), Sessions(target, None)
+            outcomes = connections.exchange(HEALTH, 5), await sessions.exchange(HEALTH, 5)
+            assert [isinstance(one, NoAnswer) and one.carried_out for one in outcomes] == [carried_out] * 2
+            connections.close()
+            await sessions.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 from submodel.client import calls, reading, retry, settings
 from submodel.client.answers import Document, field
 from submodel.client.calls import Call
-from submodel.client.limits import OPERATION_SECONDS, REQUEST_SECONDS, RUN_SYNC_SECONDS, allowed_seconds
+from submodel.client.limits import OPERATION_SECONDS, RUN_SYNC_SECONDS, allowed_seconds, request_seconds
 from submodel.client.reading import FINAL, StreamPlace
 from submodel.errors import ConfigurationError, JobNotFinished
 
@@ -54,7 +54,7 @@ class AsyncioJob:
         while not place.ended:
             call = calls.stream(self.endpoint_id, self.job_id, place.offset)
             asked_at = time.monotonic()
-            found = await self._ask(call, REQUEST_SECONDS)
+            found = await self._ask(call, request_seconds(call))
             items = place.read(found)
             self.attempt = place.attempt
             for item in items:
@@ -91,7 +91,8 @@ class AsyncioJob:
     async def _document(self) -> Document:
         if self._final is not None:
             return self._final
-        return self._heard(await self._ask(calls.status(self.endpoint_id, self.job_id), REQUEST_SECONDS))
+        call = calls.status(self.endpoint_id, self.job_id)
+        return self._heard(await self._ask(call, request_seconds(call)))
 
     def _heard(self, found: Document) -> Document:
         """Remember a final status: it does not change any more."""
@@ -107,6 +108,8 @@ class AsyncioJob:
 
 class AsyncioEndpoint:
     """An endpoint by its id, `<namespace>.<name>`; an asynchronous context manager that closes what it opened.
+
+    It belongs to the event loop that first awaits it.
 
     Args:
         session: an `aiohttp.ClientSession` of the caller's, who also closes it; else the endpoint makes one.
@@ -124,7 +127,7 @@ class AsyncioEndpoint:
     async def run(self, endpoint_input: Any) -> AsyncioJob:
         """Submit a job; see `Endpoint.run`."""
         call = calls.run(self.endpoint_id, endpoint_input, uuid.uuid4().hex)
-        return self.job(field(await self.client.ask(call, REQUEST_SECONDS), "id", call.path))
+        return self.job(field(await self.client.ask(call, request_seconds(call)), "id", call.path))
 
     async def run_sync(self, request_input: Any, timeout: float = RUN_SYNC_SECONDS) -> Any:
         """Submit a job, wait up to `timeout` seconds for its end and return its output; see `Endpoint.run_sync`."""

@@ -55,22 +55,13 @@ class Connections:
         tries = 0
         while True:
             tries += 1
-            outcome = self._exchange(call, try_seconds(call, deadline - time.monotonic()))
+            outcome = self.exchange(call, try_seconds(call, deadline - time.monotonic()))
             pause = retry.pause_seconds(call, outcome, tries, random.random())
             if pause is None or time.monotonic() + pause >= deadline or self._closed.wait(pause):
                 return answers.document(outcome, self._target.base_url + call.path)
 
-    def pause(self, seconds: float) -> None:
-        """Wait, unless the client is closed."""
-        self._closed.wait(seconds)
-
-    def close(self) -> None:
-        """Close what is idle and end pauses; calls under way end as they would."""
-        self._closed.set()
-        with self._lock:
-            _close_all(self._idle)
-
-    def _exchange(self, call: Call, seconds: float) -> Outcome:
+    def exchange(self, call: Call, seconds: float) -> Outcome:
+        """One try."""
         connection = self._take()
         sent = False
         try:
@@ -92,6 +83,16 @@ class Connections:
             raise
         self._keep(connection)
         return answer
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the client is closed."""
+        self._closed.wait(seconds)
+
+    def close(self) -> None:
+        """Close what is idle and end pauses; calls under way end as they would."""
+        self._closed.set()
+        with self._lock:
+            _close_all(self._idle)
 
     def _take(self) -> http.client.HTTPConnection:
         with self._lock:

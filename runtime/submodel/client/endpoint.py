@@ -10,7 +10,7 @@ from submodel.client import calls, reading, retry, settings
 from submodel.client.answers import Document, field
 from submodel.client.calls import Call
 from submodel.client.connections import Connections
-from submodel.client.limits import OPERATION_SECONDS, REQUEST_SECONDS, RUN_SYNC_SECONDS, allowed_seconds
+from submodel.client.limits import OPERATION_SECONDS, RUN_SYNC_SECONDS, allowed_seconds, request_seconds
 from submodel.client.reading import FINAL, StreamPlace
 from submodel.errors import JobNotFinished
 
@@ -58,7 +58,7 @@ class Job:
         while not place.ended:
             call = calls.stream(self.endpoint_id, self.job_id, place.offset)
             asked_at = time.monotonic()
-            found = self._ask(call, REQUEST_SECONDS)
+            found = self._ask(call, request_seconds(call))
             items = place.read(found)
             self.attempt = place.attempt
             yield from items
@@ -88,7 +88,10 @@ class Job:
         return reading.output(self.job_id, found)
 
     def _document(self) -> Document:
-        return self._final or self._heard(self._ask(calls.status(self.endpoint_id, self.job_id), REQUEST_SECONDS))
+        if self._final is not None:
+            return self._final
+        call = calls.status(self.endpoint_id, self.job_id)
+        return self._heard(self._ask(call, request_seconds(call)))
 
     def _heard(self, found: Document) -> Document:
         """Remember a final status: it does not change any more."""
@@ -124,7 +127,7 @@ class Endpoint:
         Raises `TypeError` for an input that JSON cannot hold, and the errors of `submodel.errors`.
         """
         call = calls.run(self.endpoint_id, request_input, uuid.uuid4().hex)
-        return self.job(field(self.client.ask(call, REQUEST_SECONDS), "id", call.path))
+        return self.job(field(self.client.ask(call, request_seconds(call)), "id", call.path))
 
     def run_sync(self, request_input: Any, timeout: float = RUN_SYNC_SECONDS) -> Any:
         """Submit a job as `run` does, wait up to `timeout` seconds for its end and return its output.

@@ -13,6 +13,8 @@ from submodel.client.limits import try_seconds
 from submodel.client.settings import Target
 
 CONNECT_SECONDS = 5.0
+READING_SECONDS = 240.0
+"""What reading a large answer may take, once it has begun to come."""
 
 
 class Sessions:
@@ -32,11 +34,29 @@ class Sessions:
         tries = 0
         while True:
             tries += 1
-            outcome = await self._exchange(call, try_seconds(call, deadline - time.monotonic()))
+            outcome = await self.exchange(call, try_seconds(call, deadline - time.monotonic()))
             pause = retry.pause_seconds(call, outcome, tries, random.random())
             if pause is None or time.monotonic() + pause >= deadline:
                 return answers.document(outcome, self._target.base_url + call.path)
             await self.pause(pause)
+
+    async def exchange(self, call: Call, seconds: float) -> Outcome:
+        """One try."""
+        url = self._target.base_url + call.path
+        limits = aiohttp.ClientTimeout(
+            total=seconds + READING_SECONDS, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds
+        )
+        headers = self._target.headers() | call.headers()
+        try:
+            async with self._session().request(
+                call.method, url, data=call.body, headers=headers, timeout=limits, allow_redirects=False
+            ) as response:
+                wait = answers.retry_after_seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
+                return Answer(response.status, await response.read(), wait)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            return NoAnswer(_reason(error), carried_out=False)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return NoAnswer(_reason(error))
 
     async def pause(self, seconds: float) -> None:
         """Wait."""
@@ -55,21 +75,6 @@ class Sessions:
             # Held requests need a connection each, and a job that waits must not keep another from being submitted.
             self._own = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self._own
-
-    async def _exchange(self, call: Call, seconds: float) -> Outcome:
-        url = self._target.base_url + call.path
-        limits = aiohttp.ClientTimeout(total=seconds, sock_connect=CONNECT_SECONDS)
-        headers = self._target.headers() | call.headers()
-        try:
-            async with self._session().request(
-                call.method, url, data=call.body, headers=headers, timeout=limits, allow_redirects=False
-            ) as response:
-                wait = answers.retry_after_seconds(response.headers.get("Retry-After"), response.headers.get("Date"))
-                return Answer(response.status, await response.read(), wait)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            return NoAnswer(_reason(error), carried_out=False)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return NoAnswer(_reason(error))
 
 
 def _reason(error: Exception) -> str:

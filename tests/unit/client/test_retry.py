@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from submodel.client import calls
 from submodel.client.answers import Answer, NoAnswer, Outcome
-from submodel.client.limits import MARGIN_SECONDS, allowed_seconds, try_seconds
+from submodel.client.limits import MARGIN_SECONDS, allowed_seconds, request_seconds, try_seconds
 from submodel.client.retry import LONGEST_PAUSE_SECONDS, TRIES_MAX, pace_seconds, pause_seconds
 
 RUN = calls.run("e", {}, "key")
@@ -72,6 +72,12 @@ def test_a_try_outlasts_the_time_it_is_held_and_not_the_call() -> None:
     assert call.hold_seconds < try_seconds(call, 1000) < 1000
     assert try_seconds(call, 3) == 3
     assert try_seconds(call, -1) > 0
+
+
+def test_a_large_request_has_time_to_be_sent() -> None:
+    small, large = calls.run("e", "x", "key"), calls.run("e", "x" * 10_000_000, "key")
+    assert try_seconds(large, 1000) >= try_seconds(small, 1000) + 90
+    assert request_seconds(large) > try_seconds(large, 1000)
 
 
 def test_an_answer_that_is_due_when_the_callers_time_ends_is_still_read() -> None:

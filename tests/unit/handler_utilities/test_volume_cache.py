@@ -13,6 +13,8 @@ import pytest
 from submodel.serverless import VolumeCache
 
 Make = Callable[..., VolumeCache]
+MANY = 3000
+"""Files that are not copied before a process has ended."""
 
 
 @pytest.fixture
@@ -148,7 +150,8 @@ def test_a_process_that_ends_at_once_has_saved_all_the_same(local: Path, volume:
         from pathlib import Path
         from submodel.serverless import VolumeCache
         with VolumeCache(["{local}"], namespace="ns", volume_path="{volume}"):
-            Path("{local}", "model").write_text("weights")
+            for number in range({MANY}):
+                Path("{local}", str(number)).touch()
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True)
-    assert (mirror(volume, local) / "model").read_text() == "weights"
+    assert len(list(mirror(volume, local).iterdir())) == MANY
