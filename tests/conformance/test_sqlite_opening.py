@@ -201,6 +201,7 @@ async def test_without_locks_the_gateway_that_came_first_writes_nothing_more(ope
             first.apply([operation], 6)
     second.apply([submit("c")], 7)
     await first.close()
+    assert (tmp_path / "jobs.db.ballast").stat().st_size
     second.apply([submit("d")], 8)
     await second.close()
     store = open_store()

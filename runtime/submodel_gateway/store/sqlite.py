@@ -28,14 +28,17 @@ from submodel_gateway.store import base
 from submodel_gateway.store.execute import execute
 from submodel_gateway.store.owner import OwnerLock
 from submodel_gateway.store.sqlite_blobs import BlobFiles
-from submodel_gateway.store.sqlite_log import WriteAheadLog
+from submodel_gateway.store.sqlite_log import BYTES_MAX, WriteAheadLog
 from submodel_gateway.store.sqlite_reads import Reads
 from submodel_gateway.store.sqlite_rows import Writes
 from submodel_gateway.store.sqlite_schema import check, create, prepare, unusable
 from submodel_gateway.store.sqlite_space import BALLAST_BYTES, Space, Use, is_full
 
 WRITER = (
-    *("synchronous=FULL", "wal_autocheckpoint=0", "cache_size=-65536", "temp_store=MEMORY"),
+    "synchronous=FULL",
+    "wal_autocheckpoint=0",
+    "cache_size=-65536",
+    "temp_store=MEMORY",
     # Debian's library overwrites what it frees: forgetting 50 results of 100 KB cost 5 MB of log instead of 32 KB.
     "secure_delete=OFF",
 )
@@ -155,7 +158,7 @@ class SqliteStore:
             self._space.note(written, freed=self._rows.forgot)
             dropped = self._rows.committed(now)
             self._now = now
-            self._log.look_after(short=not self._space.admits)
+            self._log.look_after(BYTES_MAX if self._space.admits else self._space.short_bytes)
         self._remove(dropped)
         return outcomes
 

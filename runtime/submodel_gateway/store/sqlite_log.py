@@ -9,8 +9,6 @@ from pathlib import Path
 
 ROWS_MAX = 8_000
 BYTES_MAX = 64 * 1024 * 1024
-SHORT_BYTES_MAX = 4 * 1024 * 1024
-"""The same where space is short: a log that was moved gives its space back."""
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +35,9 @@ class WriteAheadLog:
         """Rows changed since it was moved."""
         return self._writer.total_changes - self._moved
 
-    def look_after(self, *, short: bool) -> None:
-        """To be called after each commit; `short` when space is."""
-        if self.size > (SHORT_BYTES_MAX if short else BYTES_MAX):
+    def look_after(self, bytes_max: int = BYTES_MAX) -> None:
+        """To be called after each commit. A log that is longer gives its space back."""
+        if self.size > bytes_max:
             self.move("TRUNCATE")
         elif self.rows > ROWS_MAX:
             self.move()

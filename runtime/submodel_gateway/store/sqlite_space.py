@@ -61,6 +61,9 @@ class Space:
 
     def __init__(self, path: Path, quota_bytes: int | None, ballast_bytes: int = BALLAST_BYTES) -> None:
         self.admits = False
+        self.short_bytes = ballast_bytes // 16
+        """What the log may take where there is no room: it must not use up what the ballast has made."""
+
         self._looked_at = 0
         self._left = 0
         self._written = 0
