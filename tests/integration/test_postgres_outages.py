@@ -1,0 +1,153 @@
+"""A PostgreSQL that does not answer, or must not: what callers hear, and that everything goes on by itself."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from submodel.contract.states import JobState
+from submodel_gateway.errors import StoreAway
+from submodel_gateway.jobs.tally import Tally
+from submodel_gateway.store import base
+from submodel_gateway.store.postgres import PostgresStore, line, store, writer
+from tests.support.postgres import PostgresServer
+from tests.support.postgres_proxy import PostgresProxy
+from tests.support.store_operations import ENDPOINT, append, finish, heartbeat, progress, submit, take
+
+NOW = 1_700_000_000_000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as started:
+        yield started
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> Iterator[str]:
+    with server.database() as created:
+        yield created
+
+
+@pytest_asyncio.fixture
+async def postgres(url: str) -> AsyncIterator[PostgresStore]:
+    opened = PostgresStore(url)
+    await opened.start(lambda endpoints: None)
+    yield opened
+    await opened.close()
+
+
+async def apply(postgres: PostgresStore, *operations: base.Operation) -> list[base.Outcome]:
+    return await asyncio.to_thread(postgres.apply, operations, NOW)
+
+
+def processes(server: PostgresServer) -> list[int]:
+    """The server's, children included."""
+    parent = int((server.folder / "data" / "postmaster.pid").read_text().split()[0])
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [parent, *map(int, children)]
+
+
+async def test_rows_that_somebody_else_holds_are_an_outage(
+    postgres: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "COLLISIONS_MAX", 1)
+    (_, taken) = await apply(postgres, submit("a"), take())
+    assert isinstance(taken, base.Taken)
+    job = taken.leases[0].job
+    with psycopg.connect(url) as other:
+        other.execute("SELECT 1 FROM submodel.job FOR UPDATE")
+        with pytest.raises(StoreAway, match=r"rows are held by another session: .* lock timeout"):
+            await apply(postgres, finish(job))
+    (outcome,) = await apply(postgres, finish(job))
+    assert isinstance(outcome, base.Applied)
+
+
+async def test_a_gateway_that_finds_no_database_says_so_and_goes_on_when_it_is_back(
+    url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.2)
+    with PostgresProxy(server) as proxy:
+        postgres = PostgresStore(proxy.url(url))
+        postgres._desk._patience_seconds = postgres._blob_desk._patience_seconds = 0.2
+        await postgres.start(lambda endpoints: None)
+        await apply(postgres, submit("a"))
+        proxy.refuse()
+        with pytest.raises(StoreAway, match="cannot be reached"):
+            await apply(postgres, submit("b"))
+        with pytest.raises(StoreAway, match="cannot be reached"):
+            await postgres.job(ENDPOINT, "a")
+        with pytest.raises(StoreAway):
+            await postgres.stash(b"x" * 300_000)
+        proxy.allow()
+        await apply(postgres, submit("c"))
+        assert [await postgres.job(ENDPOINT, id) is not None for id in "abc"] == [True, False, True]
+        assert postgres.tally(ENDPOINT) == Tally(queued=2, arrived=2)
+        await postgres.close()
+
+
+async def test_a_server_that_stands_still_is_given_up_and_found_again(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.2)
+    monkeypatch.setattr(store, "LOOK_SECONDS", 0.05)
+    with PostgresServer() as frozen, frozen.database() as place:
+        postgres = PostgresStore(f"{place}&connect_timeout=1")
+        await postgres.start(lambda endpoints: None)
+        await apply(postgres, submit("a"))
+        stopped = processes(frozen)
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreAway):
+                await apply(postgres, submit("b"))
+        finally:
+            for pid in stopped:
+                os.kill(pid, signal.SIGCONT)
+        await apply(postgres, submit("c"))
+        jobs = (await postgres.requests(ENDPOINT, None, 9)).jobs
+        assert [job.id for job in jobs if job.id != "b"] == ["c", "a"]
+        assert postgres.tally(ENDPOINT).queued == len(jobs)
+        await postgres.close()
+
+
+async def test_what_has_an_outcome_waits_for_the_standby_and_signs_of_life_do_not(
+    postgres: PostgresStore, url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.1)
+    (_, taken) = await apply(postgres, submit("a"), take())
+    assert isinstance(taken, base.Taken)
+    job = taken.leases[0].job
+    server.execute("ALTER SYSTEM SET synchronous_standby_names = 'one_that_is_not_there'")
+    server.execute("SELECT pg_reload_conf()")
+    await asyncio.to_thread(wait_for_setting, url, "one_that_is_not_there")
+    try:
+        for write in (heartbeat(job), progress(job, b"0.5"), append(job, 1, b"item")):
+            await apply(postgres, write)
+        with pytest.raises(StoreAway):
+            await apply(postgres, finish(job))
+        shown = await postgres.job(ENDPOINT, "a")
+        assert shown is not None
+        assert shown.state is JobState.IN_PROGRESS, "nobody sees what the standby did not confirm"
+    finally:
+        server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        server.execute("SELECT pg_reload_conf()")
+    (outcome,) = await apply(postgres, finish(job))
+    assert isinstance(outcome, base.Applied)
+    assert outcome.change.duplicate, "the commit that was given up has gone through"
+    assert postgres.tally(ENDPOINT) == Tally(arrived=1, completed=1)
+
+
+def wait_for_setting(url: str, value: str) -> None:
+    """Returns once new sessions see a setting that was reloaded."""
+    while True:
+        with psycopg.connect(url) as connection:
+            if connection.execute("SHOW synchronous_standby_names").fetchall() == [(value,)]:
+                return

@@ -1,0 +1,97 @@
+"""Gateways as processes on one PostgreSQL: they work as one, and outlive a restart of the database."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.postgres import PostgresServer
+
+TOKEN = "worker-token"
+REGISTRATION = {
+    "endpointId": "e",
+    "epoch": "uid",
+    "generation": 1,
+    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
+}
+ENOUGH = 150
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresServer]:
+    with PostgresServer() as started:
+        yield started
+
+
+@pytest.fixture
+def url(server: PostgresServer) -> Iterator[str]:
+    with server.database() as created:
+        yield created
+
+
+def gateway(folder: Path, url: str) -> LiveGateway:
+    """A gateway that knows the endpoint."""
+    started = LiveGateway(folder, SUBMODEL_GATEWAY_STORE=url)
+    with Http(started.internal, INTERNAL_TOKEN) as operator:
+        operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
+    return started
+
+
+def exchange(at: LiveGateway, **fields: Any) -> Any:
+    with Http(at.public, TOKEN) as worker:
+        return worker.ok("POST", "/v2/e/workers/w/exchange", {"session": "s", "phase": "ready", **fields})
+
+
+def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: Path, url: str) -> None:
+    with gateway(tmp_path, url) as front, gateway(tmp_path, url) as back, ThreadPoolExecutor(2) as pool:
+        with Http(front.public) as client, Http(back.public) as other:
+            # Held until another gateway's job arrives.
+            turn = pool.submit(exchange, back, request=1, capacity=1, waitMs=20_000)
+            answer = pool.submit(client.ok, "POST", "/v2/e/runsync?wait=60000", {"input": {"n": 1}})
+            (job,) = turn.result()["jobs"]
+            held = {"id": job["id"], "token": job["token"]}
+            exchange(back, request=2, results=[{**held, "output": "done"}])
+            assert answer.result()["output"] == "done"
+            assert [each.ok("GET", "/v2/e/health")["jobs"]["completed"] for each in (client, other)] == [1, 1]
+
+
+def test_a_restart_of_the_database_loses_no_accepted_job(tmp_path: Path, url: str, server: PostgresServer) -> None:
+    accepted: list[list[str]] = [[] for _ in range(4)]
+    enough, ended = threading.Event(), threading.Event()
+
+    def submit(ids: list[str]) -> list[int]:
+        """Statuses other than 200."""
+        refused = []
+        with Http(front.public) as client:
+            while not ended.is_set():
+                status, answer = client.call("POST", "/v2/e/run", {"input": len(ids)})
+                if status == 200:
+                    ids.append(answer["id"])
+                else:
+                    refused.append(status)
+                if sum(map(len, accepted)) >= ENOUGH:
+                    enough.set()
+        return refused
+
+    with gateway(tmp_path, url) as front, ThreadPoolExecutor(4) as pool:
+        writers = [pool.submit(submit, ids) for ids in accepted]
+        try:
+            for _ in range(2):
+                assert enough.wait(30)
+                server.restart(immediate=True)
+                enough.clear()
+                accepted_before = sum(map(len, accepted))
+                while sum(map(len, accepted)) < accepted_before + ENOUGH:
+                    enough.wait(1)
+        finally:
+            ended.set()
+        assert {status for writer in writers for status in writer.result()} <= {503}
+        ids = {id for each in accepted for id in each}
+        with Http(front.public) as client:
+            assert {client.ok("GET", f"/v2/e/status/{id}")["status"] for id in ids} == {"IN_QUEUE"}
+            assert client.ok("GET", "/v2/e/health")["jobs"]["inQueue"] >= len(ids)
