@@ -1,25 +1,21 @@
 """A full disk: new jobs are refused, what runs can end, and with space everything is as before."""
 
 import json
-import os
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.crash.full_disk import LATE
+from tests.support.volume import namespace
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("full disk")]
 
 ROOT = Path(__file__).parents[2]
 DISK_MIB = 192
 """Room for the ballast file, a log as long as it may get, and the jobs of the scenario."""
-
-NAMESPACE = ("unshare", "--mount", "--propagation", "private")
-"""A mount that nobody else sees goes with the process that made it, however that ends."""
 
 SCRIPT = f'mount -t tmpfs -o size={DISK_MIB}m tmpfs "$1" && exec "$2" -m tests.crash.full_disk "$1"'
 
@@ -55,19 +51,3 @@ def test_with_space_again_everything_goes_on_by_itself(told: dict[str, Any]) -> 
 
 def test_nothing_that_was_acknowledged_is_lost(told: dict[str, Any]) -> None:
     assert told["lost"] == []
-
-
-@cache
-def namespace() -> tuple[str, ...]:
-    """The command that gives a process mounts of its own; without one the test is skipped, or fails under CI."""
-    for user in ((), ("--user", "--map-root-user")):
-        command = (*NAMESPACE, *user)
-        try:
-            ran = subprocess.run([*command, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
-        except FileNotFoundError:
-            break
-        if ran.returncode == 0:
-            return command
-    if os.environ.get("CI"):  # noqa: TID251  # which rights a machine must give is said by its environment
-        pytest.fail("a mount of its own needs unshare(1) and root, or user namespaces")
-    pytest.skip("a mount of its own needs unshare(1) and root, or user namespaces")
