@@ -47,6 +47,11 @@ class Call:
     def done(self) -> bool:
         return self._task.done()
 
+    @property
+    def unread(self) -> bool:
+        """Whether nobody has looked at the body."""
+        return self._body is not None
+
     def hang_up(self) -> None:
         self._gone.set()
 

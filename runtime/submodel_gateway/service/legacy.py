@@ -106,11 +106,8 @@ class LegacyWorkers:
         beats = [_beat(state, session, name) for name in ping.jobs]
         others = [*self._left_out(caller, ping.jobs)]
         outcomes = await self._stores.of(endpoint).many([*beats, *others])
-        refused = [
-            name
-            for name, outcome in zip(ping.jobs, outcomes, strict=False)
-            if isinstance(outcome, base.Refused) and name not in memory.delivering
-        ]
+        said = zip(ping.jobs, outcomes, strict=False)
+        refused = [name for name, outcome in said if isinstance(outcome, base.Refused)]
         now = self._clock.now_ms()
         for name in refused:
             job = from_delivery_id(name)[0]

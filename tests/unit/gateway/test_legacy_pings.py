@@ -111,6 +111,10 @@ async def test_empty_lists_say_nothing_where_a_list_never_held_anything(sdk: str
         id = await w.submit()
         worker = LegacyWorker(w, sdk=sdk)
         await worker.take()
+        await pings(w, worker, count=1)
+        call = worker.ask(running=True)
+        await settle()
+        call.hang_up()
         await pings(w, worker, count=12)
         assert await state(w, id) is JobState.IN_PROGRESS
 
@@ -189,6 +193,48 @@ async def test_a_stopped_job_is_told_once_under_the_name_that_the_worker_knows()
         assert not again.done
 
 
+async def test_a_worker_that_runs_nothing_need_not_stop_anything() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        await w.gateway.clients.cancel(ENDPOINT, id)
+        worker.ask(running=False)
+        await settle()
+        stops = worker.ask_stops()
+        await settle()
+        assert not stops.done
+
+
+async def test_a_job_that_is_listed_no_more_need_not_be_stopped() -> None:
+    async with world() as w:
+        first, second = await w.submit(), await w.submit()
+        worker = LegacyWorker(w)
+        await worker.ask(batch=2).answer()
+        await worker.ping(first, second)
+        await w.gateway.clients.cancel(ENDPOINT, first)
+        await worker.ping(second)
+        stops = worker.ask_stops()
+        await settle()
+        assert not stops.done
+
+
+async def test_a_job_that_ended_at_another_gateway_is_stopped_by_the_next_ping() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        other = World(w.store)
+        other.clock.ms = w.clock.ms
+        await other.gateway.start()
+        await other.gateway.clients.cancel(ENDPOINT, id)
+        assert (await view(w)).running == 1
+        await worker.ping(id)
+        assert (await view(w)).running == 0
+        assert (await worker.ask_stops().answer()).json == {"jobsToStop": [id]}
+        await other.gateway.close()
+
+
 async def test_a_job_that_runs_long_after_its_limit_costs_its_worker_the_place() -> None:
     async with world() as w:
         id = await w.submit(execution_timeout_ms=60_000)
@@ -226,15 +272,33 @@ async def test_a_worker_that_lists_a_job_of_nobody_and_asks_for_none_must_go() -
         assert "ghost" in (await view(w)).reason
 
 
-async def test_a_worker_that_lists_a_job_of_another_and_works_may_stay() -> None:
+async def test_a_worker_that_lists_a_job_of_another_and_asks_may_stay() -> None:
     async with world() as w:
         worker = LegacyWorker(w)
-        await worker.ping("ghost")
-        ids = []
+        await pings(w, worker, "ghost", count=1)
         for _ in range(5):
-            ids.append(await w.submit())
-            await worker.take(running=True)
-            await pings(w, worker, "ghost", *ids, count=1)
+            call = worker.ask(running=True)
+            await settle()
+            call.hang_up()
+            await pings(w, worker, "ghost", count=1)
+        assert not (await view(w)).replace
+
+
+async def test_a_worker_that_lists_a_job_of_another_and_has_one_may_stay() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        await pings(w, worker, "ghost", id, count=6)
+        assert not (await view(w)).replace
+
+
+async def test_a_strange_job_counts_anew_when_it_comes_back() -> None:
+    async with world() as w:
+        worker = LegacyWorker(w)
+        await pings(w, worker, "ghost", count=2)
+        await pings(w, worker, count=2)
+        await pings(w, worker, "ghost", count=2)
         assert not (await view(w)).replace
 
 

@@ -12,6 +12,7 @@ from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.legacy_memory import REPEAT_MS
 from submodel_gateway.service.legacy_posts import INSIST_MS
 from submodel_gateway.store import base
+from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, settle, world
 from tests.support.legacy_worker import LegacyWorker
 
@@ -131,6 +132,17 @@ async def test_a_result_of_a_worker_that_does_not_have_the_job_changes_nothing()
         assert (await outcome(w, id))[0] is JobState.IN_PROGRESS
 
 
+async def test_nothing_is_left_of_a_large_result_that_came_too_late() -> None:
+    store = MemoryStore()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        await w.gateway.clients.cancel(ENDPOINT, id)
+        assert (await worker.done(id, {"output": "x" * 2 * base.BLOB_BYTES})).status == 200
+        assert store._rows.blobs == {}
+
+
 async def test_a_result_comes_twice_and_counts_once() -> None:
     async with world() as w:
         id = await w.submit()
@@ -154,9 +166,9 @@ async def test_a_job_that_is_not_there_is_not_found_whoever_has_it() -> None:
 @pytest.mark.parametrize("operation", ["job-done", "job-stream"])
 async def test_a_wrong_key_is_refused_before_the_body_is_read(operation: str) -> None:
     async with world() as w:
-        worker = LegacyWorker(w, key="wrong")
-        worker.headers["content-length"] = str(10**12)
-        assert (await worker.call("POST", f"{operation}/w-1/x?sdk=x").answer()).status == 401
+        call = LegacyWorker(w, key="wrong").call("POST", f"{operation}/w-1/x?sdk=x", b"{}")
+        assert (await call.answer()).status == 401
+        assert call.unread
 
 
 async def test_progress_is_seen_until_the_result_and_not_after_it() -> None:
@@ -276,6 +288,8 @@ async def test_the_stream_of_an_attempt_that_is_over_is_dropped() -> None:
         await w.gateway.clients.cancel(ENDPOINT, id)
         assert (await worker.chunk(id, 1)).status == 200
         assert await streamed(w, id) == []
+        (view,) = (await w.snapshot()).workers
+        assert view.running == 0
 
 
 async def test_an_item_above_its_limit_ends_the_job() -> None:
@@ -350,12 +364,18 @@ async def test_a_gateway_that_goes_down_waits_for_no_store() -> None:
         call = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
         await settle()
         w.gateway.drain()
+        await settle()
+        assert call.done
         assert (await call.answer()).status == 503
 
 
 @pytest.mark.parametrize(
     ("body", "state"),
-    [(b'{"error": "broken"}', JobState.IN_QUEUE), (b"no JSON", JobState.FAILED)],
+    [
+        (b'{"error": "broken"}', JobState.IN_QUEUE),
+        (b"no JSON", JobState.FAILED),
+        (b'{"output": "' + b"x" * limits.RUN_BODY_BYTES + b'"}', JobState.FAILED),
+    ],
 )
 async def test_where_errors_are_retried_what_would_be_the_same_again_is_not(body: bytes, state: JobState) -> None:
     async with world() as w:

@@ -4,7 +4,8 @@ import pytest
 
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
-from submodel_gateway.service.legacy import Ask
+from submodel_gateway.service.legacy import LEAVING_WAIT_MS, Ask
+from submodel_gateway.service.legacy_memory import UNCONFIRMED_MS, LegacyMemory
 from submodel_gateway.store import base
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, presence, settle, world
 from tests.support.legacy_worker import Call, LegacyWorker
@@ -102,6 +103,16 @@ async def test_a_draining_worker_is_answered_at_once_and_gets_no_more_jobs() -> 
         await worker.take()
 
 
+async def test_what_a_worker_asks_that_gets_nothing_more_is_not_held_for_long() -> None:
+    async with world() as w:
+        worker = LegacyWorker(w)
+        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        assert await held(worker.ask())
+        assert await held(worker.ask_stops())
+        session = w.gateway._endpoints.get(ENDPOINT).sessions["w-1"]
+        assert [hold._wait_ms for hold in session.polls] == [LEAVING_WAIT_MS] * 2
+
+
 async def test_a_worker_whose_pod_terminates_is_let_go_by_whomever_it_was_ended() -> None:
     async with world() as w:
         worker = LegacyWorker(w)
@@ -193,6 +204,15 @@ async def test_a_job_taken_meanwhile_is_not_lost_by_what_was_said_before() -> No
         await w.pass_time(30_000)
         assert await held(worker.ask())
         assert (await w.snapshot()).in_progress == 1
+
+
+def test_what_was_said_before_a_take_is_not_about_it() -> None:
+    memory = LegacyMemory(sdk="runpod/1.12.0")
+    memory.hear_ask(running=False, now=100, store_now=100)
+    assert memory.lost_at(101) is None
+    assert memory.lost_at(100) == 100 + UNCONFIRMED_MS
+    memory.hear_ask(running=True, now=200, store_now=200)
+    assert memory.lost_at(100) is None
 
 
 async def test_a_result_on_its_way_to_the_store_is_no_lost_job() -> None:
