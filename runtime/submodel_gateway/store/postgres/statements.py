@@ -101,7 +101,7 @@ ORDER BY ready.place, ready.seq
 """
 PAYLOAD = "SELECT extra, blob, blob_bytes, webhook, input FROM payload WHERE id = %s"
 
-HELD = f"{JOBS} WHERE endpoint = %s AND worker = %s AND state = 'IN_PROGRESS' ORDER BY id FOR UPDATE"
+HELD = f"{JOBS} WHERE endpoint = %s AND worker = %s AND state = 'IN_PROGRESS' FOR UPDATE"
 DUE = f"{JOBS} WHERE due_at <= %s ORDER BY due_at, seq LIMIT %s FOR UPDATE SKIP LOCKED"
 QUEUED = f"{JOBS} WHERE endpoint = %s AND state = 'IN_QUEUE' AND seq <= %s ORDER BY place, seq LIMIT %s FOR UPDATE"
 RUNNING = f"{JOBS} WHERE endpoint = %s AND state = 'IN_PROGRESS' AND seq <= %s ORDER BY seq LIMIT %s FOR UPDATE"

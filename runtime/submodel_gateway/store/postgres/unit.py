@@ -76,13 +76,14 @@ class Unit(Aside):
 
     def adopt_ready(self, endpoint: str, rows: Sequence[Row], limit: int) -> None:
         """The first ready jobs of an endpoint with their payloads: all there are, when fewer than `limit`."""
+        queue = self._queue(endpoint)
         for row in rows:
             entry = self._adopt(row)
             extra, blob, size, webhook, inline = row[-5:]
             if entry.job is not None:
                 self._payloads.setdefault(entry.job.id, Payload(payload_of(inline, blob, size), extra, webhook))
         last = job_of(rows[-1]) if len(rows) >= limit else None
-        self._queue(endpoint).horizon = (last.place, last.seq) if last else END
+        queue.horizon = (last.place, last.seq) if last else END
 
     def adopt_holders(self, holders: Iterable[tuple[str, str]]) -> None:
         """All jobs that these workers, by endpoint and name, hold are among those adopted."""
@@ -113,7 +114,8 @@ class Unit(Aside):
         if change.before is None and entry.job is not None:
             raise OperationFailed("the job's id is in use at another endpoint")
         before, entry.job, entry.endpoint = entry.job, change.after, job.endpoint
-        self._queue(job.endpoint).replace(before, change.after)
+        if (queue := self._queues.get(job.endpoint)) is not None:
+            queue.replace(before, change.after)
         self._changed[job.id] = None
         self._count(job.endpoint, change)
         if change.after is None:
@@ -246,7 +248,8 @@ class Unit(Aside):
             entry = Entry(job, job, job.endpoint, input_bytes, result_bytes)
             entry.saved_bytes = entry.stored_bytes
             self._entries[id] = entry
-            self._queue(job.endpoint).replace(None, job)
+            if (queue := self._queues.get(job.endpoint)) is not None:
+                queue.replace(None, job)
         return self._entries[id]
 
     def _entry(self, id: str) -> Entry:
@@ -257,7 +260,10 @@ class Unit(Aside):
 
     def _queue(self, endpoint: str) -> Queue:
         if endpoint not in self._queues:
-            self._queues[endpoint] = Queue()
+            queue = self._queues[endpoint] = Queue()
+            for entry in self._entries.values():
+                if entry.job is not None and entry.job.endpoint == endpoint:
+                    queue.replace(None, entry.job)
         return self._queues[endpoint]
 
     def _known_ready(self, queue: Queue, now: int, limit: int) -> list[Job]:
