@@ -53,6 +53,14 @@ crash: setup ## Kill a loaded store 200 times, and fill its disk: nothing acknow
 races: setup ## Every pair of operations on one job, at once, on the real engines
 	$(BIN)/pytest tests/races -n 2 --dist loadgroup
 
+.PHONY: mutants
+mutants: setup ## Plant bugs in the job engine: the tests must find each one; ARGS="--only SQLite"
+	$(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: properties
+properties: setup ## The property tests with fifty times as many examples: half an hour
+	$(BIN)/pytest tests/properties -n 2 --hypothesis-profile=nightly
+
 .PHONY: bench-store
 bench-store: setup ## What the job store costs beside the bare engine; ARGS="--quick --only throughput"
 	$(BIN)/python -m tests.bench.store $(ARGS)

@@ -92,6 +92,24 @@ async def test_a_job_that_fails_is_retried_and_taken_in_the_same_group(store: St
     assert store.tally(ENDPOINT) == Tally(in_progress=1, arrived=2, failed=1)
 
 
+async def test_a_result_that_is_retried_in_its_own_group_is_never_shown(store: Store) -> None:
+    job = running(store, webhook="https://x.example")
+    store.apply([append(job, 1, b"1"), finish(job, b"[1]", "boom"), retry(job)], NOW)
+    again = await read(store)
+    assert await store.content(again) == base.Content()
+    assert await store.chunks(again, 0, 9) == []
+    assert await store.next_webhook() is None
+
+
+async def test_a_take_overlooks_no_job_between_those_that_its_group_names(store: Store) -> None:
+    store.apply([submit(id) for id in "abc"], NOW)
+    outcomes = store.apply(
+        [base.Cancel(endpoint=ENDPOINT, id="a"), finish_by_token("c", output=b"1"), take(limit=1)], NOW
+    )
+    assert reasons(outcomes) == ["Applied", Reason.STALE, "Taken"]
+    assert (await state(store, "b"), await state(store, "c")) == (JobState.IN_PROGRESS, JobState.IN_QUEUE)
+
+
 async def test_queue_operations_see_what_came_before_them(store: Store) -> None:
     outcomes = store.apply([submit("a"), submit("b"), take(), gone(), purge(), submit("c")], NOW)
     assert [len(base.changes(outcome)) for outcome in outcomes] == [1, 1, 1, 1, 2, 1]

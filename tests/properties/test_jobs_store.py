@@ -397,7 +397,7 @@ SqliteComparison.TestCase.settings = LONG
 PostgresComparison.TestCase.settings = settings(LONG, max_examples=1 + LONG.max_examples // 3)
 
 # As slow as the machine is busy; what hangs is ended all the same.
-patient = pytest.mark.timeout(600)
+patient = pytest.mark.timeout(6 * LONG.max_examples)
 TestMemory = patient(MemoryComparison.TestCase)
 TestSqlite = patient(SqliteComparison.TestCase)
 TestPostgres = patient(PostgresComparison.TestCase)
