@@ -48,7 +48,7 @@ class Arena:
 
     async def seen(self, told: Mapping[int, Sequence[base.Outcome]]) -> dict[int, bytes]:
         """What is to be seen of races after their operations were answered like this."""
-        ends = await asyncio.gather(*(end(self.store, number, counted=not self.shared) for number in told))
+        ends = await asyncio.gather(*(end(self.store, number, shared=self.shared) for number in told))
         return {
             number: canonical(number, [[answer(number, outcome) for outcome in outcomes], shown])
             for (number, outcomes), shown in zip(told.items(), ends, strict=True)

@@ -40,7 +40,7 @@ async def _in_order(start: str, names: tuple[str, ...], order: Order, shared: bo
         (outcome,) = store.apply([_operation(names[place])], NOW)
         answers[place] = answer(0, outcome)
     told = [answers[place] if place in answers else answer(0, SHY[name]) for place, name in enumerate(names)]
-    return canonical(0, [told, await end(store, 0, counted=not shared)])
+    return canonical(0, [told, await end(store, 0, shared=shared)])
 
 
 def _operation(name: str) -> base.Operation:

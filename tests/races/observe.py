@@ -25,9 +25,15 @@ def answer(number: int, outcome: base.Outcome) -> tuple[str, object]:
     return type(outcome).__name__, outcome
 
 
-async def end(store: base.Store, number: int, *, counted: bool) -> Sequence[object]:
-    """What readers see of the job and its endpoint; its counters too if they are known at once."""
+async def end(store: base.Store, number: int, *, shared: bool) -> Sequence[object]:
+    """What readers see of the job and its endpoint.
+
+    Where gateways share the store, counters come a moment late, and every read is a question over a wire: there, items
+    that the record does not know of are not asked for, and the breaker is left to the other engines.
+    """
     endpoint = endpoint_of(number)
     job = await store.job(endpoint, id_of(number))
-    shown = (await store.content(job), await store.chunks(job, 0, 99)) if job else None
-    return job, shown, await store.breaker(endpoint), store.tally(endpoint) if counted else None
+    content = await store.content(job) if job else None
+    items = await store.chunks(job, 0, 99) if job and (job.chunks or not shared) else []
+    beside = None if shared else (store.tally(endpoint), await store.breaker(endpoint))
+    return job, content, items, beside
