@@ -9,6 +9,7 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.store.execute import KeyEntry, Mark
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.columns import breaker_of, document, key_entry_of, text
+from submodel_gateway.store.postgres.faults import Collision
 from submodel_gateway.store.postgres.needs import Key
 from submodel_gateway.store.postgres.pending import Last, key_row
 from submodel_gateway.store.postgres.transaction import Row, Transaction
@@ -20,7 +21,9 @@ class Aside:
     def __init__(self, transaction: Transaction) -> None:
         self._transaction = transaction
         self._keys: dict[Key, KeyEntry | None] = {}
-        self._breakers: dict[str, tuple[int, Breaker]] = {}
+        self._breakers: dict[str, tuple[int | None, Breaker]] = {}
+        """Endpoint -> version, None where no loss was known of and nobody looked, and breaker."""
+
         self._mark: Mark | None = None
         self._last = Last()
         self.wrote = False
@@ -37,6 +40,10 @@ class Aside:
         """The breakers of these endpoints."""
         found = {endpoint: (version, breaker_of(losses)) for endpoint, losses, version in rows}
         self._breakers.update((endpoint, found.get(endpoint, (0, CLOSED))) for endpoint in endpoints)
+
+    def adopt_closed(self, endpoints: Iterable[str]) -> None:
+        """These endpoints have no losses."""
+        self._breakers.update((endpoint, (None, CLOSED)) for endpoint in endpoints)
 
     def adopt_mark(self, row: Row) -> None:
         """The locked mark of the sweepers."""
@@ -59,7 +66,12 @@ class Aside:
 
     def put_breaker(self, endpoint: str, breaker: Breaker) -> None:
         self.wrote = True
-        version, _ = self._breakers[endpoint]
+        version, known = self._breakers[endpoint]
+        if version is None:
+            self.adopt_breakers([endpoint], self._transaction.fetch(sql.BREAKERS, [endpoint]))
+            version, present = self._breakers[endpoint]
+            if version is None or present != known:
+                raise Collision("losses came in between", locked=False)
         self._breakers[endpoint] = self._last.breakers[endpoint] = (version, breaker)
 
     def key(self, endpoint: str, principal: str, key: str) -> KeyEntry | None:

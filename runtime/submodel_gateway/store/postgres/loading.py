@@ -4,6 +4,7 @@ from psycopg import Cursor
 
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.columns import document
+from submodel_gateway.store.postgres.faults import ConnectionGone
 from submodel_gateway.store.postgres.needs import Needs
 from submodel_gateway.store.postgres.pending import key_row
 from submodel_gateway.store.postgres.transaction import Row, Transaction
@@ -12,8 +13,12 @@ from submodel_gateway.store.postgres.unit import Unit
 _NO_KEY = {"endpoint": None, "principal": None, "key": None}
 
 
-def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
-    """Bring into `unit` what the group needs. Rows of jobs are locked in order of their ids."""
+def load(transaction: Transaction, unit: Unit, needs: Needs, now: int, signed: Cursor[Row]) -> None:
+    """Bring into `unit` what the group needs. Rows of jobs are locked in order of their ids.
+
+    Args:
+        signed: the statement that signs the transaction. Raises `ConnectionGone` when there was nothing to sign.
+    """
     # Whoever waits for another sweeper holds nothing that this one may wait for.
     mark = transaction.queue(sql.MARK) if needs.sweeps else None
     jobs = _queue_jobs(transaction, needs)
@@ -22,9 +27,11 @@ def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
         endpoint: transaction.queue(sql.READY, endpoint, now, now, limit) for endpoint, limit in needs.takes.items()
     }
     keys = transaction.queue(sql.KEYS, document(map(key_row, needs.keys))) if needs.keys else None
-    breakers = transaction.queue(sql.BREAKERS, list(needs.breakers)) if needs.breakers else None
     new = _queue_new(transaction, needs, now)
 
+    if not (answer := transaction.rows(signed)):
+        raise ConnectionGone("this gateway was silent for so long that it is taken for gone")
+    ((losses,),) = answer
     if jobs is not None:
         unit.adopt_jobs(transaction.rows(jobs))
         unit.adopt_new(needs.jobs)
@@ -33,10 +40,12 @@ def load(transaction: Transaction, unit: Unit, needs: Needs, now: int) -> None:
         unit.adopt_webhooks(needs.webhooks, transaction.rows(webhooks))
     for endpoint, ready in takes.items():
         unit.adopt_ready(endpoint, transaction.rows(ready), needs.takes[endpoint])
+    if losses and needs.breakers:
+        unit.adopt_breakers(needs.breakers, transaction.fetch(sql.BREAKERS, list(needs.breakers)))
+    else:
+        unit.adopt_closed(needs.breakers)
     if keys is not None:
         unit.adopt_keys(needs.keys, transaction.rows(keys))
-    if breakers is not None:
-        unit.adopt_breakers(needs.breakers, transaction.rows(breakers))
     if new is not None:
         rows = transaction.rows(new)
         unit.adopt_new(id for id, _ in rows)

@@ -41,12 +41,14 @@ COMMIT = "COMMIT"
 
 REGISTER = "INSERT INTO gateway DEFAULT VALUES RETURNING id, group_no"
 RETURN = "UPDATE gateway SET seen_at = clock_timestamp() WHERE id = %s RETURNING id, group_no"
-SIGN = """
-UPDATE gateway SET group_no = %s, now_ms = greatest(now_ms, %s), wall_at = clock_timestamp() WHERE id = %s RETURNING id
+_LOSSES = "EXISTS (SELECT FROM breaker WHERE losses <> '[]')"
+SIGN = f"""
+UPDATE gateway SET group_no = %s, now_ms = greatest(now_ms, %s), wall_at = clock_timestamp()
+WHERE id = %s RETURNING {_LOSSES}
 """
 # Whoever collided queues up here before anything else, so that of those who do only one is under way at a time.
 TURNSTILE = "SELECT 1 FROM gateway WHERE id = 0 FOR UPDATE"
-SIGN_AGAIN = "UPDATE gateway SET group_no = %s WHERE id = %s RETURNING id"
+SIGN_AGAIN = f"UPDATE gateway SET group_no = %s WHERE id = %s RETURNING {_LOSSES}"
 
 OWN_COUNTS = f"SELECT endpoint, {_list(COUNT_FIELDS)} FROM tally WHERE gateway = %s"
 

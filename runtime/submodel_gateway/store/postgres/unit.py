@@ -121,11 +121,8 @@ class Unit(Aside):
         if change.after is None:
             self._forget(entry, job)
             return
-        if (change.requeued or change.reopened) and change.before is not None and change.before.chunks:
-            self._pending.chunks.pop(job.id, None)
-            self._pending.unstreamed.add(job.id)
-        if change.reopened:
-            self._reopen(entry, job)
+        if change.before is not None and job.state is JobState.IN_QUEUE:
+            self._void(entry, change.before, job)
         if change.error is not None:
             self.put_result(job, None, change.error)
 
@@ -301,6 +298,14 @@ class Unit(Aside):
         self._webhooks[job.id] = None
         self._payloads.pop(job.id, None)
         self._settle(entry)
+
+    def _void(self, entry: Entry, before: Job, job: Job) -> None:
+        """The job is back in the queue: what its attempt, or its generation, left behind is void."""
+        if before.chunks:
+            self._pending.chunks.pop(job.id, None)
+            self._pending.unstreamed.add(job.id)
+        if before.state.terminal:
+            self._reopen(entry, job)
 
     def _reopen(self, entry: Entry, job: Job) -> None:
         self._pending.drop_result(job.id)

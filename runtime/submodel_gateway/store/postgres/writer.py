@@ -197,9 +197,7 @@ class Writer:
         else:
             signed = transaction.queue(sql.SIGN, self._group_no, now, self.gateway)
         unit = Unit(transaction, self._room_bytes())
-        load(transaction, unit, needs, now)
-        if not transaction.rows(signed):
-            raise ConnectionGone("this gateway was silent for so long that it is taken for gone")
+        load(transaction, unit, needs, now, signed)
         return unit
 
     def _send(self, transaction: Transaction, unit: Unit, outcomes: list[base.Outcome]) -> "psycopg.Cursor[Any]":

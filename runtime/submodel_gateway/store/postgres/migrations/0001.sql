@@ -163,6 +163,7 @@ CREATE TABLE breaker (
     losses text NOT NULL,                      -- JSON: [[job, instant], ...]
     version bigint NOT NULL
 ) WITH (fillfactor = 70);
+CREATE INDEX breaker_losses ON breaker (endpoint) WHERE losses <> '[]';
 
 CREATE TABLE sweep (                           -- one row: when any gateway last swept, see execute.Mark
     id bigint PRIMARY KEY,
