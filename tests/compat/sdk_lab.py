@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,10 @@ class SdkWorker:
         folder.mkdir(parents=True, exist_ok=True)
         self._log = folder / "log"
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
+            # A session of its own, like a container: some SDKs ping from a process that outlives a killed parent.
+            self.process = subprocess.Popen(
+                command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True
+            )
 
     @property
     def log(self) -> str:
@@ -51,8 +55,9 @@ class SdkWorker:
         return self.process.wait(seconds)
 
     def kill(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        """End all of it at once."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(END_SECONDS)
 
 

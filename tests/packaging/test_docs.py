@@ -11,7 +11,7 @@ import yaml
 import submodel_gateway.settings as gateway
 import submodel_operator.settings as operator
 from submodel.client import settings as client
-from submodel.contract import env
+from submodel.contract import env, legacy_env
 from submodel.serverless import settings as worker
 from submodel_operator.api.constants import KIND
 from submodel_operator.api.manifest import read_manifest
@@ -162,6 +162,14 @@ def test_the_settings_on_the_page_are_those_that_the_process_reads(process: str)
 def test_the_names_that_workers_are_started_with_are_all_on_the_page() -> None:
     shared = {value for name, value in vars(env).items() if name.isupper() and isinstance(value, str)}
     assert set(first_column(section(page("reference/settings.md"), "Worker"))) == shared
+
+
+def test_the_names_that_workers_of_another_sdk_are_started_with_are_all_on_the_page() -> None:
+    listed = first_column(section(page("reference/settings.md"), "Worker of another SDK"))
+    named = {prefix + name.removeprefix("…") for prefix in legacy_env.PREFIXES for name in listed}
+    assert named == legacy_env.RESERVED
+    for name in legacy_env.DEFAULTS:
+        assert name in section(page("reference/settings.md"), "Worker of another SDK")
 
 
 def options(command: click.Command) -> set[str]:

@@ -149,7 +149,8 @@ class Worker(Model):
     """What a worker runs: exactly one of image and handler."""
 
     image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """Container image of the worker, built on the submodel runtime. Exactly one of image and handler is set."""
+    """Container image of the worker, built on the submodel runtime or made for RunPod or SubModel. Exactly one of image
+    and handler is set."""
 
     handler: Handler | None = None
     """Handler source for the bundled runtime image. Exactly one of image and handler is set."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from submodel.contract import limits
+from submodel.contract.internal import TERMINATING
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import Conflict, InvalidRequest, NotFound, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
@@ -348,7 +349,7 @@ def _worker_counts(state: EndpointState) -> dict[str, int]:
         elif session.phase is WorkerPhase.READY and not state.drains(session):
             counts["idle"] += 1
     for worker in state.presence.values():
-        if worker.worker not in state.sessions:
+        if worker.worker not in state.sessions and worker.phase != TERMINATING:
             kind = "initializing" if worker.phase in _INITIALIZING else "unhealthy"
             counts["throttled" if worker.phase in _THROTTLED else kind] += 1
     counts["ready"] = counts["idle"] + counts["running"]

@@ -181,7 +181,8 @@ async def test_health_counts_jobs_and_workers() -> None:
         await Worker(w, "booting").say(phase=WorkerPhase.STARTING)
         await Worker(w, "ill").say(phase=WorkerPhase.UNHEALTHY, reason="no GPU")
         workers = [presence("busy"), presence("new", "Pending"), presence("none", "Unschedulable")]
-        await w.gateway.registry.put_workers(ENDPOINT, [*workers, presence("bad", "CrashLoopBackOff")], w.clock.ms)
+        workers += [presence("bad", "CrashLoopBackOff"), presence("leaving", "Terminating")]
+        await w.gateway.registry.put_workers(ENDPOINT, workers, w.clock.ms)
         health = await w.gateway.clients.health(ENDPOINT)
         assert health.jobs == {"completed": 0, "failed": 0, "inProgress": 1, "inQueue": 1, "retried": 0}
         assert health.workers == {
