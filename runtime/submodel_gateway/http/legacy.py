@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 
 from submodel.contract.wire import encode
-from submodel_gateway.errors import NotFound, StoreError, TooLarge, Unauthorized, Unavailable
+from submodel_gateway.errors import StoreError, TooLarge, Unavailable
 from submodel_gateway.http import legacy_bodies
 from submodel_gateway.http.messages import Request
 from submodel_gateway.service.gateway import Gateway
@@ -108,16 +108,16 @@ class LegacyRoutes:
         return _DONE
 
     async def _held(self, answer: Awaitable[T], hangup: Hangup) -> T | None:
-        """What a held request brings. Its refusal is held too; while the store is away there is nothing to bring."""
+        """What a held request brings. While the store is away there is nothing to bring; an error is held too."""
         try:
             return await answer
-        except (NotFound, Unauthorized):
-            await self._workers.refuse(hangup)
-            raise
         except (StoreError, Unavailable) as error:
             log.warning("a worker's request brought nothing: %s", error)
             await self._workers.refuse(hangup)
             return None
+        except Exception:
+            await self._workers.refuse(hangup)
+            raise
 
 
 def _job(name: str, lease: Lease) -> bytes:

@@ -4,9 +4,11 @@ import pytest
 
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.legacy import LEAVING_WAIT_MS, Ask
 from submodel_gateway.service.legacy_memory import UNCONFIRMED_MS, LegacyMemory
 from submodel_gateway.store import base
+from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, presence, settle, world
 from tests.support.legacy_worker import Call, LegacyWorker
 
@@ -240,6 +242,18 @@ async def test_an_ask_that_the_store_cannot_serve_is_held_and_brings_nothing() -
         assert await held(call)
         call.hang_up()
         assert (await call.answer()).status == 204
+
+
+async def test_a_defect_of_the_gateway_does_not_make_its_workers_storm_it() -> None:
+    class Broken(MemoryStore):
+        async def held(self, endpoint: str, worker: str) -> list[Job]:
+            raise RuntimeError("a defect")
+
+    async with world(Broken()) as w:
+        call = LegacyWorker(w).ask()
+        assert await held(call)
+        call.hang_up()
+        assert (await call.answer()).status == 500
 
 
 @pytest.mark.parametrize(("key", "endpoint", "status"), [("wrong", ENDPOINT, 401), (TOKEN, "ns.other", 404)])
