@@ -117,7 +117,7 @@ class PostgresProxy:
             connection = _Connection(self, client, server)
             with self._lock:
                 self._connections.add(connection)
-            connection.start()
+                connection.start()
 
 
 class _Connection:
