@@ -27,6 +27,10 @@ def others_may(folder: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mode & 0o077 for path in folder.iterdir()}
 
 
+def inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
 def grow_old(path: Path) -> None:
     at = path.stat().st_mtime - ORPHAN_MS / 1_000 - 1
     os.utime(path, (at, at))
@@ -52,6 +56,24 @@ async def test_files_of_the_store_are_for_its_user_alone(open_store: Open, tmp_p
     await store.close()
     assert modes.keys() >= {"jobs.db", "jobs.db-wal", "jobs.db.ballast", "jobs.db.blobs"}
     assert set(modes.values()) == {0}
+
+
+async def test_a_payload_and_its_name_are_on_disk_before_anybody_refers_to_it(
+    open_store: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    store = open_store()
+    monkeypatch.setattr(os, "fsync", noted)
+    blob = await store.stash(LARGE)
+    folder = tmp_path / "jobs.db.blobs"
+    assert synced == [inode(tmp_path), inode(folder / blob.name), inode(folder)]
+    await store.close()
 
 
 async def test_payloads_of_jobs_survive_and_go_with_them_after_a_restart(open_store: Open, tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ class SqliteStore:
         warn_of_library()
         try:
             removed = await asyncio.to_thread(self._blobs.remove_orphans, self._wall_ms(), self._reads.owns)
-        except OSError as error:
+        except (OSError, sqlite3.Error) as error:
             log.warning("payloads that belong to no job could not be removed: %s", error)
         else:
             if removed:
@@ -138,9 +138,12 @@ class SqliteStore:
         if self._tidying is not None:
             await self._tidying
         self._reader.close()
-        if self._is_owner():
-            self._log.move("TRUNCATE")
-            self._space.close()
+        try:
+            if self._is_owner():
+                self._log.move("TRUNCATE")
+                self._space.close()
+        except sqlite3.Error as error:
+            log.error("the job store could not be put in order when it was closed: %s", error)
         self._writer.close()
         self._owner.release()
 
@@ -224,6 +227,7 @@ class SqliteStore:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             self._check_owner()
+            self._rows.foresee(operations)
             outcomes = [execute(self._rows, operation, now) for operation in operations]
             if self._writer.total_changes != before or self._rows.marked:
                 self._rows.flush(now)
@@ -256,10 +260,13 @@ class SqliteStore:
 
     def _look(self, now: int) -> None:
         """Is there room for new jobs? A long log is moved before it counts against them."""
-        self._space.look(self._use(), now)
-        if not self._space.admits and self._log.size:
-            self._log.move("TRUNCATE")
+        try:
             self._space.look(self._use(), now)
+            if not self._space.admits and self._log.size:
+                self._log.move("TRUNCATE")
+                self._space.look(self._use(), now)
+        except sqlite3.Error as error:
+            log.error("the size of the job store cannot be read: %s", error)
 
     def _use(self) -> Use:
         size, pages, free = (

@@ -8,6 +8,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from threading import Lock
 
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.store import base
@@ -21,10 +22,14 @@ class BlobFiles:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._creating = Lock()
 
     def write(self, data: bytes) -> base.Blob:
         """A new file that survives a crash once this returns. Raises `OSError`, and then leaves nothing behind."""
-        self.root.mkdir(mode=0o700, exist_ok=True)
+        with self._creating:
+            if not self.root.is_dir():
+                self.root.mkdir(mode=0o700)
+                _sync_directory(self.root.parent)
         name = secrets.token_hex(16)
         unfinished = self.root / (name + _UNFINISHED)
         try:

@@ -126,7 +126,7 @@ class Space:
         try:
             _fill(self._ballast, self._ballast_bytes)
         except OSError as error:
-            self._ballast.unlink(missing_ok=True)
+            self.close()
             log.warning("the reserve of the job store could not be written: %s", error.strerror)
             return False
         return True
