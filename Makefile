@@ -53,6 +53,10 @@ crash: setup ## Kill a loaded store 200 times, and fill its disk: nothing acknow
 races: setup ## Every pair of operations on one job, at once, on the real engines
 	$(BIN)/pytest tests/races -n 2 --dist loadgroup
 
+.PHONY: sim
+sim: setup ## Simulate a thousand clusters full of faults; SEED=17 replays one of them
+	$(BIN)/python -m tests.sim $(SEED)
+
 .PHONY: mutants
 mutants: setup ## Plant bugs in the job engine: the tests must find each one; ARGS="--only SQLite"
 	$(BIN)/python -m tests.mutants $(ARGS)

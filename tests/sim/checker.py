@@ -151,7 +151,7 @@ class _Checker:
         if event.state is None:
             if entry.forgotten_at is None or entry.forgotten_at > event.at:
                 self._say(event.at, f"{event.job} was acknowledged, but not found by a cancel")
-        elif not event.state.terminal:
+        elif not event.state.terminal and entry.gen < 2:  # a final job may be retried while its cancel is answered
             self._say(event.at, f"{event.job} was still {event.state} after its cancel was answered")
 
     def _retried(self, event: history.RetryAnswered) -> None:

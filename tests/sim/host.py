@@ -14,14 +14,6 @@ from tests.sim.loop import Process, SimulatedLoop, pause
 EPOCH_MS = 1_700_000_000_000
 """Wall time at the start of a run."""
 
-NewClock = Callable[[SimulatedLoop, Random], Clock]
-
-
-def steered_clock(loop: SimulatedLoop, chance: Random) -> Clock:
-    """The gateway's clock, over a monotonic one that begins anywhere."""
-    origin = chance.randrange(10**9)
-    return SteeredClock(lambda: loop.now_ms + origin)
-
 
 class WallClock:
     """A wall clock that somebody sets."""
@@ -43,6 +35,15 @@ class WallClock:
     def boot(self) -> None:
         """Machines set their clock when they boot; see `Trouble`, which never lets a gateway start ahead of time."""
         self.step(min(0, self._ahead_ms))
+
+
+NewClock = Callable[[SimulatedLoop, WallClock, Random], Clock]
+
+
+def steered_clock(loop: SimulatedLoop, wall: WallClock, chance: Random) -> Clock:
+    """The gateway's clock, over a monotonic one that begins anywhere."""
+    origin = chance.randrange(10**9)
+    return SteeredClock(lambda: loop.now_ms + origin)
 
 
 class Machine:
@@ -72,7 +73,7 @@ class Machine:
         self._wall.boot()
         self.number += 1
         process = Process(self._loop, f"gateway-{self.number}")
-        clock = self._new_clock(self._loop, self._chance)
+        clock = self._new_clock(self._loop, self._wall, self._chance)
         stores = [NamedStore("only", view(self._disk), clock)]
         gateway = process.within(lambda: Gateway(stores, clock, self._chance.getrandbits))
         try:

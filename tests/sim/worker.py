@@ -166,9 +166,9 @@ class Worker:
         return await self._around.network.call(exchange, seconds, self.process, reply)
 
     def _read(self, flight: Flight, answer: ExchangeAnswer) -> None:
-        refused = {item.id for item in answer.refused}
+        refused = {item.token for item in answer.refused}
         for result in flight.request.results:
-            if result.id not in refused:
+            if result.token not in refused:
                 self._around.history.add(
                     Acknowledged(at=self._loop.now_ms, session=self.session, job=result.id, token=result.token)
                 )

@@ -110,6 +110,8 @@ class Refused(Message):
 
     id: str
     reason: str
+    token: str = ""
+    """The item's: one request may carry items of two leases of one job. Empty means any of them."""
 
 
 class ExchangeAnswer(Message):
@@ -119,6 +121,10 @@ class ExchangeAnswer(Message):
     refused: list[Refused] = []
     stop: list[str] = []
     """Ids of held jobs that shall end: cancelled, timed out, or no longer this worker's."""
+
+    stop_tokens: list[str] = []
+    """The leases of which `stop` speaks. Answers may overtake each other: a worker that got the same job again goes on
+    with its new lease. Only where there are none does `stop` mean every lease of those jobs."""
 
     drain: bool = False
     """Take no more jobs until an answer says otherwise."""

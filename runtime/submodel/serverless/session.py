@@ -310,25 +310,21 @@ class Session:
         self._told_to_drain = answer.drain
         self._pace(flight, answer, now)
         stops: list[str] = []
-        refused = {item.id: item.reason for item in answer.refused}
+        refused = {(item.id, item.token): item.reason for item in answer.refused}
         for token, cargo in flight.cargo.items():
             self._settle(token, cargo, refused, stops)
         for held in flight.request.running:
-            if held.id in refused and held.token not in flight.cargo:
+            if _reason(refused, held) and held.token not in flight.cargo:
                 self._stop(self._leases.get(held.token), stops)
-        for job_id in answer.stop:
-            for lease in self._meant(job_id, flight.request):
-                self._stop(lease, stops)
+        for lease in self._meant(answer):
+            self._stop(lease, stops)
         return News(self._accept(answer.jobs), stops)
 
-    def _meant(self, job_id: str, request: ExchangeRequest) -> list[Lease]:
-        """The leases that a stop in the answer to `request` is about: those it listed, if it listed the job at all.
-
-        The same job may have come again in an answer that overtook this one; that lease is none of those.
-        """
-        listed = {held.token for held in request.running if held.id == job_id}
-        mine = [lease for lease in self._leases.values() if lease.id == job_id]
-        return [lease for lease in mine if not listed or lease.token in listed]
+    def _meant(self, answer: ExchangeAnswer) -> list[Lease]:
+        """The leases that shall end."""
+        if answer.stop_tokens:
+            return [self._leases[token] for token in answer.stop_tokens if token in self._leases]
+        return [lease for lease in self._leases.values() if lease.id in answer.stop]
 
     def _end(self, flight: Flight) -> None:
         del self._flights[flight.kind]
@@ -342,18 +338,18 @@ class Session:
         if flight.kind is Kind.FLUSH or flight.cargo:
             return
         held_for = now - flight.sent_at
-        if answer.jobs or answer.stop or answer.refused or held_for * 2000 >= flight.request.wait_ms:
+        if answer.jobs or answer.stop or answer.stop_tokens or answer.refused or held_for * 2000 >= flight.request.wait_ms:
             self._empty_pause = 0.0
             return
         first, longest = EMPTY_PAUSE_SECONDS
         self._empty_pause = min(longest, max(first, self._empty_pause * 2))
         self._hold_from = now + self._empty_pause
 
-    def _settle(self, token: str, cargo: Cargo, refused: dict[str, str], stops: list[str]) -> None:
+    def _settle(self, token: str, cargo: Cargo, refused: dict[tuple[str, str], str], stops: list[str]) -> None:
         lease = self._leases.get(token)
         if lease is None:
             return
-        reason = refused.get(lease.id)
+        reason = _reason(refused, lease)
         if reason is None or lease.stopped:
             lease.acknowledge(cargo)
             if cargo.final:
@@ -398,3 +394,8 @@ class Session:
         for job in accepted:
             self._leases[job.token] = Lease(job.id, job.token, released=self._leaving)
         return [] if self._leaving else accepted
+
+
+def _reason(refused: dict[tuple[str, str], str], item: Held | Lease) -> str | None:
+    """Why the gateway refused what came under this token, if it did; see `Refused`."""
+    return refused.get((item.id, item.token)) or refused.get((item.id, ""))

@@ -91,6 +91,9 @@ class Session:
     stops: set[str] = field(default_factory=set)
     """Jobs that ended without this worker, not told yet, as the worker calls them."""
 
+    stop_tokens: set[str] = field(default_factory=set)
+    """Their leases, for a worker that has been given tokens."""
+
     stops_told: set[str] = field(default_factory=set)
     drain_told: bool = False
     answers: dict[int, bytes] = field(default_factory=dict)
@@ -147,6 +150,8 @@ class Session:
             self.stops.add(holding.name if holding else job)
             if self.legacy and holding:
                 self.legacy.end(holding.name, holding.limit_at, now)
+            elif holding:
+                self.stop_tokens.add(holding.token)
             self.wake()
 
     def keep_answer(self, number: int, answer: bytes) -> None:

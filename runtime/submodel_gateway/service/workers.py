@@ -61,6 +61,7 @@ class _Turn:
     request: ExchangeRequest
     refused: list[Refused] = field(default_factory=list)
     stop: set[str] = field(default_factory=set)
+    stop_tokens: set[str] = field(default_factory=set)
     leases: tuple[base.Lease, ...] = ()
 
     @property
@@ -251,7 +252,7 @@ class Workers:
             items = tuple(bytes(item) for item in chunk.items)
             append = base.AppendChunk(endpoint=endpoint, id=chunk.id, token=chunk.token, seq=chunk.seq, items=items)
             if max(map(len, items), default=0) > limits.CHUNK_BYTES:
-                turn.refused.append(Refused(id=chunk.id, reason=REFUSED_TOO_LARGE))
+                turn.refused.append(Refused(id=chunk.id, reason=REFUSED_TOO_LARGE, token=chunk.token))
                 yield _too_large(append, f"a streamed item is larger than {limits.CHUNK_BYTES} bytes")
             else:
                 yield append
@@ -267,7 +268,7 @@ class Workers:
                 execution_ms=None if result.execution_ms is None else _bounded(result.execution_ms),
             )
             if size > limit:
-                turn.refused.append(Refused(id=result.id, reason=REFUSED_TOO_LARGE))
+                turn.refused.append(Refused(id=result.id, reason=REFUSED_TOO_LARGE, token=result.token))
                 yield _too_large(finish, f"its output has {size} bytes, the limit is {limit}")
             else:
                 yield finish
@@ -300,21 +301,26 @@ class Workers:
     def _refuse(self, turn: _Turn, operation: base.JobOperation, reason: Reason) -> None:
         if isinstance(operation, base.Heartbeat):
             turn.stop.add(operation.id)
+            turn.stop_tokens.add(operation.token)
         elif not isinstance(operation, base.Lose):
-            turn.refused.append(Refused(id=operation.id, reason=_REFUSED.get(reason, REFUSED_STALE)))
+            refusal = _REFUSED.get(reason, REFUSED_STALE)
+            turn.refused.append(Refused(id=operation.id, reason=refusal, token=operation.token))
 
     def _encode(self, turn: _Turn) -> bytes:
         session = turn.session
-        # A worker stops by id: one that got the job again must keep it, and the old attempt's writes are refused.
+        # For a worker that stops by id alone: one that got the job again must keep it.
         turn.stop = (turn.stop | session.stops) - session.held.keys()
         session.stops_told = (session.stops_told | turn.stop) & {item.id for item in turn.request.running} | turn.stop
         session.stops.clear()
+        turn.stop_tokens |= session.stop_tokens
+        session.stop_tokens.clear()
         session.drain_told = turn.endpoint.drains(session)
         return encode(
             ExchangeAnswer(
                 jobs=[_leased(lease) for lease in turn.leases],
                 refused=turn.refused,
                 stop=sorted(turn.stop),
+                stop_tokens=sorted(turn.stop_tokens),
                 drain=session.drain_told,
                 lease_ms=limits.LEASE_MS,
                 retry_after_ms=RETRY_AFTER_MS if self._takes.closing else 0,

@@ -91,7 +91,6 @@ class Rows(Protocol):
     def expire_keys(self, now: int, limit: int) -> None:
         """Drop entries that have expired, the earliest first."""
 
-
     def webhook(self, endpoint: str, id: str) -> Webhook | None: ...
     def put_webhook(self, webhook: Webhook) -> None: ...
     def due_webhooks(self, now: int, limit: int) -> list[Webhook]:

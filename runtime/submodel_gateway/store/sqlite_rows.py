@@ -24,10 +24,12 @@ from submodel_gateway.store.sqlite_reads import (
     FIELDS,
     FLAGS,
     STATE,
+    STATE_NAMES,
     TALLY_FIELDS,
     WEBHOOK,
     WEBHOOK_COLUMNS,
     WEBHOOK_FIELDS,
+    WEBHOOK_STATE_NAMES,
     Reads,
     column,
     payload,
@@ -79,6 +81,7 @@ class Writes(Reads):
             for endpoint, losses in connection.execute("SELECT endpoint, losses FROM breaker")
         }
         self._running: dict[str, _Known] = {}
+        self._cursor = connection.cursor()
         (self._last_key,) = connection.execute("SELECT coalesce(max(key), 0) FROM job").fetchone()
         self._begin()
 
@@ -151,6 +154,14 @@ class Writes(Reads):
             "blob_bytes": self._blob_bytes,
         }
 
+    def foresee(self, operations: Iterable[base.Operation]) -> None:
+        """Find out at once which ids of submits are new; the transaction has just begun."""
+        ids = [operation.id for operation in operations if isinstance(operation, base.Submit)]
+        if len(ids) > 1:
+            sql = "SELECT id FROM job WHERE id IN (SELECT value FROM json_each(?))"
+            known = {id for (id,) in self._cursor.execute(sql, (msgspec.json.encode(ids).decode(),))}
+            self._known.update((id, None) for id in ids if id not in known)
+
     def admits(self) -> bool:
         return self._space.admits
 
@@ -169,18 +180,18 @@ class Writes(Reads):
         key = self._next_key() if change.before is None else self._key(job.id)
         self._known[job.id] = key, job
         if change.before is None:
-            self.connection.execute(_INSERT, _row(key, job))
+            self._cursor.execute(_INSERT, _row(key, job))
             return
-        self.connection.execute(_REOPEN if change.before.gen != job.gen else _CHANGE, _row(key, job))
+        self._cursor.execute(_REOPEN if change.before.gen != job.gen else _CHANGE, _row(key, job))
         if change.before.chunks and not job.chunks:
-            self.connection.execute("DELETE FROM chunk WHERE key = ?", (key,))
+            self._cursor.execute("DELETE FROM chunk WHERE key = ?", (key,))
         if change.before.state is not job.state:
             self._settle(change, job, key)
 
     def _settle(self, change: Transition, job: Job, key: int) -> None:
         """Drop what belonged to the state before: the outcome of a generation, or the progress of an execution."""
         if change.reopened:
-            self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
+            self._cursor.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
         if change.error is not None:
             self.put_result(job, None, change.error)
         elif job.state is not JobState.IN_PROGRESS and not change.delivered:
@@ -188,12 +199,12 @@ class Writes(Reads):
 
     def put_payload(self, job: Job, input: base.Payload, extra: bytes, webhook: str | None) -> None:
         sql = "INSERT INTO payload (key, input, extra, webhook) VALUES (?, ?, ?, ?)"
-        self.connection.execute(sql, (self._key(job.id), column(input), extra, webhook))
+        self._cursor.execute(sql, (self._key(job.id), column(input), extra, webhook))
         self._own(job, input)
 
     def payload(self, job: Job) -> tuple[base.Payload, bytes]:
         sql = "SELECT input, extra FROM payload WHERE key = ?"
-        input, extra = self.connection.execute(sql, (self._key(job.id),)).fetchone()
+        input, extra = self._cursor.execute(sql, (self._key(job.id),)).fetchone()
         return payload(input), extra
 
     def webhook_url(self, job: str) -> str:
@@ -203,12 +214,12 @@ class Writes(Reads):
 
     def put_result(self, job: Job, output: base.Payload | None, error: str | None) -> None:
         sql = "INSERT OR REPLACE INTO result (key, output, error) VALUES (?, ?, ?)"
-        self.connection.execute(sql, (self._key(job.id), column(output), error))
+        self._cursor.execute(sql, (self._key(job.id), column(output), error))
         self._own(job, output)
 
     def put_progress(self, job: Job, value: bytes) -> None:
         sql = "INSERT OR REPLACE INTO result (key, output, error) VALUES (?, ?, NULL)"
-        self.connection.execute(sql, (self._key(job.id), value))
+        self._cursor.execute(sql, (self._key(job.id), value))
 
     def append_chunks(self, job: Job, first: int, items: Iterable[bytes]) -> None:
         key = self._key(job.id)
@@ -288,9 +299,9 @@ class Writes(Reads):
         self._breakers[endpoint] = CLOSED
 
     def load(self, endpoint: str, id: str) -> Job | None:
-        if (known := self._find(id)) is None:
-            return super().load(endpoint, id)
-        return known[1] if known[1].endpoint == endpoint else None
+        if (known := self._find(id)) is not None:
+            return known[1] if known[1].endpoint == endpoint else None
+        return None if id in self._known else super().load(endpoint, id)
 
     def job(self, row: tuple[Any, ...]) -> Job:
         job = super().job(row)
@@ -308,7 +319,7 @@ class Writes(Reads):
 
     def _next_key(self) -> int:
         self._last_key += 1
-        return self._last_key
+        return int(self._last_key)
 
     def _save_breaker(self, endpoint: str, breaker: Breaker) -> None:
         if breaker == CLOSED:
@@ -359,8 +370,8 @@ def _row(key: int, job: Job) -> tuple[Any, ...]:
     """The values of `_ROW`."""
     values = list(msgspec.structs.astuple(job))
     # Plain strings and numbers: sqlite3 looks for an adapter of every type it does not know exactly.
-    values[STATE] = job.state.value
-    values[WEBHOOK] = job.webhook.value
+    values[STATE] = STATE_NAMES[job.state]
+    values[WEBHOOK] = WEBHOOK_STATE_NAMES[job.webhook]
     for place in FLAGS:
         values[place] = int(values[place])
     return (key, *values, job.place, job.due_at)

@@ -244,7 +244,21 @@ async def test_a_cancelled_job_stops_its_worker_at_once() -> None:
         poll = asyncio.create_task(worker.say(wait_ms=20_000))
         await settle()
         await w.gateway.clients.cancel(ENDPOINT, id)
-        assert (await poll).stop == [id]
+        answer = await poll
+        assert (answer.stop, answer.stop_tokens) == ([id], [worker.held[id].token])
+
+
+async def test_a_stop_names_the_lease_that_ended_even_when_the_worker_has_the_job_again() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (first,) = await worker.take()
+        lost = GoneWorker(worker="w-1", reason="a mistake", charged=False)
+        await w.gateway.registry.gone(ENDPOINT, [lost])
+        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
+        answer = await worker.say(capacity=1)
+        assert ([job.id for job in answer.jobs], answer.stop) == ([id], [])
+        assert answer.stop_tokens == [first.token]
 
 
 async def test_a_stop_that_was_told_is_repeated_without_hurry() -> None:

@@ -209,17 +209,30 @@ def test_a_job_stopped_before_it_began_never_begins() -> None:
     assert not session.begin("1-n")
 
 
-def test_a_stop_of_an_attempt_that_was_listed_spares_a_later_attempt_of_the_same_job() -> None:
+def test_a_stop_of_a_lease_spares_a_later_lease_of_the_same_job() -> None:
     session = ready()
     running(session, "a")
     listen = flight(session, 0.05, Kind.LISTEN)
     session.finish("t-a", Outcome(b"1"), 1)
     take = flight(session, 0.1, Kind.TAKE)
-    again = job("a", "second")
-    answer(session, take, 0.1, jobs=[again], refused=[Refused(id="a", reason="stale")])
+    answer(session, take, 0.1, jobs=[job("a", "second")], refused=[Refused(id="a", reason="stale")])
     assert session.begin("second")
-    assert answer(session, listen, 0.1, stop=["a"]) == []
+    assert answer(session, listen, 0.1, stop=["a"], stop_tokens=["t-a"]) == []
     assert session.add_chunk("second", b"1")
+
+
+def test_a_refusal_of_an_old_lease_spares_a_later_lease_of_the_same_job() -> None:
+    session = ready(2)
+    running(session, "a")
+    session.finish("t-a", Outcome(b"1"), 1)
+    carrier = flight(session, 0.1, Kind.TAKE)
+    answer(session, carrier, 0.1, jobs=[job("a", "second")])
+    assert session.begin("second")
+    session.finish("second", Outcome(b"2"), 1)
+    again = flight(session, 0.2, Kind.TAKE)
+    assert [result.token for result in again.request.results] == ["second"]
+    stale = Refused(id="a", reason="stale", token="t-a")
+    assert answer(session, again, 0.2, refused=[stale]) == []
 
 
 def test_a_result_that_is_too_large_becomes_a_failure() -> None:
