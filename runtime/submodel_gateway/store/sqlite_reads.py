@@ -26,6 +26,9 @@ STATE = FIELDS.index("state")
 WEBHOOK = FIELDS.index("webhook")
 _STATES = {state.value: state for state in JobState}
 _WEBHOOK_STATES = {state.value: state for state in WebhookState}
+STATE_NAMES = {state: state.value for state in JobState}
+WEBHOOK_STATE_NAMES = {state: state.value for state in WebhookState}
+"""A look into a dictionary costs an eighth of a look at `value`."""
 
 
 class Reads:
