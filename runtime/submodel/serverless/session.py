@@ -338,7 +338,8 @@ class Session:
         if flight.kind is Kind.FLUSH or flight.cargo:
             return
         held_for = now - flight.sent_at
-        if answer.jobs or answer.stop or answer.stop_tokens or answer.refused or held_for * 2000 >= flight.request.wait_ms:
+        news = answer.jobs or answer.stop or answer.stop_tokens or answer.refused
+        if news or held_for * 2000 >= flight.request.wait_ms:
             self._empty_pause = 0.0
             return
         first, longest = EMPTY_PAUSE_SECONDS

@@ -302,7 +302,7 @@ class Workers:
         if isinstance(operation, base.Heartbeat):
             turn.stop.add(operation.id)
             turn.stop_tokens.add(operation.token)
-        elif not isinstance(operation, base.Lose):
+        elif not isinstance(operation, base.Lose | base.Cancel | base.Retry):
             refusal = _REFUSED.get(reason, REFUSED_STALE)
             turn.refused.append(Refused(id=operation.id, reason=refusal, token=operation.token))
 

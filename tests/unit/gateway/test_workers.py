@@ -168,7 +168,7 @@ async def test_a_stale_result_is_refused_and_the_rest_goes_through() -> None:
             Result(id=jobs[1].id, token=jobs[1].token, error="boom"),
         ]
         answer = await worker.say(results=results)
-        assert answer.refused == [Refused(id=jobs[0].id, reason="stale")]
+        assert answer.refused == [Refused(id=jobs[0].id, reason="stale", token="1-stale")]
         assert [(await w.status(id)).job.state for id in ids] == [JobState.IN_PROGRESS, JobState.FAILED]
 
 
@@ -319,7 +319,7 @@ async def test_a_restarted_worker_loses_the_jobs_of_its_former_session() -> None
         (job,) = await before.take()
         (again,) = await Worker(w, session="new").take()
         assert (again.id, again.attempt) == (id, 2)
-        assert (await before.finish(job)).refused == [Refused(id=id, reason="stale")]
+        assert (await before.finish(job)).refused == [Refused(id=id, reason="stale", token=job.token)]
 
 
 async def test_a_former_session_gets_nothing_more_and_is_told_to_end() -> None:
@@ -423,7 +423,7 @@ async def test_an_oversized_output_fails_the_job_and_says_so() -> None:
         worker = Worker(w)
         (job,) = await worker.take()
         answer = await worker.finish(job, b'"' + b"x" * limits.RUN_BODY_BYTES + b'"')
-        assert answer.refused == [Refused(id=id, reason="too-large")]
+        assert answer.refused == [Refused(id=id, reason="too-large", token=job.token)]
         view = await w.status(id)
         assert view.job.state is JobState.FAILED
         assert "the limit is" in (view.error or "")
@@ -436,7 +436,7 @@ async def test_an_oversized_chunk_fails_the_job() -> None:
         (job,) = await worker.take()
         big = msgspec.Raw(b'"' + b"x" * limits.CHUNK_BYTES + b'"')
         answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=[big])])
-        assert Refused(id=id, reason="too-large") in answer.refused
+        assert Refused(id=id, reason="too-large", token=job.token) in answer.refused
         assert (await w.status(id)).job.state is JobState.FAILED
 
 
@@ -448,7 +448,7 @@ async def test_a_stream_over_its_total_fails_the_job() -> None:
         item = msgspec.Raw(b'"' + b"x" * (limits.CHUNK_BYTES - 2) + b'"')
         items = [item] * (CHUNK_BYTES_MAX // limits.CHUNK_BYTES + 1)
         answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=items)])
-        assert answer.refused == [Refused(id=id, reason="too-large")]
+        assert answer.refused == [Refused(id=id, reason="too-large", token=job.token)]
         assert (await w.status(id)).job.state is JobState.FAILED
 
 

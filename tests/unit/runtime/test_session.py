@@ -224,15 +224,14 @@ def test_a_stop_of_a_lease_spares_a_later_lease_of_the_same_job() -> None:
 def test_a_refusal_of_an_old_lease_spares_a_later_lease_of_the_same_job() -> None:
     session = ready(2)
     running(session, "a")
-    session.finish("t-a", Outcome(b"1"), 1)
-    carrier = flight(session, 0.1, Kind.TAKE)
-    answer(session, carrier, 0.1, jobs=[job("a", "second")])
+    answer(session, flight(session, 0.1, Kind.TAKE), 0.1, jobs=[job("a", "second")])
     assert session.begin("second")
-    session.finish("second", Outcome(b"2"), 1)
-    again = flight(session, 0.2, Kind.TAKE)
-    assert [result.token for result in again.request.results] == ["second"]
+    session.finish("t-a", Outcome(b"1"), 1)
+    carrier = flight(session, 0.2, Kind.TAKE)
+    assert [held.token for held in carrier.request.running] == ["second"]
     stale = Refused(id="a", reason="stale", token="t-a")
-    assert answer(session, again, 0.2, refused=[stale]) == []
+    assert answer(session, carrier, 0.2, refused=[stale]) == []
+    assert session.add_chunk("second", b"1")
 
 
 def test_a_result_that_is_too_large_becomes_a_failure() -> None:
