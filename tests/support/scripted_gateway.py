@@ -33,11 +33,14 @@ class ScriptedGateway:
         self.released: list[str] = []
         self.lost: list[str] = []
         self.refusals: dict[str, str] = {}
-        """Job id -> reason with which its results and chunks are refused."""
+        """Job id -> reason with which its next result or chunks are refused, once."""
 
         self.stops: list[str] = []
         self.drain = False
         self.status = 200
+        self.status_of_results = 0
+        """Status that the next request with a result gets, once; what it carries is not applied."""
+
         self.unauthorized = 0
         self.lose_answers = 0
         """How many requests are applied and then closed without an answer."""
@@ -110,6 +113,17 @@ class ScriptedGateway:
     def wait_running(self, job_id: str) -> None:
         self.wait_for(lambda: any(job_id in _ids(request, "running") for request in self.requests))
 
+    def fault(self, request: JsonObject) -> int:
+        """The status that this request gets instead of an answer; 200 for none."""
+        with self.changed:
+            status = self.status
+            if status == 200 and self.status_of_results and request.get("results"):
+                status, self.status_of_results = self.status_of_results, 0
+            if status != 200:
+                self.requests.append(request)
+                self.changed.notify_all()
+            return status
+
     # -- the exchange -------------------------------------------------------------------------------------------
 
     def exchange(self, request: JsonObject) -> JsonObject | None:
@@ -149,7 +163,7 @@ class ScriptedGateway:
     def _apply(self, request: JsonObject) -> list[JsonObject]:
         refused: dict[str, str] = {}
         for chunk in request.get("chunks", []):
-            if reason := self._refusal(chunk):
+            if reason := self._refusal_of_cargo(chunk):
                 refused[chunk["id"]] = reason
                 continue
             so_far = self.chunks.setdefault(chunk["id"], [])
@@ -158,7 +172,7 @@ class ScriptedGateway:
         for progress in request.get("progress", []):
             self.progress[progress["id"]] = progress["value"]
         for result in request.get("results", []):
-            if reason := self._refusal(result):
+            if reason := self._refusal_of_cargo(result):
                 refused[result["id"]] = reason
                 continue
             assert result["id"] not in self.results, f"a second result: {result}"
@@ -173,9 +187,11 @@ class ScriptedGateway:
         self._count_missing(request)
         return [{"id": job_id, "reason": reason} for job_id, reason in refused.items()]
 
+    def _refusal_of_cargo(self, item: JsonObject) -> str | None:
+        return self.refusals.pop(item["id"], None) or self._refusal(item)
+
     def _refusal(self, item: JsonObject) -> str | None:
-        if item["id"] in self.refusals:
-            return self.refusals[item["id"]]
+        """A heartbeat is only ever refused because its lease is gone."""
         lease = self.leases.get(item["id"])
         return None if lease and lease["token"] == item["token"] else "stale"
 
@@ -214,13 +230,11 @@ def _handler(gateway: ScriptedGateway) -> type[BaseHTTPRequestHandler]:
                 self._answer(401, b"unknown token")
                 return
             assert self.path == "/v2/e/workers/w-1/exchange"
-            if gateway.status != 200:
-                with gateway.changed:
-                    gateway.requests.append(json.loads(body))
-                    gateway.changed.notify_all()
-                self._answer(gateway.status, b"not now")
+            request = json.loads(body)
+            if (status := gateway.fault(request)) != 200:
+                self._answer(status, b"not now")
                 return
-            answer = gateway.exchange(json.loads(body))
+            answer = gateway.exchange(request)
             if answer is None:
                 self.close_connection = True
             else:
