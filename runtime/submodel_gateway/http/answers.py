@@ -8,14 +8,27 @@ import msgspec
 from submodel.contract.states import JobState
 from submodel.contract.wire import Message, encode
 from submodel_gateway import errors
-from submodel_gateway.http.messages import Asgi, Receive, Request, Scope, Send, send_json, send_nothing
+from submodel_gateway.http.messages import (
+    Answer,
+    Asgi,
+    Header,
+    Receive,
+    Reply,
+    Request,
+    Scope,
+    Send,
+    Streamed,
+    send_json,
+    send_nothing,
+    send_stream,
+)
 from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.service.clients import Health, JobView, StreamPart
 from submodel_gateway.service.webhooks import WebhookView
 from submodel_gateway.store.base import Page
 
-Route = Callable[[Request], Awaitable[bytes | None]]
-"""Reads a request and returns the JSON text of a 200, or None for a 204; or raises an error of `errors`."""
+Route = Callable[[Request], Awaitable[Reply]]
+"""Reads a request and returns the answer, or raises an error of `errors`."""
 
 log = logging.getLogger(__name__)
 
@@ -98,26 +111,47 @@ def application(route: Route) -> Asgi:
             return
         request = Request(scope, receive)
         try:
-            status, body, headers = 200, await route(request), None
-        except MethodNotAllowed as error:
-            status, body, headers = 405, _error(error), [(b"allow", ", ".join(error.allowed).encode())]
-        except errors.GatewayError as error:
-            status, body = _STATUS.get(type(error), 500), _error(error)
-            headers = [(b"retry-after", b"1")] if status in (429, 503) else None
-            if status >= 500:
-                log.error("%s answered with %d: %s", request.method, status, error)
-        except Exception:
-            log.exception("%s failed", request.method)
-            status, headers = 500, None
-            body = encode({"error": "the gateway failed on this request; its log says why"})
+            reply = await _reply(route, request)
+            if isinstance(reply, Streamed):
+                await send_stream(send, reply)
         finally:
             request.close()
-        if body is None:
+        if isinstance(reply, bytes):
+            await send_json(send, 200, reply)
+        elif isinstance(reply, Answer):
+            await send_json(send, reply.status, reply.body, reply.headers)
+        elif reply is None:
             await send_nothing(send)
-        else:
-            await send_json(send, status, body, headers)
 
     return serve
+
+
+async def _reply(route: Route, request: Request) -> Reply:
+    try:
+        return await route(request)
+    except MethodNotAllowed as error:
+        return _refusal(request, 405, str(error), (b"allow", ", ".join(error.allowed).encode()))
+    except errors.GatewayError as error:
+        status = _STATUS.get(type(error), 500)
+        if status >= 500:
+            log.error("%s answered with %d: %s", request.method, status, error)
+        retry = ((b"retry-after", b"1"),) if status in (429, 503) else ()
+        return _refusal(request, status, str(error), *retry)
+    except Exception:
+        log.exception("%s failed", request.method)
+        return _refusal(request, 500, "the gateway failed on this request; its log says why")
+
+
+def _refusal(request: Request, status: int, text: str, *headers: Header) -> Answer:
+    return Answer(status, request.error_body(status, text), headers)
+
+
+def enveloped(reply: Reply) -> Reply:
+    """An answer for clients that look for it in `data`, beside a code; its own fields stay where they were."""
+    if not isinstance(reply, bytes):
+        return reply
+    rest = b"," + reply[1:] if reply != b"{}" else b"}"
+    return b'{"code":20000,"message":"success","data":' + reply + rest
 
 
 def job_answer(view: JobView) -> bytes:
@@ -167,7 +201,3 @@ def health_answer(health: Health) -> bytes:
     """The JSON of an endpoint's health: eleven integers, always all of them, and a warning when jobs are held back."""
     warning = {"warning": health.warning} if health.warning else {}
     return encode({"jobs": health.jobs, "workers": health.workers, **warning})
-
-
-def _error(error: Exception) -> bytes:
-    return encode({"error": str(error)})

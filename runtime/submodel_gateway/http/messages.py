@@ -4,10 +4,13 @@ A framework would cost several times as much per request as everything else here
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
+from contextlib import aclosing
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
+from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, TooLarge, Unsupported
 from submodel_gateway.service.waiting import Hangup
 
@@ -16,8 +19,38 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+Header = tuple[bytes, bytes]
+ErrorBody = Callable[[int, str], bytes]
+"""The JSON text of an error, from its status and its sentence."""
+
 _JSON = (b"content-type", b"application/json")
 _MS_MAX = 9_999_999_999
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """JSON text with a status of its own."""
+
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An answer of status 200 that is written while it comes into being. `parts` is closed when the client is gone."""
+
+    content_type: bytes
+    parts: AsyncGenerator[bytes, None]
+
+
+Reply = bytes | Answer | Streamed | None
+"""What a route returns: the JSON text of a 200, more than that, or None for a 204."""
+
+
+def sentence(status: int, text: str) -> bytes:
+    """An error as most callers read it."""
+    return encode({"error": text})
 
 
 class Request:
@@ -28,9 +61,12 @@ class Request:
         self.principal = ""
         """Who sent it, once it was let in."""
 
+        self.error_body: ErrorBody = sentence
+        """How this caller reads errors."""
+
         self.path: list[str] = scope["path"].strip("/").split("/")
         self._query: bytes = scope["query_string"]
-        self._headers: list[tuple[bytes, bytes]] = scope["headers"]
+        self._headers: list[Header] = scope["headers"]
         self._receive = receive
         self._watch: asyncio.Task[None] | None = None
 
@@ -108,16 +144,26 @@ class Request:
             done.set_result(None)
 
 
-async def send_json(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
     """Write an answer whose body is JSON text."""
     length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *(headers or [])]})
+    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 
 async def send_nothing(send: Send) -> None:
     """Write a 204."""
     await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.body"})
+
+
+async def send_stream(send: Send, answer: Streamed) -> None:
+    """Write the parts as they come. Raises what `parts` raises: the server breaks the connection off then."""
+    headers = [(b"content-type", answer.content_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    async with aclosing(answer.parts) as parts:
+        async for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
     await send({"type": "http.response.body"})
 
 

@@ -1,6 +1,7 @@
-"""The public port: the job API for clients and the exchange for workers, both under `/v2/{endpoint}`.
+"""The public port: the job API for clients, and what workers ask for, which is under `/v2/{endpoint}` only.
 
-`http.servers` binds it to a socket; errors become answers in `answers`.
+`operations` says which operations there are and where; `http.servers` binds the application to a socket; errors become
+answers in `answers`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,11 +12,11 @@ import msgspec
 from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
-from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
-from submodel_gateway.http import answers, envelope
+from submodel_gateway.http import answers, envelope, operations
 from submodel_gateway.http.legacy import LegacyRoutes
-from submodel_gateway.http.messages import Asgi, Request
+from submodel_gateway.http.messages import Asgi, Reply, Request
+from submodel_gateway.http.operations import Base, Operation
 from submodel_gateway.service.access import Access
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
@@ -31,12 +32,8 @@ _WELCOME = encode(
 )
 _EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
 
-_OnEndpoint = tuple[tuple[str, ...], Scope, Callable[[Request, str], Awaitable[bytes]]]
-_OnJob = tuple[tuple[str, ...], Scope, Callable[[Request, str, str], Awaitable[bytes]]]
-
-_GET = ("GET",)
-_POST = ("POST",)
-_EITHER = ("GET", "POST")
+_Serve = Callable[..., Awaitable[Reply]]
+"""Takes the request, the endpoint, and the job's id where the operation is about one."""
 
 
 def public_app(gateway: Gateway, access: Access) -> Asgi:
@@ -51,52 +48,53 @@ class _Public:
         self._workers = gateway.workers
         self._legacy = LegacyRoutes(gateway)
         self._webhooks = gateway.webhooks
-        self._on_endpoint: dict[str, _OnEndpoint] = {
-            "run": (_POST, Scope.RUN, self._run),
-            "runsync": (_POST, Scope.RUN, self._runsync),
-            "purge-queue": (_POST, Scope.RUN, self._purge_queue),
-            "health": (_GET, Scope.READ, self._health),
-            "requests": (_GET, Scope.READ, self._requests),
-        }
-        self._on_job: dict[str, _OnJob] = {
-            "status": (_EITHER, Scope.READ, self._status),
-            "status-sync": (_EITHER, Scope.READ, self._status_sync),
-            "stream": (_EITHER, Scope.READ, self._stream),
-            "cancel": (_EITHER, Scope.RUN, self._cancel),
-            "retry": (_EITHER, Scope.RUN, self._retry),
-            "webhook": (_GET, Scope.READ, self._webhook),
+        self._served: dict[Operation, _Serve] = {
+            operations.RUN: self._run,
+            operations.RUNSYNC: self._runsync,
+            operations.STATUS: self._status,
+            operations.STATUS_SYNC: self._status_sync,
+            operations.STREAM: self._stream,
+            operations.CANCEL: self._cancel,
+            operations.RETRY: self._retry,
+            operations.WEBHOOK: self._webhook,
+            operations.WEBHOOK_REPLAY: self._webhook_replay,
+            operations.REQUESTS: self._requests,
+            operations.PURGE_QUEUE: self._purge_queue,
+            operations.HEALTH: self._health,
         }
 
-    async def route(self, request: Request) -> bytes | None:
+    async def route(self, request: Request) -> Reply:
         """Serve one request. Raises what `answers.application` turns into an answer."""
-        match request.path:
-            case [""]:
-                _allow(request, _GET)
-                return _WELCOME
-            case ["v2", endpoint, operation] if operation in self._on_endpoint:
-                methods, scope, serve = self._on_endpoint[operation]
-                _allow(request, methods)
-                request.principal = self._access.principal(request.credential(), endpoint, scope)
-                return await serve(request, endpoint)
-            case ["v2", endpoint, operation, job] if operation in self._on_job:
-                methods, scope, serve_job = self._on_job[operation]
-                _allow(request, methods)
-                request.principal = self._access.principal(request.credential(), endpoint, scope)
-                return await serve_job(request, endpoint, job)
-            case ["v2", endpoint, "webhook", job, "replay"]:
-                _allow(request, _POST)
-                request.principal = self._access.principal(request.credential(), endpoint, Scope.RUN)
-                return answers.webhook_answer(await self._webhooks.replay(endpoint, job))
-            case ["v2", endpoint, "workers", worker, "exchange"]:
-                _allow(request, _POST)
+        if (found := operations.split(request.path)) is not None:
+            base, rest = found
+            if (operation := operations.locate(rest)) is not None:
+                endpoint = rest[0]
+                self._admit(request, operation, endpoint)
+                reply = await self._served[operation](request, endpoint, *rest[2:3])
+                return answers.enveloped(reply) if base is Base.API_V1_SL else reply
+            if base is Base.V2:
+                return await self._worker(request, rest)
+        elif request.path == [""]:
+            _allow(request, operations.GET)
+            return _WELCOME
+        raise _no_path()
+
+    def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
+        _allow(request, operation.methods)
+        request.principal = self._access.principal(request.credential(), endpoint, operation.scope)
+
+    async def _worker(self, request: Request, path: list[str]) -> Reply:
+        match path:
+            case [endpoint, "workers", worker, "exchange"]:
+                _allow(request, operations.POST)
                 return await self._exchange(request, endpoint, worker)
-            case ["v2", endpoint, operation, worker] if operation in self._legacy.on_worker:
-                _allow(request, _GET)
+            case [endpoint, operation, worker] if operation in self._legacy.on_worker:
+                _allow(request, operations.GET)
                 return await self._legacy.on_worker[operation](request, endpoint, worker)
-            case ["v2", endpoint, operation, worker, job] if operation in self._legacy.on_job:
-                _allow(request, _POST)
+            case [endpoint, operation, worker, job] if operation in self._legacy.on_job:
+                _allow(request, operations.POST)
                 return await self._legacy.on_job[operation](request, endpoint, worker, job)
-        raise NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
+        raise _no_path()
 
     async def _run(self, request: Request, endpoint: str) -> bytes:
         new = await _new_job(request, limits.RUN_BODY_BYTES)
@@ -139,6 +137,9 @@ class _Public:
     async def _webhook(self, request: Request, endpoint: str, job: str) -> bytes:
         return answers.webhook_answer(await self._webhooks.show(endpoint, job))
 
+    async def _webhook_replay(self, request: Request, endpoint: str, job: str) -> bytes:
+        return answers.webhook_answer(await self._webhooks.replay(endpoint, job))
+
     async def _requests(self, request: Request, endpoint: str) -> bytes:
         limit, states = request.whole("limit"), envelope.states(request.query("status"))
         page = await self._clients.requests(endpoint, request.whole("before"), limit or PAGE_DEFAULT, states)
@@ -153,6 +154,10 @@ class _Public:
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")
         return await self._workers.exchange(endpoint, worker, token, message, request.hangup())
+
+
+def _no_path() -> NotFound:
+    return NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
 
 
 async def _new_job(request: Request, limit: int) -> NewJob:

@@ -1,0 +1,60 @@
+"""The same operations under every base and spelling that clients of the hosted platforms use."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from submodel_gateway.http.operations import OPERATIONS, Base, Operation
+from tests.integration.test_gateway_http import Ports
+from tests.support.live_gateway import LiveGateway
+
+BASES = [base.value for base in Base]
+
+
+@pytest.fixture(scope="module")
+def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
+    with LiveGateway(tmp_path_factory.mktemp("gateway")) as gateway:
+        opened = Ports(gateway)
+        yield opened
+        opened.close()
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_a_job_lives_under_every_base(ports: Ports, base: str) -> None:
+    client, url = ports.client, f"{base}/ns.app"
+    id = client.ok("POST", f"{url}/run", {"input": 1})["id"]
+    assert client.ok("GET", f"{url}/status/{id}")["status"] == "IN_QUEUE"
+    assert client.ok("POST", f"{url}/cancel/{id}")["status"] == "CANCELLED"
+    assert client.ok("GET", f"/v2/ns.app/status/{id}")["status"] == "CANCELLED"
+
+
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.path)
+def test_every_spelling_answers_to_the_methods_of_its_operation(ports: Ports, base: str, operation: Operation) -> None:
+    for path in (operation.path, *operation.aliases):
+        url = f"{base}/ns.app/{path.format(id='unknown')}?wait=1"
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            status, answer = ports.client.call(method, url, {"input": 1})
+            assert (status == 405) == (method not in operation.methods), (method, url, answer)
+            assert "nothing at this path" not in str(answer)
+
+
+def test_answers_carry_their_envelope_where_a_client_looks_for_one(ports: Ports) -> None:
+    accepted = ports.client.ok("POST", "/api/v1/sl/ns.app/run", {"input": 1})
+    job = {"id": accepted["id"], "status": "IN_QUEUE"}
+    assert accepted == {"code": 20000, "message": "success", "data": job, **job}
+    for base in ("/v2", "/v1", "/v1/sl"):
+        assert "data" not in ports.client.ok("POST", f"{base}/ns.app/run", {"input": 1})
+
+
+@pytest.mark.parametrize("path", ["/v1", "/v1/sl", "/api/v1", "/api/v1/sl/ns.app", "/v3/ns.app/health", "/v2/ns.app"])
+def test_what_is_no_path_says_where_the_api_is(ports: Ports, path: str) -> None:
+    status, answer = ports.client.call("GET", path)
+    assert (status, answer) == (404, {"error": answer["error"]})
+    assert "/v2/{endpoint}/{operation}" in answer["error"]
+
+
+@pytest.mark.parametrize("path", ["job-take/w", "ping/w", "workers/w/exchange"])
+def test_workers_are_served_under_one_base_only(ports: Ports, path: str) -> None:
+    assert ports.client.call("GET", f"/v1/ns.app/{path}")[0] == 404
+    assert ports.client.call("GET", f"/v2/ns.app/{path}")[0] in (401, 405)
