@@ -79,8 +79,9 @@ fix: setup ## Format, autofix, and rewrite golden files for review
 	UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
 
 .PHONY: manifests
-manifests: setup ## Regenerate the CRD (crds/, chart) and its reference page
+manifests: setup ## Regenerate the CRD (crds/, chart), its reference page, and that of compatibility
 	$(BIN)/python -m submodel_operator.api
+	$(BIN)/python -m tests.requirements
 
 .PHONY: cluster-up
 cluster-up: ## Start the test cluster: a real Kubernetes on this machine (root, Linux)

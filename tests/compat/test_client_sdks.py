@@ -51,6 +51,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
             yield gateway
 
 
+@pytest.mark.requirement("client.sdk.runpod", "client.base.v2")
 @pytest.mark.parametrize("sdk", SDKS)
 def test_a_client_of_the_hosted_platform_needs_the_base_url_only(
     sdk: str, gateway: GatewayProcess, tmp_path: Path

@@ -35,6 +35,7 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
             opened.close()
 
 
+@pytest.mark.requirement("worker.sdk.handlers", "worker.job.shape")
 @pytest.mark.parametrize("mode", ["blocking", "waiting"])
 def test_a_handlers_job_is_the_clients_request_and_its_return_value_the_output(lab: Lab, mode: str) -> None:
     status = lab.result(lab.serve(mode), text="é漢", list=[1, None, {"a": True}])
@@ -50,6 +51,7 @@ def test_an_exception_fails_the_job_with_the_sdks_own_report(lab: Lab, mode: str
     assert (report["error_type"], report["worker_id"]) == ("<class 'ValueError'>", "w-1")
 
 
+@pytest.mark.requirement("worker.sdk.handlers", "worker.stream.order")
 def test_a_generators_items_are_streamed_and_its_output_is_empty(lab: Lab) -> None:
     endpoint, items = lab.serve("generating"), ["a", {"b": [1]}, "a", "a", None]
     status = lab.result(endpoint, reply=items)
@@ -57,6 +59,7 @@ def test_a_generators_items_are_streamed_and_its_output_is_empty(lab: Lab) -> No
     assert lab.stream(endpoint, status["id"]) == items
 
 
+@pytest.mark.requirement("worker.sdk.handlers")
 def test_a_generator_that_fails_keeps_what_it_streamed(lab: Lab) -> None:
     endpoint = lab.serve("generating")
     status = lab.result(endpoint, reply=[1], fail="broken")
@@ -65,6 +68,7 @@ def test_a_generator_that_fails_keeps_what_it_streamed(lab: Lab) -> None:
     assert lab.stream(endpoint, status["id"]) == [1]
 
 
+@pytest.mark.requirement("worker.sdk.handlers")
 def test_an_aggregated_generators_items_are_the_output_too(lab: Lab) -> None:
     endpoint = lab.serve("aggregating")
     status = lab.result(endpoint, reply=["x", "y"])
@@ -72,6 +76,7 @@ def test_an_aggregated_generators_items_are_the_output_too(lab: Lab) -> None:
     assert lab.stream(endpoint, status["id"]) == ["x", "y"]
 
 
+@pytest.mark.requirement("worker.sdk.handlers")
 def test_a_worker_runs_as_many_jobs_at_once_as_its_modifier_says(lab: Lab) -> None:
     lab.register("ns.concurrent")
     files = [lab.file(f"together-{n}") for n in range(3)]
@@ -83,6 +88,7 @@ def test_a_worker_runs_as_many_jobs_at_once_as_its_modifier_says(lab: Lab) -> No
     assert {lab.outcome("ns.concurrent", id)["status"] for id in ids} == {"COMPLETED"}
 
 
+@pytest.mark.requirement("worker.result.final")
 def test_progress_that_comes_with_or_after_the_result_does_not_replace_it(lab: Lab) -> None:
     endpoint = lab.serve("concurrent")
     ids = [lab.run(endpoint, progress="99 %", reply=n) for n in range(5)]
@@ -91,6 +97,7 @@ def test_progress_that_comes_with_or_after_the_result_does_not_replace_it(lab: L
     assert outputs == [lab.status(endpoint, id)["output"] for id in ids] == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.requirement("worker.progress")
 def test_progress_is_seen_while_the_job_runs_and_gives_way_to_the_result(lab: Lab) -> None:
     endpoint, go_on = lab.serve("waiting"), lab.file("progress")
     id = lab.run(endpoint, progress="50 %", until=str(go_on), reply="done")
@@ -100,21 +107,25 @@ def test_progress_is_seen_while_the_job_runs_and_gives_way_to_the_result(lab: La
     assert lab.outcome(endpoint, id)["output"] == "done"
 
 
+@pytest.mark.requirement("worker.result.bodies")
 def test_a_returned_error_fails_the_job_and_keeps_what_was_returned_with_it(lab: Lab) -> None:
     status = lab.result(lab.serve("waiting"), reply={"error": "in part", "done": 3})
     assert (status["status"], status["error"], status["output"]) == ("FAILED", "in part", {"done": 3})
 
 
+@pytest.mark.requirement("worker.result.lenient")
 def test_numbers_that_json_does_not_have_become_null(lab: Lab) -> None:
     assert lab.result(lab.serve("waiting"), odd="nan")["output"] == [None, None]
 
 
+@pytest.mark.requirement("worker.result.size")
 def test_an_output_above_the_limit_fails_the_job_with_the_reason(lab: Lab) -> None:
     status = lab.result(lab.serve("waiting"), size=11 * 1024 * 1024)
     assert status["status"] == "FAILED"
     assert "the limit is 10485760" in status["error"]
 
 
+@pytest.mark.requirement("worker.stop.decided", "worker.stop.once")
 def test_a_cancelled_job_ends_at_once_and_the_worker_goes_on(lab: Lab) -> None:
     endpoint, begun, go_on = lab.serve("waiting"), lab.file("cancel-begun"), lab.file("cancel")
     id = lab.run(endpoint, begun=str(begun), until=str(go_on), reply="late")
@@ -128,6 +139,7 @@ def test_a_cancelled_job_ends_at_once_and_the_worker_goes_on(lab: Lab) -> None:
     assert lab.status(endpoint, id)["status"] == "CANCELLED"
 
 
+@pytest.mark.requirement("worker.sdk.restart")
 def test_a_job_goes_on_through_a_crash_of_the_gateway_and_runs_once(lab: Lab) -> None:
     endpoint, begun, go_on = lab.serve("waiting"), lab.file("crash-begun"), lab.file("crash")
     id = lab.run(endpoint, begun=str(begun), until=str(go_on), reply="delivered")
@@ -140,6 +152,7 @@ def test_a_job_goes_on_through_a_crash_of_the_gateway_and_runs_once(lab: Lab) ->
     assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", "delivered", 0)
 
 
+@pytest.mark.requirement("worker.sdk.restart", "worker.lost.idle")
 def test_a_result_that_met_no_gateway_is_made_again(lab: Lab) -> None:
     endpoint, begun, go_on = lab.serve("waiting"), lab.file("lost-begun"), lab.file("lost")
     id = lab.run(endpoint, begun=str(begun), until=str(go_on), reply="again")
@@ -162,6 +175,7 @@ def test_a_result_that_cannot_be_sent_ends_the_job_instead_of_hanging(lab: Lab) 
     assert status["error"].startswith("worker lost 1 time")
 
 
+@pytest.mark.requirement("worker.sdk.exit", "worker.job.attempt")
 def test_a_handler_that_leaves_its_process_costs_one_attempt(lab: Lab) -> None:
     worker = lab.start("waiting", "ns.exit")
     id = lab.run("ns.exit", exit=3)
@@ -171,6 +185,7 @@ def test_a_handler_that_leaves_its_process_costs_one_attempt(lab: Lab) -> None:
     assert (status["status"], status["retries"], status["output"]["id"]) == ("COMPLETED", 1, f"{id}-a2")
 
 
+@pytest.mark.requirement("worker.refresh")
 def test_a_returned_refresh_has_the_worker_replaced_after_its_result(lab: Lab) -> None:
     lab.start("waiting", "ns.fresh")
     status = lab.result("ns.fresh", reply={"refresh_worker": True, "done": 1})
@@ -182,6 +197,7 @@ def test_a_returned_refresh_has_the_worker_replaced_after_its_result(lab: Lab) -
     assert lab.outcome("ns.fresh", id)["workerId"] == "w-2"
 
 
+@pytest.mark.requirement("worker.refresh")
 def test_a_worker_that_refreshes_after_every_job_leaves_by_itself(lab: Lab) -> None:
     worker = lab.start("refreshing", "ns.refreshing")
     assert lab.result("ns.refreshing", reply="one")["output"] == "one"
@@ -189,6 +205,7 @@ def test_a_worker_that_refreshes_after_every_job_leaves_by_itself(lab: Lab) -> N
     worker.ended()
 
 
+@pytest.mark.requirement("worker.drain.finishes")
 def test_a_worker_that_is_told_to_end_finishes_its_job_or_gives_it_to_the_next(lab: Lab) -> None:
     begun, go_on = lab.file("end-begun"), lab.file("end")
     worker = lab.start("waiting", "ns.end")
@@ -207,6 +224,7 @@ def test_a_worker_that_is_told_to_end_finishes_its_job_or_gives_it_to_the_next(l
         assert worker.ended() == 0
 
 
+@pytest.mark.requirement("worker.drain.released")
 def test_an_idle_worker_that_was_drained_leaves_without_waiting_for_its_polls(lab: Lab) -> None:
     worker = lab.start("waiting", "ns.idle")
     assert lab.result("ns.idle", reply=1)["output"] == 1

@@ -42,12 +42,14 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield gateway.public
 
 
+@pytest.mark.requirement("client.auth")
 @pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {FULL}"}, {"Authorization": FULL}, {"x-apikey": FULL}])
 def test_a_key_may_be_sent_in_three_ways(public: str, headers: dict[str, str]) -> None:
     answer = urllib3.request("POST", f"{public}/v2/ns.app/run", body=b'{"input": 1}', headers=headers)
     assert (answer.status, answer.json()["status"]) == (200, "IN_QUEUE")
 
 
+@pytest.mark.requirement("client.errors")
 @pytest.mark.parametrize(("method", "operation"), OPERATIONS)
 def test_every_operation_needs_a_key(public: str, method: str, operation: str) -> None:
     for token in (None, TOKEN, INTERNAL_TOKEN, FULL[:-1]):
@@ -67,6 +69,7 @@ def test_a_key_that_may_read_changes_nothing(public: str, method: str, operation
         assert status in (200, 404)
 
 
+@pytest.mark.requirement("client.foreign")
 @pytest.mark.parametrize(("method", "operation"), OPERATIONS)
 def test_endpoints_of_others_are_not_there(public: str, method: str, operation: str) -> None:
     with Http(public, FULL) as client:

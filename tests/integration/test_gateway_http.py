@@ -63,6 +63,7 @@ def ports(gateway: LiveGateway) -> Iterator[Ports]:
     opened.close()
 
 
+@pytest.mark.requirement("client.base.v2", "client.run", "client.status", "client.status200")
 def test_a_job_goes_from_run_to_its_result(ports: Ports) -> None:
     accepted = ports.client.ok("POST", "/v2/ns.app/run", {"input": {"n": 1}, "foo": 5})
     assert accepted["status"] == "IN_QUEUE"
@@ -81,6 +82,7 @@ def test_a_job_goes_from_run_to_its_result(ports: Ports) -> None:
         assert isinstance(status["delayTime"], int)
 
 
+@pytest.mark.requirement("client.runsync")
 def test_runsync_returns_the_result_of_a_worker_that_waits(ports: Ports) -> None:
     with ThreadPoolExecutor(2) as pool:
         polled = pool.submit(ports.exchange, capacity=1, waitMs=20_000)
@@ -93,12 +95,14 @@ def test_runsync_returns_the_result_of_a_worker_that_waits(ports: Ports) -> None
     assert (status["status"], status["error"]) == ("FAILED", "boom")
 
 
+@pytest.mark.requirement("client.runsync", "client.status.sync")
 def test_runsync_that_waited_in_vain_returns_the_id(ports: Ports) -> None:
     status = ports.client.ok("POST", "/v2/ns.app/runsync?wait=1", {"input": 1})
     assert status["status"] == "IN_QUEUE"
     assert ports.client.ok("GET", f"/v2/ns.app/status-sync/{status['id']}?wait=1")["status"] == "IN_QUEUE"
 
 
+@pytest.mark.requirement("client.stream.shape", "client.stream.last", "client.stream.once")
 def test_a_stream_is_read_in_order_and_ends_with_its_state(ports: Ports) -> None:
     id = ports.client.ok("POST", "/v2/ns.app/run", {"input": 1})["id"]
     (job,) = ports.exchange(capacity=1)["jobs"]
@@ -114,6 +118,7 @@ def test_a_stream_is_read_in_order_and_ends_with_its_state(ports: Ports) -> None
     assert (again["stream"], again["offset"], again["attempt"]) == ([{"output": {"b": 1}}, {"output": None}], 3, 1)
 
 
+@pytest.mark.requirement("client.cancel", "client.purge")
 def test_cancel_and_purge_answer_what_they_did(ports: Ports) -> None:
     ids = [ports.client.ok("POST", "/v2/ns.app/run", {"input": 1})["id"] for _ in range(3)]
     cancelled = ports.client.ok("POST", f"/v2/ns.app/cancel/{ids[0]}", {})
@@ -122,6 +127,7 @@ def test_cancel_and_purge_answer_what_they_did(ports: Ports) -> None:
     assert ports.client.ok("POST", "/v2/ns.app/purge-queue") == {"removed": 2, "status": "completed"}
 
 
+@pytest.mark.requirement("client.health")
 def test_health_always_has_eleven_integers(ports: Ports) -> None:
     health = ports.client.ok("GET", "/v2/ns.app/health")
     assert list(health["jobs"]) == ["completed", "failed", "inProgress", "inQueue", "retried"]
@@ -171,6 +177,7 @@ def test_an_exchange_that_may_not_be_is_refused_before_its_body_is_read(
         assert connection.recv(64).startswith(f"HTTP/1.1 {status} ".encode())
 
 
+@pytest.mark.requirement("client.errors", "platform.sizes")
 @pytest.mark.parametrize(("method", "path", "body", "status", "sentence"), BAD_REQUESTS)
 def test_a_bad_request_gets_its_status_and_a_sentence(
     ports: Ports, method: str, path: str, body: bytes, status: int, sentence: str

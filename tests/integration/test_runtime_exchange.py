@@ -168,6 +168,7 @@ def test_a_refused_output_fails_the_job_with_a_sentence(gateway: ScriptedGateway
         assert "too large" in gateway.result("a")["error"]
 
 
+@pytest.mark.requirement("handler.concurrency")
 def test_jobs_of_a_coroutine_run_at_once_up_to_the_concurrency(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 arrived = 0
@@ -184,6 +185,7 @@ async def handler(job):
         assert [gateway.result(job_id)["output"] for job_id in "abc"] == [3, 3, 3]
 
 
+@pytest.mark.requirement("handler.concurrency")
 def test_a_blocking_handler_takes_one_job_at_a_time(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 def handler(job):

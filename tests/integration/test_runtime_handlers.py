@@ -111,6 +111,7 @@ def run(gateway: ScriptedGateway, tmp_path_factory: pytest.TempPathFactory) -> I
     assert gateway.lost == []
 
 
+@pytest.mark.requirement("handler.value")
 @pytest.mark.parametrize(
     ("kind", "output"),
     [
@@ -129,12 +130,14 @@ def test_any_callable_completes_with_its_value(run: Run, kind: str, output: obje
     assert (result["output"], result.get("error")) == (output, None)
 
 
+@pytest.mark.requirement("handler.generator", "handler.generator.value")
 @pytest.mark.parametrize("kind", ["generator", "async_generator", "wrapper", "coroutine_of_generator"])
 def test_any_generator_streams_and_completes(run: Run, kind: str) -> None:
     result = run(kind)
     assert (result["stream"], result["output"], result.get("error")) == (["a", {"b": 1}, None], [], None)
 
 
+@pytest.mark.requirement("handler.thread")
 def test_a_handler_runs_in_the_main_thread_with_a_loop_as_if_its_file_was_run_alone(run: Run) -> None:
     assert run("surroundings")["output"] == {
         "loop": True,
@@ -180,6 +183,7 @@ def test_a_yielded_error_ends_the_job_there(run: Run) -> None:
     assert (result["stream"], result["error"]) == ([1], '{"code":5}')
 
 
+@pytest.mark.requirement("handler.generator.error")
 @pytest.mark.parametrize("kind", ["generator_raises", "async_generator_raises"])
 def test_a_generator_that_raises_keeps_the_chunks_before(run: Run, kind: str) -> None:
     result = run(kind)
@@ -193,6 +197,7 @@ def test_a_chunk_that_json_cannot_hold_fails_the_job(run: Run) -> None:
     assert "bytes cannot be sent as JSON" in result["error"]
 
 
+@pytest.mark.requirement("handler.progress")
 def test_progress_is_published(run: Run) -> None:
     result = run("progress")
     assert result["output"] == "done"
@@ -209,6 +214,7 @@ def test_large_numbers_and_any_text_come_back_unchanged(run: Run) -> None:
     assert run("plain", value)["output"] == value
 
 
+@pytest.mark.requirement("handler.generator")
 def test_chunks_are_collected_when_asked_for(tmp_path: Path) -> None:
     source = KINDS + '    submodel.serverless.start({"handler": handler, "return_aggregate_stream": True})\n'
     with ScriptedGateway() as own, WorkerProcess(tmp_path, source, own.environment(), module=False) as worker:

@@ -228,6 +228,7 @@ def test_a_worker_leaves_although_the_gateway_is_gone(gateway: ScriptedGateway, 
         assert worker.terminate() == 0
 
 
+@pytest.mark.requirement("handler.exit")
 @pytest.mark.parametrize(
     ("ending", "code", "text"),
     [

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,18 +45,21 @@ def situations(draw: st.DrawFn) -> ScalingInputs:
     return ScalingInputs(draw(settings()), replicas, workers, starting, draw(st.sampled_from([demand, None])))
 
 
+@pytest.mark.requirement("platform.scale.bounds")
 @given(situations())
 def test_only_idle_or_starting_workers_are_removed(inputs: ScalingInputs) -> None:
     busy = {worker.name for worker in inputs.workers if worker.running}
     assert not busy & set(decide(inputs).remove)
 
 
+@pytest.mark.requirement("platform.scale.bounds")
 @given(situations())
 def test_growth_never_exceeds_workers_max(inputs: ScalingInputs) -> None:
     decision = decide(inputs)
     assert decision.replicas <= max(inputs.scaling.workers_max, inputs.replicas, inputs.busy)
 
 
+@pytest.mark.requirement("platform.scale.bounds")
 @given(situations())
 def test_workers_min_is_always_wanted(inputs: ScalingInputs) -> None:
     assert decide(inputs).replicas >= inputs.scaling.workers_min

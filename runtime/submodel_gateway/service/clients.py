@@ -121,6 +121,7 @@ class Clients:
         self._random_bits = random_bits
         self._rules = rules
         self._cursors: dict[str, tuple[int, int]] = {}
+        self._told_cancelled: set[str] = set()
 
     async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> Submitted:
         """Store a job; it is durable then. A known key leads to the job that it made before.
@@ -193,9 +194,12 @@ class Clients:
         """Streamed items after `offset`, waiting up to `wait_ms` while there are none and the job goes on.
 
         Without an offset, each item is returned once per job: the gateway keeps a cursor, which starts again when
-        another attempt does. With one, the read changes nothing. Raises `NotFound`.
+        another attempt does. With one, the read changes nothing. Raises `NotFound`, also for a cancelled job that was
+        read to its end without an offset: the loop of an SDK ends by nothing else.
         """
         self._endpoints.get(endpoint)
+        if offset is None and id in self._told_cancelled:
+            raise NotFound(f"job {id!r} was cancelled, and its stream has been read to its end")
         with Hold(wait_ms, hangup) as hold:
             self._watchers.add(endpoint, id, hold)
             try:
@@ -210,6 +214,8 @@ class Clients:
             read_to = (part.job.attempt, part.offset + len(part.items))
             # One answer may overtake another; what has been read is not read again.
             self._cursors[id] = max(self._cursors.get(id, read_to), read_to)
+            if part.job.state is JobState.CANCELLED and not part.items:
+                self._told_cancelled.add(id)
         return part
 
     async def cancel(self, endpoint: str, id: str) -> JobView:
@@ -261,6 +267,7 @@ class Clients:
     def forget(self, id: str) -> None:
         """The job is gone, and the reader's place in its stream with it."""
         self._cursors.pop(id, None)
+        self._told_cancelled.discard(id)
 
     async def _job(self, endpoint: str, id: str) -> Job:
         job = await self._stores.at(endpoint).job(endpoint, id)

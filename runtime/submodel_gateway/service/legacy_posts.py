@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from submodel.contract import limits
 from submodel.contract.states import JobState
-from submodel_gateway.errors import NotFound, StoreError, Unavailable
+from submodel_gateway.errors import StoreError, Unavailable
 from submodel_gateway.jobs.ids import from_delivery_id, is_sync
 from submodel_gateway.jobs.record import Job, attempt_token
 from submodel_gateway.jobs.transition import Reason
@@ -187,11 +187,9 @@ class LegacyPosts:
             await self._end(delivery, "it streamed more than one attempt may")
 
     async def _running(self, delivery: _Delivery) -> Job | None:
-        """The job while the worker runs this attempt of it. Raises `NotFound`."""
+        """The job while the worker runs this attempt of it."""
         job = await self._insist(lambda: self._stores.at(delivery.endpoint).job(delivery.endpoint, delivery.job))
-        if job is None:
-            raise _unknown(delivery.job)
-        running = job.state is JobState.IN_PROGRESS and job.answers_to(delivery.token)
+        running = job is not None and job.state is JobState.IN_PROGRESS and job.answers_to(delivery.token)
         return job if running else None
 
     def _stream(self, delivery: _Delivery, job: Job) -> LegacyStream:
@@ -205,11 +203,12 @@ class LegacyPosts:
         return holding.stream
 
     async def _apply(self, operation: base.JobOperation) -> base.Outcome:
-        """The outcome; `stale` is one. Raises `NotFound`, `StoreError`."""
+        """The outcome; a refusal is one: any answer but 2xx would make the SDK complain of what cannot be helped.
+
+        Raises `StoreError`.
+        """
         outcome = await self._stores.of(operation.endpoint).one(operation)
         if isinstance(outcome, base.Refused):
-            if outcome.reason is Reason.UNKNOWN:
-                raise _unknown(operation.id)
             kind = type(operation).__name__
             log.info("%s of job %s came too late and had no effect: %s", kind, operation.id, outcome.reason)
         return outcome
@@ -239,7 +238,3 @@ class LegacyPosts:
 
 def _output_limit(job: str) -> int:
     return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
-
-
-def _unknown(job: str) -> NotFound:
-    return NotFound(f"job {job!r} does not exist at this endpoint, or is forgotten")

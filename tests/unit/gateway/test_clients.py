@@ -66,6 +66,7 @@ async def test_a_waiting_client_gets_the_result_as_soon_as_it_is_there() -> None
         assert (view.job.state, view.output) == (JobState.COMPLETED, b"42")
 
 
+@pytest.mark.requirement("client.runsync")
 async def test_a_client_that_waited_long_enough_gets_the_job_as_it_is() -> None:
     async with world() as w:
         id = await w.submit()
@@ -73,6 +74,7 @@ async def test_a_client_that_waited_long_enough_gets_the_job_as_it_is() -> None:
         assert view.job.state is JobState.IN_QUEUE
 
 
+@pytest.mark.requirement("client.foreign")
 async def test_unknown_endpoints_and_jobs_are_not_found() -> None:
     async with world() as w:
         id = await w.submit()
@@ -90,6 +92,7 @@ async def test_unknown_endpoints_and_jobs_are_not_found() -> None:
             await stream(w, "x")
 
 
+@pytest.mark.requirement("client.stream.once")
 async def test_each_poll_of_a_stream_returns_only_what_is_new() -> None:
     async with world() as w:
         id = await w.submit()
@@ -102,6 +105,7 @@ async def test_each_poll_of_a_stream_returns_only_what_is_new() -> None:
         assert (await stream(w, id)).items == [b"3"]
 
 
+@pytest.mark.requirement("client.stream.once")
 async def test_reading_a_stream_by_offset_changes_nothing() -> None:
     async with world() as w:
         id = await w.submit()
@@ -113,6 +117,7 @@ async def test_reading_a_stream_by_offset_changes_nothing() -> None:
         assert (await stream(w, id)).items == [b"1", b"2"]
 
 
+@pytest.mark.requirement("client.stream.held")
 async def test_a_held_stream_is_released_by_the_next_chunk() -> None:
     async with world() as w:
         id = await w.submit()
@@ -125,6 +130,7 @@ async def test_a_held_stream_is_released_by_the_next_chunk() -> None:
         assert (await reads).items == [b"1"]
 
 
+@pytest.mark.requirement("client.stream.last")
 async def test_the_answer_that_carries_the_final_state_carries_the_rest_of_the_stream() -> None:
     async with world() as w:
         id = await w.submit()
@@ -150,6 +156,7 @@ async def test_a_second_attempt_streams_from_its_beginning() -> None:
         assert (await stream(w, id)).items == [b"a"]
 
 
+@pytest.mark.requirement("client.cancel", "worker.stop.decided")
 async def test_a_cancelled_job_says_so_and_a_finished_one_says_how_it_ended() -> None:
     async with world() as w:
         id = await w.submit()
@@ -162,6 +169,7 @@ async def test_a_cancelled_job_says_so_and_a_finished_one_says_how_it_ended() ->
         assert (view.job.state, view.output) == (JobState.COMPLETED, b"1")
 
 
+@pytest.mark.requirement("platform.purge", "client.purge")
 async def test_a_purge_removes_queued_jobs_only() -> None:
     async with world() as w:
         running = await w.submit()
@@ -195,6 +203,7 @@ async def test_health_counts_jobs_and_workers() -> None:
         }
 
 
+@pytest.mark.requirement("platform.policy")
 async def test_policies_override_the_endpoints_limits() -> None:
     async with world() as w:
         await w.register(generation=2, execution_timeout_ms=7_000, ttl_ms=30_000, max_attempts=5)
@@ -240,6 +249,7 @@ async def test_a_full_store_takes_no_more_jobs_and_says_so() -> None:
             await w.submit()
 
 
+@pytest.mark.requirement("client.retry")
 async def test_a_failed_job_runs_again_and_another_does_not() -> None:
     async with world() as w:
         id = await w.submit()
@@ -322,6 +332,7 @@ async def test_jobs_of_a_higher_priority_go_first() -> None:
         assert [bytes(job.input) for job in jobs] == [b'"high"', b'"plain"', b'"low"']
 
 
+@pytest.mark.requirement("client.requests")
 async def test_jobs_are_listed_the_newest_first_page_by_page() -> None:
     async with world() as w:
         ids = [await w.submit() for _ in range(5)]

@@ -8,11 +8,13 @@ from submodel_gateway.errors import InvalidRequest
 from submodel_gateway.http.envelope import new_job
 
 
+@pytest.mark.requirement("client.run")
 @pytest.mark.parametrize("input", [b"null", b"1.50", b'"\xc3\xa9"', b"[1, 2]", b'{ "a" : {} }', b"false", b"1e400"])
 def test_input_may_be_any_json_and_is_kept_byte_for_byte(input: bytes) -> None:
     assert new_job(b'{"input": ' + input + b"}").input == input
 
 
+@pytest.mark.requirement("client.run", "platform.policy")
 def test_other_fields_go_to_the_worker_but_policy_does_not() -> None:
     new = new_job(b'{"input": 1, "s3Config": {"accessId": "x"}, "foo": [1], "policy": {"ttl": 10000}}')
     assert json.loads(new.extra) == {"s3Config": {"accessId": "x"}, "foo": [1]}
@@ -25,6 +27,7 @@ def test_a_time_to_live_alone_may_be_shorter_than_the_endpoints_execution_limit(
     assert (both.ttl_ms, both.execution_timeout_ms) == (10_000, 10_000)
 
 
+@pytest.mark.requirement("platform.webhook")
 @pytest.mark.parametrize(
     "fields",
     [
@@ -46,6 +49,7 @@ def test_empty_options_are_no_options(option: bytes) -> None:
     assert (job.ttl_ms, job.webhook) == (None, None)
 
 
+@pytest.mark.requirement("platform.policy", "client.errors")
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [

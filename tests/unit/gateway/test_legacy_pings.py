@@ -28,6 +28,7 @@ async def view(w: World) -> WorkerView:
     return only
 
 
+@pytest.mark.requirement("worker.ping.renews")
 async def test_a_ping_renews_the_jobs_that_it_lists() -> None:
     async with world() as w:
         id = await w.submit()
@@ -59,6 +60,7 @@ async def test_a_later_attempt_is_renewed_under_its_own_id_alone() -> None:
         assert await state(w, id) is JobState.IN_QUEUE
 
 
+@pytest.mark.requirement("worker.lost.unlisted")
 async def test_three_pings_that_leave_a_job_out_lose_it() -> None:
     async with world() as w:
         first, second = await w.submit(), await w.submit()
@@ -119,6 +121,7 @@ async def test_empty_lists_say_nothing_where_a_list_never_held_anything(sdk: str
         assert await state(w, id) is JobState.IN_PROGRESS
 
 
+@pytest.mark.requirement("worker.lost.unlisted")
 async def test_an_sdk_that_fetches_ahead_keeps_what_its_pings_leave_out() -> None:
     async with world() as w:
         first, second = await w.submit(), await w.submit()
@@ -139,6 +142,7 @@ async def test_a_ping_without_a_version_keeps_jobs_while_it_lists_any() -> None:
         assert await state(w, second) is JobState.IN_QUEUE
 
 
+@pytest.mark.requirement("worker.ping.absent")
 async def test_a_worker_that_never_pings_keeps_its_job_while_its_pod_runs() -> None:
     async with world() as w:
         id = await w.submit()
@@ -151,6 +155,7 @@ async def test_a_worker_that_never_pings_keeps_its_job_while_its_pod_runs() -> N
         assert await state(w, id) is JobState.IN_QUEUE
 
 
+@pytest.mark.requirement("worker.ping.absent")
 async def test_a_worker_that_never_pings_keeps_its_jobs_by_whatever_else_it_asks() -> None:
     async with world() as w:
         id = await w.submit()
@@ -176,6 +181,7 @@ async def test_a_worker_that_pings_and_falls_silent_is_not_kept_by_its_pod() -> 
         assert await state(w, id) is JobState.IN_QUEUE
 
 
+@pytest.mark.requirement("worker.stop.once")
 async def test_a_stopped_job_is_told_once_under_the_name_that_the_worker_knows() -> None:
     async with world() as w:
         id = await w.submit()
@@ -235,6 +241,7 @@ async def test_a_job_that_ended_at_another_gateway_is_stopped_by_the_next_ping()
         await other.gateway.close()
 
 
+@pytest.mark.requirement("worker.lost.overdue")
 async def test_a_job_that_runs_long_after_its_limit_costs_its_worker_the_place() -> None:
     async with world() as w:
         id = await w.submit(execution_timeout_ms=60_000)
@@ -263,6 +270,7 @@ async def test_a_cancelled_job_may_go_on_for_the_time_it_had() -> None:
         await worker.take()
 
 
+@pytest.mark.requirement("worker.lost.wedged")
 async def test_a_worker_that_lists_a_job_of_nobody_and_asks_for_none_must_go() -> None:
     async with world() as w:
         worker = LegacyWorker(w)
@@ -312,6 +320,7 @@ async def test_another_workers_job_is_not_kept_by_a_list_that_names_it() -> None
         assert await state(w, id) is JobState.IN_QUEUE
 
 
+@pytest.mark.requirement("worker.ping.unhealthy")
 async def test_a_worker_that_fails_its_own_checks_says_why() -> None:
     async with world() as w:
         worker = LegacyWorker(w)

@@ -29,6 +29,7 @@ async def streamed(w: World, id: str) -> list[Any]:
     return [json.loads(item) for item in part.items]
 
 
+@pytest.mark.requirement("worker.result.bodies", "worker.result.lenient")
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -56,6 +57,7 @@ async def test_a_result_is_what_the_sdk_meant(body: bytes, expected: Outcome) ->
         assert await outcome(w, id) == expected
 
 
+@pytest.mark.requirement("worker.result.unreadable")
 @pytest.mark.parametrize(
     ("body", "why"),
     [
@@ -78,6 +80,7 @@ async def test_a_result_that_nobody_can_read_ends_the_job(body: bytes, why: str)
         assert f"what its worker sent {why}" in (error or "")
 
 
+@pytest.mark.requirement("worker.result.lenient")
 async def test_a_large_result_that_is_nearly_json_is_read_too() -> None:
     async with world() as w:
         id = await w.submit()
@@ -88,6 +91,7 @@ async def test_a_large_result_that_is_nearly_json_is_read_too() -> None:
         assert (state, len(output), output[-1]) == (JobState.COMPLETED, 200_001, 1)
 
 
+@pytest.mark.requirement("worker.result.size", "worker.result.accepted", "platform.sizes")
 @pytest.mark.parametrize("sync", [False, True])
 async def test_a_result_above_its_limit_fails_the_job_and_is_answered_all_the_same(sync: bool) -> None:
     async with world() as w:
@@ -100,6 +104,7 @@ async def test_a_result_above_its_limit_fails_the_job_and_is_answered_all_the_sa
         assert (state, f"the limit is {limit}" in (error or "")) == (JobState.FAILED, True)
 
 
+@pytest.mark.requirement("worker.result.size", "worker.result.accepted")
 async def test_a_body_beyond_all_limits_fails_the_job_unread() -> None:
     async with world() as w:
         id = await w.submit()
@@ -110,6 +115,7 @@ async def test_a_body_beyond_all_limits_fails_the_job_unread() -> None:
         assert (await outcome(w, id))[0] is JobState.FAILED
 
 
+@pytest.mark.requirement("worker.result.final", "worker.job.attempt")
 async def test_a_late_result_of_an_attempt_that_is_over_changes_nothing() -> None:
     async with world() as w:
         id = await w.submit()
@@ -143,6 +149,7 @@ async def test_nothing_is_left_of_a_large_result_that_came_too_late() -> None:
         assert store._rows.blobs == {}
 
 
+@pytest.mark.requirement("worker.result.accepted", "worker.result.final")
 async def test_a_result_comes_twice_and_counts_once() -> None:
     async with world() as w:
         id = await w.submit()
@@ -153,14 +160,15 @@ async def test_a_result_comes_twice_and_counts_once() -> None:
         assert await outcome(w, id) == (JobState.COMPLETED, 1, None)
 
 
-async def test_a_job_that_is_not_there_is_not_found_whoever_has_it() -> None:
+@pytest.mark.requirement("worker.result.accepted")
+async def test_a_job_that_is_not_there_is_answered_all_the_same_whoever_has_it() -> None:
     async with world() as w:
         await w.register("ns.other")
         id = (await w.gateway.clients.submit("ns.other", NewJob(input=b"1"))).id
         worker = LegacyWorker(w)
         for answer in (await worker.done(id, {"output": 1}), await worker.chunk(id, 1), await worker.done("x", {})):
-            assert answer.status == 404
-            assert "does not exist at this endpoint" in answer.json["error"]
+            assert (answer.status, answer.json) == (200, {})
+        assert (await w.gateway.clients.status("ns.other", id)).job.state is JobState.IN_QUEUE
 
 
 @pytest.mark.parametrize("operation", ["job-done", "job-stream"])
@@ -171,6 +179,7 @@ async def test_a_wrong_key_is_refused_before_the_body_is_read(operation: str) ->
         assert call.unread
 
 
+@pytest.mark.requirement("worker.progress", "worker.result.final")
 async def test_progress_is_seen_until_the_result_and_not_after_it() -> None:
     async with world() as w:
         id = await w.submit()
@@ -183,6 +192,7 @@ async def test_progress_is_seen_until_the_result_and_not_after_it() -> None:
         assert await outcome(w, id) == (JobState.COMPLETED, "all", None)
 
 
+@pytest.mark.requirement("worker.refresh")
 async def test_a_result_that_asks_for_a_fresh_worker_gets_this_one_replaced() -> None:
     async with world() as w:
         id = await w.submit()
@@ -200,6 +210,7 @@ async def test_a_result_that_asks_for_a_fresh_worker_gets_this_one_replaced() ->
         assert not again.done
 
 
+@pytest.mark.requirement("worker.stream.order")
 async def test_streamed_items_are_numbered_in_the_order_in_which_they_come() -> None:
     async with world() as w:
         id = await w.submit()
@@ -224,6 +235,7 @@ async def test_a_stream_goes_on_at_a_gateway_that_was_started_anew() -> None:
         await after.gateway.close()
 
 
+@pytest.mark.requirement("worker.stream.repeated")
 async def test_a_chunk_whose_answer_failed_is_recognised_when_it_comes_again() -> None:
     async with world() as w:
         id = await w.submit()
@@ -292,6 +304,7 @@ async def test_the_stream_of_an_attempt_that_is_over_is_dropped() -> None:
         assert view.running == 0
 
 
+@pytest.mark.requirement("platform.sizes", "worker.result.accepted")
 async def test_an_item_above_its_limit_ends_the_job() -> None:
     async with world() as w:
         id = await w.submit()
@@ -323,6 +336,7 @@ async def test_an_item_that_nobody_can_read_ends_the_job() -> None:
         assert (await outcome(w, id))[0] is JobState.FAILED
 
 
+@pytest.mark.requirement("worker.result.insists")
 async def test_a_result_is_held_until_the_store_takes_it() -> None:
     store = FailingStore()
     async with world(store) as w:
@@ -340,6 +354,7 @@ async def test_a_result_is_held_until_the_store_takes_it() -> None:
         assert await outcome(w, id) == (JobState.COMPLETED, 1, None)
 
 
+@pytest.mark.requirement("worker.result.insists")
 async def test_a_result_that_the_store_does_not_take_for_long_is_sent_back() -> None:
     store = FailingStore()
     async with world(store) as w:

@@ -19,6 +19,7 @@ async def held(call: Call) -> bool:
     return not call.done
 
 
+@pytest.mark.requirement("worker.job.shape", "worker.job.reserved", "platform.s3")
 async def test_a_worker_gets_a_job_with_its_input_and_the_clients_other_fields() -> None:
     async with world() as w:
         id = await w.submit(b'{"x": [1, "\xc3\xa9"]}', extra=b'{"s3Config": {"a": 1}, "self": 2, "id": "mine"}')
@@ -27,6 +28,7 @@ async def test_a_worker_gets_a_job_with_its_input_and_the_clients_other_fields()
         assert (await w.status(id)).job.worker == "w-1"
 
 
+@pytest.mark.requirement("worker.auth.header")
 async def test_the_key_is_taken_with_and_without_the_word_bearer() -> None:
     async with world() as w:
         for key in (TOKEN, f"Bearer {TOKEN}"):
@@ -34,6 +36,7 @@ async def test_the_key_is_taken_with_and_without_the_word_bearer() -> None:
             await LegacyWorker(w, key=key).take(running=True)
 
 
+@pytest.mark.requirement("worker.take.batch")
 async def test_a_batch_brings_what_is_there_up_to_its_size() -> None:
     async with world() as w:
         ids = [await w.submit() for _ in range(3)]
@@ -44,6 +47,7 @@ async def test_a_batch_brings_what_is_there_up_to_its_size() -> None:
         assert [job["id"] for job in second.json] == ids[2:]
 
 
+@pytest.mark.requirement("worker.take.batch")
 @pytest.mark.parametrize("size", ["", "0", "-1", "x", "99999"])
 async def test_a_batch_of_an_odd_size_is_no_error(size: str) -> None:
     async with world() as w:
@@ -52,6 +56,7 @@ async def test_a_batch_of_an_odd_size_is_no_error(size: str) -> None:
         assert [job["id"] for job in answer.json] == [id]
 
 
+@pytest.mark.requirement("worker.take.woken")
 async def test_an_empty_ask_is_held_until_a_job_comes() -> None:
     async with world() as w:
         call = LegacyWorker(w).ask()
@@ -60,6 +65,7 @@ async def test_an_empty_ask_is_held_until_a_job_comes() -> None:
         assert (await call.answer()).json["id"] == id
 
 
+@pytest.mark.requirement("worker.take.abandoned", "worker.job.attempt")
 async def test_a_worker_that_hangs_up_leaves_the_job_to_the_next_which_gets_it_under_another_id() -> None:
     async with world() as w:
         id = await w.submit()
@@ -78,6 +84,7 @@ async def test_a_held_ask_ends_with_its_caller() -> None:
         assert (await call.answer()).status == 204
 
 
+@pytest.mark.requirement("worker.take.held")
 async def test_an_answer_without_a_job_has_no_body() -> None:
     async with world() as w:
         call = LegacyWorker(w).ask()
@@ -87,6 +94,7 @@ async def test_an_answer_without_a_job_has_no_body() -> None:
         assert (answer.status, answer.body, answer.headers) == (204, b"", {})
 
 
+@pytest.mark.requirement("worker.drain.released")
 async def test_a_draining_worker_is_answered_at_once_and_gets_no_more_jobs() -> None:
     async with world() as w:
         worker = LegacyWorker(w)
@@ -115,6 +123,7 @@ async def test_what_a_worker_asks_that_gets_nothing_more_is_not_held_for_long() 
         assert [hold._wait_ms for hold in session.polls] == [LEAVING_WAIT_MS] * 2
 
 
+@pytest.mark.requirement("worker.drain.released")
 async def test_a_worker_whose_pod_terminates_is_let_go_by_whomever_it_was_ended() -> None:
     async with world() as w:
         worker = LegacyWorker(w)
@@ -126,6 +135,7 @@ async def test_a_worker_whose_pod_terminates_is_let_go_by_whomever_it_was_ended(
         assert await held(worker.ask())
 
 
+@pytest.mark.requirement("worker.lost.gone")
 async def test_a_worker_that_is_gone_gives_its_job_to_another_and_gets_nothing() -> None:
     async with world() as w:
         id = await w.submit()
@@ -136,6 +146,7 @@ async def test_a_worker_that_is_gone_gives_its_job_to_another_and_gets_nothing()
         assert (await LegacyWorker(w, "w-2").take())["id"] == f"{id}-a2"
 
 
+@pytest.mark.requirement("worker.lost.idle")
 async def test_a_job_that_a_worker_says_it_does_not_run_goes_to_the_next() -> None:
     async with world() as w:
         id = await w.submit()
@@ -146,6 +157,7 @@ async def test_a_job_that_a_worker_says_it_does_not_run_goes_to_the_next() -> No
         assert (job["id"], (await w.status(id)).job.used) == (f"{id}-a2", 2)
 
 
+@pytest.mark.requirement("worker.lost.idle", "worker.take.unconfirmed")
 async def test_a_job_handed_out_a_moment_ago_is_lost_while_the_next_ask_is_held() -> None:
     async with world() as w:
         id = await w.submit()
@@ -159,6 +171,7 @@ async def test_a_job_handed_out_a_moment_ago_is_lost_while_the_next_ask_is_held(
         assert (await call.answer()).json["id"] == f"{id}-a2"
 
 
+@pytest.mark.requirement("worker.lost.idle")
 async def test_a_worker_that_runs_another_job_keeps_both() -> None:
     async with world() as w:
         await w.submit()
@@ -169,6 +182,7 @@ async def test_a_worker_that_runs_another_job_keeps_both() -> None:
         assert (await w.snapshot()).in_progress == 1
 
 
+@pytest.mark.requirement("worker.lost.idle")
 async def test_an_sdk_that_does_not_say_whether_it_runs_a_job_loses_none_by_asking() -> None:
     async with world() as w:
         await w.submit()
@@ -233,6 +247,7 @@ async def test_a_result_on_its_way_to_the_store_is_no_lost_job() -> None:
         assert (await w.status(id)).job.state is JobState.COMPLETED
 
 
+@pytest.mark.requirement("worker.take.refused")
 async def test_an_ask_that_the_store_cannot_serve_is_held_and_brings_nothing() -> None:
     store = FailingStore()
     async with world(store) as w:
@@ -244,6 +259,7 @@ async def test_an_ask_that_the_store_cannot_serve_is_held_and_brings_nothing() -
         assert (await call.answer()).status == 204
 
 
+@pytest.mark.requirement("worker.take.refused")
 async def test_a_defect_of_the_gateway_does_not_make_its_workers_storm_it() -> None:
     class Broken(MemoryStore):
         async def held(self, endpoint: str, worker: str) -> list[Job]:
@@ -256,6 +272,7 @@ async def test_a_defect_of_the_gateway_does_not_make_its_workers_storm_it() -> N
         assert (await call.answer()).status == 500
 
 
+@pytest.mark.requirement("worker.take.refused")
 @pytest.mark.parametrize(("key", "endpoint", "status"), [("wrong", ENDPOINT, 401), (TOKEN, "ns.other", 404)])
 async def test_an_ask_that_is_refused_is_held_before(key: str, endpoint: str, status: int) -> None:
     async with world() as w:

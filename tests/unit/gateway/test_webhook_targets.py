@@ -113,6 +113,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.requirement("platform.webhook.wall")
 @pytest.mark.parametrize("url", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_url_is_refused(url: str) -> None:
     with pytest.raises(TargetRefused) as refused:
@@ -206,6 +207,7 @@ def test_a_word_that_says_nothing_is_refused(word: str) -> None:
         rules([word])
 
 
+@pytest.mark.requirement("platform.webhook.wall")
 def test_a_name_is_let_through_only_when_all_its_addresses_are() -> None:
     good, other, bad = ip_address("8.8.8.8"), ip_address("2606:4700::1111"), ip_address("10.0.0.1")
     assert WALL.admits("example.com", [good, other])

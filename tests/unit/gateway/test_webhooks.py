@@ -63,6 +63,7 @@ async def later(world: World, milliseconds: int) -> None:
     await dispatch(world)
 
 
+@pytest.mark.requirement("platform.webhook")
 async def test_the_outcome_is_sent_once_and_reads_as_the_status_does() -> None:
     postbox = Postbox()
     async with world(postbox) as w:
@@ -119,6 +120,7 @@ async def test_a_job_without_a_webhook_says_nothing() -> None:
             await seen(w, id)
 
 
+@pytest.mark.requirement("platform.webhook")
 async def test_a_failed_webhook_is_repeated_ever_more_slowly_and_then_given_up() -> None:
     postbox = Postbox()
     async with world(postbox) as w:

@@ -26,6 +26,7 @@ def names() -> list[str]:
     return [checkpoint["name"] for checkpoint in get_debugger_output()["timestamps"]]
 
 
+@pytest.mark.requirement("handler.debugger")
 def test_a_checkpoint_has_its_duration_and_utc_times() -> None:
     Checkpoints().add("load")
     Checkpoints().start("load")
@@ -62,6 +63,7 @@ def test_reading_the_output_forgets_it_and_tells_of_the_system() -> None:
     assert names() == []
 
 
+@pytest.mark.requirement("handler.debugger")
 def test_a_line_timer_may_be_used_again() -> None:
     timer = LineTimer("step")
     for _ in range(2):
@@ -70,6 +72,7 @@ def test_a_line_timer_may_be_used_again() -> None:
     assert names() == ["step", "step"]
 
 
+@pytest.mark.requirement("handler.debugger")
 def test_a_function_is_timed_at_each_call_also_when_it_raises() -> None:
     @FunctionTimer
     def work(number: int) -> float:

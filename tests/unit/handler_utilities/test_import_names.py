@@ -54,6 +54,7 @@ SURFACE = {
 }
 
 
+@pytest.mark.requirement("handler.names")
 @pytest.mark.parametrize("path", PATHS)
 def test_a_module_has_both_names_and_they_hold_the_same_things(path: str) -> None:
     own = importlib.import_module(f"submodel.serverless.{path.format('sm')}")
@@ -62,6 +63,7 @@ def test_a_module_has_both_names_and_they_hold_the_same_things(path: str) -> Non
     assert all(getattr(own, name) is getattr(hosted, name) for name in hosted.__all__)
 
 
+@pytest.mark.requirement("handler.names")
 @pytest.mark.parametrize("path", SURFACE)
 def test_a_module_has_its_documented_names(path: str) -> None:
     module = importlib.import_module(f"submodel.serverless.{path}")
@@ -95,6 +97,7 @@ def test_modules_are_reached_as_attributes() -> None:
             holder.rp_nothing  # noqa: B018 # reading is what is tried
 
 
+@pytest.mark.requirement("handler.names")
 def test_the_package_offers_the_documented_names() -> None:
     names = ["AsyncioEndpoint", "AsyncioJob", "Endpoint", "Job", "RunPodLogger", "SubModelLogger"]
     assert [name for name in names if not isinstance(getattr(submodel, name), type)] == []

@@ -23,6 +23,7 @@ def test_there_is_one_logger_under_both_names() -> None:
     assert submodel.RunPodLogger() is submodel.SubModelLogger()
 
 
+@pytest.mark.requirement("handler.logger")
 def test_a_plain_line_has_level_job_and_message(capsys: pytest.CaptureFixture[str]) -> None:
     log = RunPodLogger()
     log.info("hello", "job-1")
@@ -37,6 +38,7 @@ def test_a_plain_line_has_level_job_and_message(capsys: pytest.CaptureFixture[st
     ]
 
 
+@pytest.mark.requirement("handler.logger")
 @pytest.mark.parametrize("prefix", ["SUBMODEL_", "RUNPOD_"])
 def test_in_a_worker_a_line_is_a_json_object(
     prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -77,6 +79,7 @@ def test_the_level_leaves_out_what_is_less(
     assert [line.split("|")[0].strip() for line in capsys.readouterr().out.splitlines()] == expected
 
 
+@pytest.mark.requirement("handler.logger")
 def test_a_level_that_nobody_knows_does_not_end_the_worker(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

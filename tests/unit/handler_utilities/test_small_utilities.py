@@ -11,6 +11,7 @@ from submodel.serverless.utils import rp_cleanup, rp_cuda
 from submodel.serverless.utils.rp_model_cache import resolve_model_cache_path_from_hugginface_repository
 
 
+@pytest.mark.requirement("handler.cleanup")
 def test_cleaning_removes_what_jobs_leave_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for folder in ("input_objects", "output_objects", "job_files", "mine", "other"):

@@ -116,6 +116,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any] | list[str
 }
 
 
+@pytest.mark.requirement("handler.validator")
 @pytest.mark.parametrize("case", CASES)
 def test_an_input_is_checked_against_its_schema(case: str) -> None:
     given, schema, expected = CASES[case]

@@ -41,6 +41,7 @@ def mirror(volume: Path, local: Path) -> Path:
     return volume / ".cache" / "ns" / local.relative_to("/")
 
 
+@pytest.mark.requirement("handler.cache")
 def test_what_one_worker_saves_the_next_one_has(make: Make, local: Path) -> None:
     (local / "deep" / "er").mkdir(parents=True)
     (local / "model").write_text("weights")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Term, WorkerSignal, decide
 from tests.support.endpoints import scaling
@@ -32,6 +34,7 @@ def inputs(
     return ScalingInputs(scaling(**settings), asked, workers, starting, demand)
 
 
+@pytest.mark.requirement("platform.scale.delay")
 def test_the_first_job_at_zero_starts_one_worker_with_queue_delay() -> None:
     decision = decide(inputs(demand=demand(queued=10, oldest=0.0)))
     assert (decision.replicas, decision.term) == (1, Term.FIRST_JOB)
@@ -43,6 +46,7 @@ def test_queue_delay_adds_nothing_while_no_job_is_late_and_looks_again_when_one_
     assert decision.evaluate_after_seconds == 2.5
 
 
+@pytest.mark.requirement("platform.scale.delay")
 def test_queue_delay_adds_one_worker_per_late_job_less_those_that_start() -> None:
     decision = decide(inputs(busy("a"), replicas=2, demand=demand(queued=9, late=3, oldest=9.0), workers_max=10))
     assert (decision.replicas, decision.term) == (4, Term.LATE_JOBS)
@@ -60,12 +64,14 @@ def test_workers_max_limits_growth_and_says_so() -> None:
     assert decision.message.endswith("workersMax allows 3")
 
 
+@pytest.mark.requirement("platform.scale.count")
 def test_request_count_keeps_one_worker_per_scaler_value_jobs() -> None:
     rule: dict[str, Any] = {"scaler_type": ScalerType.REQUEST_COUNT, "scaler_value": 4.0, "workers_max": 10}
     assert decide(inputs(demand=demand(queued=9), **rule)).replicas == 3
     assert decide(inputs(busy("a", 3), demand=demand(queued=5, in_progress=3), **rule)).replicas == 2
 
 
+@pytest.mark.requirement("platform.scale.idle")
 def test_an_idle_worker_leaves_after_the_idle_timeout_and_not_before() -> None:
     assert decide(inputs(idle("a", 4.9))).remove == ()
     decision = decide(inputs(idle("a", 5.0)))

@@ -30,6 +30,7 @@ def output_of(value: object) -> Any:
     return json.loads(result.output)
 
 
+@pytest.mark.requirement("handler.value")
 @pytest.mark.parametrize(
     "value", ["text", 3, 2.5, True, None, [], [1, {"a": None}], {"output": 1}, {"status": "IN_PROGRESS"}]
 )
@@ -41,15 +42,18 @@ def test_a_tuple_is_a_list() -> None:
     assert output_of((1, (2,))) == [1, [2]]
 
 
+@pytest.mark.requirement("handler.value")
 def test_an_empty_dict_completes_without_output() -> None:
     assert outcome.of_value({}) == Outcome()
 
 
+@pytest.mark.requirement("handler.error")
 def test_a_truthy_error_fails_and_the_rest_is_the_output() -> None:
     assert outcome.of_value({"error": "no", "step": 2}) == Outcome(b'{"step":2}', "no")
     assert outcome.of_value({"error": "no"}) == Outcome(None, "no")
 
 
+@pytest.mark.requirement("handler.error")
 @pytest.mark.parametrize("nothing", ["", None, 0, {}, []])
 def test_a_falsy_error_is_dropped(nothing: object) -> None:
     assert outcome.of_value({"error": nothing, "a": 1}) == Outcome(b'{"a":1}')
@@ -132,6 +136,7 @@ class Broken:
         raise RuntimeError("device lost")
 
 
+@pytest.mark.requirement("handler.unsendable")
 @pytest.mark.parametrize(
     ("value", "text"),
     [
@@ -166,6 +171,7 @@ def test_an_output_above_every_limit_fails_with_its_size() -> None:
     assert result.error == "output: 20.0 MiB is more than the limit of 20 MiB; upload it and return its URL"
 
 
+@pytest.mark.requirement("handler.exception")
 def test_an_exception_is_a_json_text_with_the_keys_in_order() -> None:
     try:
         raise ValueError("naïve 😀")
@@ -197,6 +203,7 @@ def test_an_exception_whose_text_raises_still_fails_the_job() -> None:
     assert "Nasty" in json.loads(str(result.error))["error_type"]
 
 
+@pytest.mark.requirement("handler.generator.error")
 def test_a_yielded_error_ends_the_stream() -> None:
     assert outcome.chunk({"error": "no", "a": 1}, 0) == Outcome(error="no")
     assert outcome.chunk({"error": None, "a": 1}, 0) == b'{"error":null,"a":1}'
@@ -214,6 +221,7 @@ def test_a_chunk_above_the_limit_ends_the_stream() -> None:
     assert ended.error == "stream[0]: 1.0 MiB is more than the limit of 1 MiB; yield smaller pieces"
 
 
+@pytest.mark.requirement("handler.generator")
 def test_collected_chunks_are_a_list() -> None:
     assert outcome.of_stream([]) == Outcome(b"[]")
     assert outcome.of_stream([b"1", b'"a"']) == Outcome(b'[1,"a"]')

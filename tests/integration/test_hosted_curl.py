@@ -1,0 +1,96 @@
+"""Command lines as the hosted platforms document them, with the address of a gateway of ours in place of theirs."""
+
+import json
+import shlex
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from submodel_gateway.auth.keys import digest_of, key_text
+from tests.integration.test_gateway_http import REGISTRATION
+from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+
+KEY = key_text("mine", "k" * 43)
+PEPPER = "pepper"
+
+JSON = "-H 'Content-Type: application/json'"
+STREAM = "id status stream offset attempt"
+ALL_FIELDS = json.dumps(
+    {
+        "input": {"prompt": "Hello"},
+        "webhook": "https://example.com/hook",
+        "policy": {"executionTimeout": 900_000, "ttl": 3_600_000},
+        "s3Config": {"accessId": "a", "accessSecret": "b", "bucketName": "c", "endpointUrl": "https://example.com"},
+    }
+)
+
+LINES = [
+    (
+        f"""curl -X POST $BASE/run {JSON} -H 'authorization: $KEY' -d '{{"input": {{"n": 1}}}}'""",
+        "id status",
+        "IN_QUEUE",
+    ),
+    (
+        f"""curl --request POST --url $BASE/run {JSON} -H 'Authorization: Bearer $KEY' --data '{ALL_FIELDS}'""",
+        "id status",
+        "IN_QUEUE",
+    ),
+    (
+        f"""curl --url '$BASE/runsync?wait=1' -H "Authorization: Bearer $KEY" {JSON} -d '{{"input": {{}}}}'""",
+        "id status",
+        "IN_QUEUE",
+    ),
+    ("curl --request GET --url $BASE/status/$JOB --header 'authorization: Bearer $KEY'", "id status", "IN_QUEUE"),
+    ("curl -X POST $BASE/status/$JOB -H 'x-apikey: $KEY'", "id status", "IN_QUEUE"),
+    ("curl -X POST '$BASE/status-sync/$JOB?wait=1' -H 'x-apikey: $KEY'", "id status", "IN_QUEUE"),
+    ("curl --request GET --url '$BASE/stream/$JOB?wait=1' --header 'Authorization: Bearer $KEY'", STREAM, "IN_QUEUE"),
+    (f"curl -X POST '$BASE/stream/$JOB?wait=1' -H 'x-apikey: $KEY' {JSON} -d '{{}}'", STREAM, "IN_QUEUE"),
+    ("curl --request POST --url $BASE/cancel/$JOB --header 'authorization: $KEY'", "id status", "CANCELLED"),
+    (f"curl -X GET $BASE/health {JSON} -H 'Authorization: Bearer $KEY'", "jobs workers", None),
+    (
+        "curl --request POST --url $BASE/purge-queue --header 'Authorization: Bearer $KEY'",
+        "removed status",
+        "completed",
+    ),
+]
+
+BASES = ["/v2/ns.app"]
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("keys")
+    document = {"id": "mine", "digest": digest_of(PEPPER, "k" * 43), "scopes": ["read", "run"], "endpoints": ["ns.*"]}
+    (folder / "mine.json").write_text(json.dumps(document))
+    keys = {"SUBMODEL_GATEWAY_KEYS": str(folder), "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
+    with LiveGateway(tmp_path_factory.mktemp("gateway"), **keys) as gateway:
+        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
+            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
+        yield gateway.public
+
+
+def run(line: str, **words: str) -> tuple[int, Any]:
+    """The status and the document that the command line brings."""
+    for name, value in words.items():
+        line = line.replace(f"${name}", value)
+    arguments = shlex.split(line)
+    status = ["--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}"]
+    ran = subprocess.run([arguments[0], *status, *arguments[1:]], capture_output=True, text=True, check=True)
+    body, _, code = ran.stdout.rpartition("\n")
+    return int(code), json.loads(body)
+
+
+@pytest.mark.requirement("client.sdk.curl", "client.auth", "client.status200")
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize(
+    ("line", "fields", "state"), LINES, ids=[line.partition("$BASE")[2][:14] for line, *_ in LINES]
+)
+def test_a_documented_command_line_works(public: str, base: str, line: str, fields: str, state: str | None) -> None:
+    words = {"BASE": public + base, "KEY": KEY}
+    _, job = run(LINES[0][0], **words)
+    status, answer = run(line, JOB=job["id"], **words)
+    assert status == 200
+    assert list(answer) == fields.split()
+    assert answer.get("status") == state
