@@ -19,6 +19,7 @@ def ports(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ports]:
         opened.close()
 
 
+@pytest.mark.requirement("client.base.v2", "client.base.others")
 @pytest.mark.parametrize("base", BASES)
 def test_a_job_lives_under_every_base(ports: Ports, base: str) -> None:
     client, url = ports.client, f"{base}/ns.app"
@@ -39,6 +40,7 @@ def test_every_spelling_answers_to_the_methods_of_its_operation(ports: Ports, ba
             assert "nothing at this path" not in str(answer)
 
 
+@pytest.mark.requirement("client.base.envelope")
 def test_answers_carry_their_envelope_where_a_client_looks_for_one(ports: Ports) -> None:
     accepted = ports.client.ok("POST", "/api/v1/sl/ns.app/run", {"input": 1})
     job = {"id": accepted["id"], "status": "IN_QUEUE"}
