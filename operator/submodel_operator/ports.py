@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, GoneWorker, WorkerPresence
+from submodel_operator.api.conditions import EventReason
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as plain data."""
@@ -33,6 +34,21 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerEnd:
+    """How the last run of a worker ended that has been started again since, or will be."""
+
+    reason: str
+    """`OOMKilled`, `Error`, `Completed`, …"""
+
+    exit_code: int
+    lines: str
+    """The last lines that it wrote."""
+
+    count: int
+    """How often it has been started again."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedWorker:
     """A pod or process of an endpoint."""
 
@@ -46,6 +62,8 @@ class ObservedWorker:
     terminating: bool = False
     message: str = ""
     """The cluster's own words for `phase`, when there are any."""
+
+    ended: WorkerEnd | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +99,16 @@ class Observed:
     """Pods that ended for good and are still shown; `phase` says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to an endpoint. Never the only carrier: the status tells what lasts."""
+
+    reason: EventReason
+    message: str
+    worker: str = ""
+    """The worker it happened to, when it was one."""
+
+
 class Cluster(Protocol):
     """Where workers run. Calls raise `ClusterUnavailable`, `ClusterRefused`, `NameConflict` or `Conflict`."""
 
@@ -111,6 +139,9 @@ class Cluster(Protocol):
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """Replace the status, fenced: a re-created namesake is never written to."""
+
+    async def record(self, observed: Observed, event: Event) -> None:
+        """Tell people of something that happened. The same again soon after is counted, not told anew."""
 
 
 SIGNALS_STALE_AFTER_SECONDS = 15.0

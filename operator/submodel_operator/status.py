@@ -10,32 +10,12 @@ from typing import Any
 
 from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
-from submodel_operator.api import constants
-from submodel_operator.api.constants import Reason
+from submodel_operator.api.conditions import ConditionType, Reason
+from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, workers_problem
 from submodel_operator.ports import Manifest, Observed, Signals
 from submodel_operator.scaling import ScalingDecision
 
-FAILING_PHASES = frozenset(
-    {
-        "CrashLoopBackOff",
-        "CreateContainerConfigError",
-        "CreateContainerError",
-        "ErrImageNeverPull",
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-        "RunContainerError",
-    }
-)
-"""Reasons of a pod that does not come up by waiting."""
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why an endpoint cannot serve."""
-
-    reason: str
-    message: str
+FAILURES_KEPT = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +42,9 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
     previous = account.observed.manifest.get("status") or {}
     if account.revision is None:
         account = replace(account, revision=previous.get("revision"))
-    problem = account.problem or _failing_workers(account)
     workers = _workers(account)
+    trouble = _trouble(account)
+    problem = account.problem or (None if workers["ready"] else trouble.workers or trouble.capacity)
     status: dict[str, Any] = {
         "observedGeneration": account.observed.generation,
         "phase": _phase(account, problem, workers),
@@ -72,13 +53,45 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         "workers": workers,
         "jobs": _jobs(account, previous),
         "autoscaling": _autoscaling(account, previous),
-        "conditions": _conditions(account, problem, previous.get("conditions") or (), now),
+        "failures": _failures(trouble.failures, previous.get("failures") or (), now) or None,
+        "conditions": _conditions(account, problem, trouble, workers, previous.get("conditions") or (), now),
     }
     return {name: value for name, value in status.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Trouble:
+    """What is wrong with the workers, whether or not others of them work."""
+
+    failures: list[Failure]
+    workers: Problem | None
+    capacity: Problem | None
+
+
+def _trouble(account: Account) -> _Trouble:
+    found = failures(account.observed, account.revision, _views(account))
+    return _Trouble(found, workers_problem(found), capacity_problem(account.observed, account.revision))
+
+
+def _failures(found: Sequence[Failure], previous: Sequence[Manifest], now: float) -> list[Manifest]:
+    """Those of before, and the new ones; one for each worker and reason, as it was told last."""
+    kept = {(each["worker"], each["reason"]): each for each in previous}
+    # Of more than are kept, always the same ones: else they would displace each other at every look.
+    chosen = sorted(found, key=lambda failure: (failure.worker, failure.reason) not in kept)[:FAILURES_KEPT]
+    for failure in chosen:
+        known = kept.pop((failure.worker, failure.reason), None)
+        entry = {"at": _instant(now), "worker": failure.worker, "reason": failure.reason, "message": failure.lines}
+        same = known and known["message"] == failure.lines
+        kept[failure.worker, failure.reason] = known if known and same else entry
+    return sorted(kept.values(), key=lambda each: (each["at"], each["worker"], each["reason"]))[-FAILURES_KEPT:]
+
+
+def _views(account: Account) -> dict[str, WorkerView]:
+    return {view.worker: view for view in account.signals.snapshot.workers} if account.signals else {}
+
+
 def _workers(account: Account) -> dict[str, int]:
-    known = {view.worker: view for view in account.signals.snapshot.workers} if account.signals else {}
+    known = _views(account)
     present = [worker for worker in account.observed.workers if worker.revision == account.revision]
     alive = [worker for worker in present if not worker.terminating]
     working = [view for worker in alive if (view := known.get(worker.name)) and view.phase is WorkerPhase.READY]
@@ -136,48 +149,56 @@ def _phase(account: Account, problem: Problem | None, workers: Mapping[str, int]
     return "Ready" if workers["ready"] == workers["desired"] == workers["total"] else "Scaling"
 
 
-def _failing_workers(account: Account) -> Problem | None:
-    """A problem when workers fail and none works; the cluster's or the worker's own words tell it."""
-    known = {view.worker: view for view in account.signals.snapshot.workers} if account.signals else {}
-    alive = [each for each in account.observed.workers if each.revision == account.revision and not each.terminating]
-    if any((view := known.get(worker.name)) and view.phase is WorkerPhase.READY for worker in alive):
-        return None
-    for worker in alive:
-        view = known.get(worker.name)
-        said = view.reason if view and view.phase is WorkerPhase.UNHEALTHY else ""
-        if said or worker.phase in FAILING_PHASES:
-            words = _last_line(said) or _last_line(worker.message) or worker.phase
-            return Problem(Reason.WORKERS_FAILING, f"worker {worker.name} fails: {words}")
-    refusal = next((pool.refusal for pool in account.observed.pools if pool.revision == account.revision), "")
-    return Problem(Reason.REFUSED, f"the cluster refuses to create workers: {refusal}") if refusal else None
-
-
-def _last_line(text: str) -> str:
-    """Of a traceback, the line that names the error; the rest is in the worker's log."""
-    return text.strip().rpartition("\n")[2].strip()
-
-
 def _conditions(
-    account: Account, problem: Problem | None, previous: Sequence[Mapping[str, Any]], now: float
+    account: Account,
+    problem: Problem | None,
+    trouble: _Trouble,
+    workers: Mapping[str, int],
+    previous: Sequence[Mapping[str, Any]],
+    now: float,
 ) -> list[Manifest]:
-    ready = (
-        ("False", problem.reason, problem.message)
-        if problem
-        else ("True", str(Reason.REGISTERED), "jobs are accepted; workers start on demand")
-    )
-    wanted = [(constants.READY, *ready), (constants.SCALER_HEALTHY, *_scaler_health(account))]
+    served = "jobs are accepted; workers start on demand"
+    wanted = {
+        ConditionType.READY: _good_unless(problem, Reason.REGISTERED, served),
+        ConditionType.AVAILABLE: _availability(workers),
+        ConditionType.WORKERS_HEALTHY: _good_unless(trouble.workers, Reason.NO_FAILURE, "no worker fails"),
+        ConditionType.CAPACITY_AVAILABLE: _good_unless(
+            trouble.capacity, Reason.SUFFICIENT, "no worker waits for a node"
+        ),
+        ConditionType.ROLLOUT_COMPLETE: _rollout(account, workers),
+        ConditionType.SCALER_HEALTHY: _scaler_health(account),
+    }
     before = {condition["type"]: condition for condition in previous}
     return [
         {
-            "type": kind,
+            "type": str(kind),
             "status": holds,
-            "reason": reason,
+            "reason": str(reason),
             "message": message,
             "observedGeneration": account.observed.generation,
             "lastTransitionTime": _transition(before.get(kind), holds, now),
         }
-        for kind, holds, reason, message in wanted
+        for kind, (holds, reason, message) in wanted.items()
     ]
+
+
+def _good_unless(problem: Problem | None, reason: str, message: str) -> tuple[str, str, str]:
+    return ("False", problem.reason, problem.message) if problem else ("True", reason, message)
+
+
+def _availability(workers: Mapping[str, int]) -> tuple[str, str, str]:
+    if workers["ready"]:
+        return "True", Reason.WORKERS_READY, "workers take jobs"
+    if workers["starting"] or workers["desired"]:
+        return "False", Reason.WORKERS_STARTING, "workers start, and none takes jobs yet"
+    return "False", Reason.NO_WORKERS, "no worker runs; the first job starts one"
+
+
+def _rollout(account: Account, workers: Mapping[str, int]) -> tuple[str, str, str]:
+    others = any(pool.revision != account.revision for pool in account.observed.pools)
+    if workers["outdated"] or (others and account.revision):
+        return "False", Reason.IN_PROGRESS, "workers of an earlier revision finish what they hold"
+    return "True", Reason.COMPLETE, "all workers are of the present revision"
 
 
 def _scaler_health(account: Account) -> tuple[str, str, str]:

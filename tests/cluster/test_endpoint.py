@@ -124,5 +124,5 @@ def test_a_handler_that_fails_at_import_is_told_in_its_own_words(namespace: str,
     apply(namespace, "import torch_that_is_not_there\n", workersMin=1)
     wait("sme/tokens", "condition=Ready=false", namespace)
     ready = next(c for c in get("sme/tokens", "-n", namespace)["status"]["conditions"] if c["type"] == "Ready")
-    assert ready["reason"] == "WorkersFailing"
+    assert ready["reason"] == "WorkerUnfit"
     assert "No module named 'torch_that_is_not_there'" in ready["message"]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from submodel_operator.api import crd, reference
+from submodel_operator.api import conditions_reference, crd, reference
 from submodel_operator.api.__main__ import main
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import NAME_RULES, SPEC_RULES
@@ -20,10 +20,10 @@ EXAMPLES = [
 ]
 
 
-GENERATED = [crd.MANIFEST_PATH, crd.TEMPLATE_PATH, reference.PAGE_PATH]
+GENERATED = [crd.MANIFEST_PATH, crd.TEMPLATE_PATH, reference.PAGE_PATH, conditions_reference.PAGE_PATH]
 
 
-@pytest.mark.parametrize("path", GENERATED, ids=["crds", "chart", "reference"])
+@pytest.mark.parametrize("path", GENERATED, ids=["crds", "chart", "reference", "conditions"])
 def test_the_generated_files_are_up_to_date(path: Path, tmp_path: Path) -> None:
     main(tmp_path)
     assert (ROOT / path).read_text(encoding="utf-8") == (tmp_path / path).read_text(encoding="utf-8"), (

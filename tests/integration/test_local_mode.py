@@ -170,7 +170,7 @@ def test_a_killed_gateway_comes_back_and_the_running_job_ends(tmp_path: Path, ga
 
 def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> None:
     with up(write(tmp_path, "import not_there\n", workersMin=1), tmp_path) as server:
-        line = server.wait_for("WorkersFailing: (.*)")[1]
+        line = server.wait_for("WorkerUnfit: (.*)")[1]
         assert "fails: ModuleNotFoundError: No module named 'not_there'" in line
 
 

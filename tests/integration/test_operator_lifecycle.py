@@ -350,20 +350,31 @@ async def test_a_watch_that_is_too_old_lists_again(server: FakeApiServer, operat
         assert not operator.ended.is_set()
 
 
-async def test_a_failing_worker_tells_its_last_words_in_the_status(
+async def test_a_failing_worker_tells_its_last_lines_in_status_and_event(
     server: FakeApiServer, operate: Operating, name: str
 ) -> None:
     kubelet = Kubelet(server.store)
+    lines = "Traceback\n  ...\nModuleNotFoundError: torch"
     async with operate():
         create(server, name, workersMin=1)
         await server.store.until(lambda: replicas(server, name) == 1)
         (pod,) = kubelet.alive(NAMESPACE, deployment(server, name)["metadata"]["name"])
-        terminated = {"reason": "Error", "exitCode": 1, "message": "Traceback\n  ...\nModuleNotFoundError: torch\n"}
+        terminated = {"reason": "Error", "exitCode": 1, "message": f"{lines}\n"}
         crashed = {"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": terminated}}
         status = {"phase": "Running", "containerStatuses": [crashed]}
         kubelet.set_status(NAMESPACE, pod["metadata"]["name"], status)
-        await server.store.until(lambda: condition(server, name, "Ready").get("reason") == "WorkersFailing")
-    assert condition(server, name, "Ready")["message"].endswith("fails: ModuleNotFoundError: torch")
+        await server.store.until(lambda: condition(server, name, "Ready").get("reason") == "CrashLoop")
+        await server.store.until(lambda: "WorkerFailed" in told(server, name))
+    assert "fails: ModuleNotFoundError: torch (exit code 1)" in condition(server, name, "Ready")["message"]
+    (failure,) = server.store.get(ENDPOINTS, NAMESPACE, name)["status"]["failures"]
+    assert (failure["worker"], failure["message"]) == (pod["metadata"]["name"], lines)
+    assert lines in told(server, name)["WorkerFailed"]["message"]
+
+
+def told(server: FakeApiServer, name: str) -> dict[str, Object]:
+    """Events of the endpoint by their reason."""
+    found = server.store.all("events", NAMESPACE)
+    return {each["reason"]: each for each in found if each["involvedObject"]["name"] == name}
 
 
 async def test_a_burst_of_endpoints_settles(server: FakeApiServer, operate: Operating, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
 from submodel_operator.api import constants
 from submodel_operator.errors import OperatorError
-from submodel_operator.ports import Key, Manifest, Observed, ObservedPool, ObservedWorker, Signals
+from submodel_operator.ports import Event, Key, Manifest, Observed, ObservedPool, ObservedWorker, Signals
 from tests.support.endpoints import KEY, UID, worker
 
 
@@ -23,6 +23,8 @@ class MemoryCluster:
     deleted: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    refuse_events: OperatorError | None = None
     refuse_applies: OperatorError | None = None
 
     def put(self, manifest: Manifest, generation: int = 1, key: Key = KEY) -> None:
@@ -87,6 +89,11 @@ class MemoryCluster:
         self.statuses.append(status)
         endpoint = self.endpoints[observed.key]
         self.endpoints[observed.key] = replace(endpoint, manifest={**endpoint.manifest, "status": status})
+
+    async def record(self, observed: Observed, event: Event) -> None:
+        if self.refuse_events:
+            raise self.refuse_events
+        self.events.append(event)
 
     def _put_pool(self, key: Key, pool: ObservedPool) -> None:
         observed = self.endpoints[key]

@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 
-from submodel_operator.api import crd, reference
+from submodel_operator.api import conditions_reference, crd, reference
 
 
 def main(root: Path) -> None:
-    """Write the CRD to `crds/` and to the templates of the chart, and its reference page, below `root`."""
+    """Write the CRD to `crds/` and to the templates of the chart, and the reference pages, below `root`."""
     texts = {
         crd.MANIFEST_PATH: crd.manifest_text(),
         crd.TEMPLATE_PATH: crd.template_text(),
         reference.PAGE_PATH: reference.page_text(),
+        conditions_reference.PAGE_PATH: conditions_reference.page_text(),
     }
     for path, text in texts.items():
         target = root / path

@@ -1,4 +1,4 @@
-"""Names that belong to the API: group, kind, labels, annotations, condition types and reasons."""
+"""Names that belong to the API: group, kind, labels and annotations."""
 
 from typing import Final
 
@@ -26,24 +26,3 @@ DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
 
 DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
 """Kubernetes removes pods of lower cost first; set on confirmed-empty workers right before a shrink."""
-
-READY: Final = "Ready"
-"""Condition: jobs are accepted and workers can be started (true at zero workers)."""
-
-SCALER_HEALTHY: Final = "ScalerHealthy"
-"""Condition: the gateway's signals are fresh; while it is not true, the scale is held."""
-
-
-class Reason:
-    """Reasons of the conditions, CamelCase, stable: scripts compare them."""
-
-    REGISTERED: Final = "Registered"
-    INVALID_SPEC: Final = "InvalidSpec"
-    NAME_CONFLICT: Final = "NameConflict"
-    REFUSED: Final = "ObjectRefused"
-    GATEWAY_UNREACHABLE: Final = "GatewayUnreachable"
-    GATEWAY_REFUSED: Final = "GatewayRefused"
-    WORKERS_FAILING: Final = "WorkersFailing"
-    SIGNALS_FRESH: Final = "SignalsFresh"
-    SIGNALS_STALE: Final = "SignalsStale"
-    SIGNALS_UNKNOWN: Final = "SignalsUnknown"

@@ -388,6 +388,22 @@ class LastDecision(StatusModel):
     """The decision in a sentence with its numbers."""
 
 
+class FailureStatus(StatusModel):
+    """What happened to a worker that failed."""
+
+    at: Instant
+    """When it was seen first."""
+
+    worker: Annotated[str, Field(max_length=253)]
+    """Name of the worker's pod; it may be gone by now."""
+
+    reason: Annotated[str, Field(max_length=1024)]
+    """A reason of the condition WorkersHealthy, or the cluster's word for what its node did to it, such as Evicted."""
+
+    message: Annotated[str, Field(max_length=32_768)]
+    """The last lines that the worker wrote, or else the cluster's words."""
+
+
 class AutoscalingStatus(StatusModel):
     """The scaler's account of itself."""
 
@@ -419,10 +435,13 @@ class EndpointStatus(StatusModel):
     autoscaling: AutoscalingStatus | None = None
     """The scaler's account of itself."""
 
+    failures: Annotated[list[FailureStatus], Field(max_length=32)] = []
+    """The newest failures of workers, with the last lines that each of them wrote; the oldest comes first."""
+
     conditions: Annotated[
         list[Condition], Field(max_length=32, json_schema_extra={"x-kubernetes-list-map-keys": ["type"]})
     ] = []
-    """Conditions: Ready, ScalerHealthy."""
+    """Conditions: Ready, Available, WorkersHealthy, CapacityAvailable, RolloutComplete, ScalerHealthy."""
 
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

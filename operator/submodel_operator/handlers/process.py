@@ -95,7 +95,7 @@ class Operator:
         )
         self._start("the resync", resync)
         await _wait_for_gateway(gateway)
-        reconciler = Reconciler(KubeCluster(client, self._caches), gateway, self._clock, settings.worker)
+        reconciler = Reconciler(KubeCluster(client, self._caches, self._clock), gateway, self._clock, settings.worker)
         self._start("the controller", Controller(reconciler, self._queue, settings.reconcile_workers).run())
 
     async def _run_watches(self) -> None:

@@ -20,9 +20,19 @@ from submodel_operator.api import constants
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, NameConflict
 from submodel_operator.kube.caches import Caches
 from submodel_operator.kube.client import KubeClient, Object
+from submodel_operator.kube.event_log import EventLog
 from submodel_operator.kube.objects import EndpointView, PodView, PoolView, controlling_owner
-from submodel_operator.kube.resources import CHILDREN, CONFIG_MAPS, DEPLOYMENTS, ENDPOINTS, PODS, SECRETS, Resource
-from submodel_operator.ports import Key, Manifest, Observed, ObservedWorker
+from submodel_operator.kube.resources import (
+    CHILDREN,
+    CONFIG_MAPS,
+    DEPLOYMENTS,
+    ENDPOINTS,
+    EVENTS,
+    PODS,
+    SECRETS,
+    Resource,
+)
+from submodel_operator.ports import Clock, Event, Key, Manifest, Observed, ObservedWorker
 
 MANAGER: Final = "submodel-operator"
 SCALE_MANAGER: Final = "submodel-operator-scale"
@@ -36,9 +46,11 @@ REPLACE_GRACE_SECONDS: Final = 10
 class KubeCluster:
     """Implements `ports.Cluster`."""
 
-    def __init__(self, client: KubeClient, caches: Caches) -> None:
+    def __init__(self, client: KubeClient, caches: Caches, clock: Clock) -> None:
         self._client = client
         self._caches = caches
+        self._clock = clock
+        self._events = EventLog()
         self._confirmed: dict[Key, Observed] = {}
 
     def keys(self) -> Iterable[Key]:
@@ -133,6 +145,15 @@ class KubeCluster:
             self._caches.endpoints.put(written)
         else:
             self._caches.endpoints.forget((key.namespace, key.name), held.uid)
+
+    async def record(self, observed: Observed, event: Event) -> None:
+        """See `ports.Cluster`."""
+        entry = self._events.take(observed, event, self._clock.now())
+        if entry.count > 1 and await self._client.merge(
+            EVENTS, observed.key.namespace, entry.name, entry.again(), MANAGER
+        ):
+            return
+        await self._client.create(EVENTS, observed.key.namespace, entry.manifest(), MANAGER)
 
     async def _update(self, resource: Resource, child: Manifest, uid: str | None) -> None:
         namespace, name = child["metadata"]["namespace"], child["metadata"]["name"]

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from submodel_operator.api import constants
-from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker
+from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker, WorkerEnd
 
 MESSAGE_LENGTH = 500
+LAST_LINES_LENGTH = 1000
 _STARTING_REASONS = frozenset({"ContainerCreating", "PodInitializing"})
 _FINISHED_PHASES = frozenset({"Succeeded", "Failed"})
 
@@ -134,6 +135,7 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
             age_seconds=0.0,
             terminating="deletionTimestamp" in metadata,
             message=message,
+            ended=worker_end(status),
         ),
         marked=constants.DELETION_COST_ANNOTATION in (metadata.get("annotations") or {}),
         finished=status.get("phase") in _FINISHED_PHASES,
@@ -157,12 +159,26 @@ def pod_phase(status: Mapping[str, Any]) -> tuple[str, str]:
     for container in _containers(status):
         state = container.get("state") or {}
         if (waiting := state.get("waiting")) and waiting.get("reason") not in _STARTING_REASONS:
-            return waiting.get("reason", "Waiting"), _crash_words(container) or _cut(waiting.get("message", ""))
+            return waiting.get("reason", "Waiting"), _crash_words(container) or _cut(_pull_words(waiting))
         if (terminated := state.get("terminated")) and terminated.get("exitCode") != 0:
             return terminated.get("reason", "Error"), _last_words(terminated)
     if unschedulable := _condition(status, "PodScheduled", "False"):
         return unschedulable.get("reason", "Unschedulable"), _cut(unschedulable.get("message", ""))
     return status.get("reason") or status.get("phase", "Pending"), _cut(status.get("message", ""))
+
+
+def worker_end(status: Mapping[str, Any]) -> WorkerEnd | None:
+    """How the worker's last run ended; None while its first one goes on."""
+    for container in status.get("containerStatuses") or ():
+        states = (container.get("state") or {}, container.get("lastState") or {})
+        for terminated in (state["terminated"] for state in states if state.get("terminated")):
+            return WorkerEnd(
+                reason=terminated.get("reason", "Error"),
+                exit_code=terminated.get("exitCode", 0),
+                lines=terminated.get("message", "")[-LAST_LINES_LENGTH:],
+                count=container.get("restartCount", 0),
+            )
+    return None
 
 
 def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -173,6 +189,12 @@ def _crash_words(container: Mapping[str, Any]) -> str:
     """Why the last run of a container that waits for its next one ended. The cluster's text counts seconds."""
     terminated = (container.get("lastState") or {}).get("terminated")
     return _last_words(terminated) if terminated else ""
+
+
+def _pull_words(waiting: Mapping[str, Any]) -> str:
+    """A failed pull alternates between two reasons, and between two texts of which one holds the other."""
+    text: str = waiting.get("message", "")
+    return text.partition(": ErrImagePull: ")[2] or text
 
 
 def _last_words(terminated: Mapping[str, Any]) -> str:

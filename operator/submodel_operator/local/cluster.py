@@ -20,7 +20,7 @@ from submodel_operator.desired.names import HANDLER_FOLDER
 from submodel_operator.errors import ClusterRefused, Conflict
 from submodel_operator.local.processes import Announce
 from submodel_operator.local.worker import LocalWorker
-from submodel_operator.ports import Key, Manifest, Observed, ObservedPool
+from submodel_operator.ports import Event, Key, Manifest, Observed, ObservedPool
 
 StatusWritten = Callable[[Manifest, Manifest], None]
 """Takes the status before and the status after."""
@@ -141,6 +141,9 @@ class LocalCluster:
         before = self._endpoint.manifest.get("status") or {}
         self._endpoint = replace(self._endpoint, manifest={**self._endpoint.manifest, "status": status})
         self._status_written(before, status)
+
+    async def record(self, observed: Observed, event: Event) -> None:
+        """See `ports.Cluster`. The terminal has shown it already: it is told of every status and every process."""
 
     async def close(self, hurry: asyncio.Event) -> None:
         """End all workers: they finish what they hold, or are killed as soon as `hurry` is set."""

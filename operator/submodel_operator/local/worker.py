@@ -5,7 +5,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 
 from submodel_operator.local.processes import Announce, ChildProcess
-from submodel_operator.ports import ObservedWorker
+from submodel_operator.ports import ObservedWorker, WorkerEnd
 
 RESTART_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 """Pauses between starts of a worker that keeps failing; the last one stays."""
@@ -31,6 +31,7 @@ class LocalWorker:
         self._changed = changed
         self._phase = "Pending"
         self._message = ""
+        self._end: WorkerEnd | None = None
         self._child: ChildProcess | None = None
         self._leaving = asyncio.Event()
         self._killed = False
@@ -57,6 +58,7 @@ class LocalWorker:
             age_seconds=now - self._created_at,
             terminating=self._leaving.is_set(),
             message=self._message,
+            ended=self._end,
         )
 
     def leave(self) -> None:
@@ -79,13 +81,17 @@ class LocalWorker:
     async def _supervise(self) -> None:
         failures = 0
         while not self._leaving.is_set():
+            code, lines = 1, ""
             try:
-                last_words = self._last_words(await self._run_once())
+                code = await self._run_once()
+                lines = "\n".join(self._child.last_lines) if self._child else ""
+                last_words = self._last_words(code)
             except OSError as error:
-                last_words = f"cannot be started: {error.strerror}"
+                lines = last_words = f"cannot be started: {error.strerror}"
             if self._leaving.is_set():
                 break
             failures += 1
+            self._end = WorkerEnd("Error", code, lines, failures)
             pause = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
             self._enter("CrashLoopBackOff", last_words)
             self._announce(f"worker {self.name} ended: {self._message}; next start in {pause:g} s")

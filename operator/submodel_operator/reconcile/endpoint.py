@@ -3,28 +3,33 @@
 It is level-triggered: it reads everything anew, never what happened, and may be stopped between any two actions.
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from submodel_operator.api.constants import Reason
+from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
 from submodel_operator.desired import DesiredPool, desired_pool
+from submodel_operator.diagnosis import Problem
 from submodel_operator.errors import (
     ClusterRefused,
+    ClusterUnavailable,
+    Conflict,
     GatewayRefused,
     GatewayUnavailable,
     InvalidEndpoint,
     NameConflict,
     OperatorError,
 )
+from submodel_operator.events import events_between
 from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
-from submodel_operator.ports import Clock, Cluster, Gateway, Key, Observed
+from submodel_operator.ports import Clock, Cluster, Gateway, Key, Manifest, Observed
 from submodel_operator.reconcile import gather
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import decide
 from submodel_operator.settings import WorkerSettings
-from submodel_operator.status import Account, Problem, build_status, describe_decision
+from submodel_operator.status import Account, build_status, describe_decision
 
 STATUS_PERIOD_SECONDS = 1.0
 """Shortest time between two status writes of one endpoint: many endpoints under load must not flood the cluster."""
@@ -36,6 +41,9 @@ _PROBLEM_REASONS: Mapping[type[OperatorError], str] = {
     GatewayUnavailable: Reason.GATEWAY_UNREACHABLE,
     GatewayRefused: Reason.GATEWAY_REFUSED,
 }
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +159,16 @@ class Reconciler:
             return wait_seconds
         self._status_written_at[key] = now
         await self._cluster.write_status(account.observed, status)
+        await self._tell(account.observed, status)
         return None
+
+    async def _tell(self, observed: Observed, status: Manifest) -> None:
+        """Record what the new status says that the one before did not. Nothing depends on events: none is retried."""
+        for event in events_between(observed.manifest.get("status") or {}, status):
+            try:
+                await self._cluster.record(observed, event)
+            except (ClusterUnavailable, ClusterRefused, Conflict) as error:
+                _log.info("%s: the event %s is not recorded: %s", observed.key.endpoint_id, event.reason, error)
 
     async def _forget(self, key: Key) -> None:
         """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""

@@ -55,7 +55,7 @@ INFRASTRUCTURE_PHASES = frozenset({"Evicted", "NodeAffinity", "NodeLost", "NodeS
 def gone(observed: Observed) -> list[GoneWorker]:
     """Workers that ended through no fault of their jobs. The others' end is told by their absence alone."""
     return [
-        GoneWorker(worker=worker.name, reason=worker.phase, charged=False)
+        GoneWorker(worker=worker.name, reason=": ".join(filter(None, (worker.phase, worker.message))), charged=False)
         for worker in sorted(observed.finished, key=lambda worker: worker.name)
         if worker.phase in INFRASTRUCTURE_PHASES
     ]

@@ -18,6 +18,7 @@ KINDS = {
     "pods": ("v1", "Pod"),
     "configmaps": ("v1", "ConfigMap"),
     "secrets": ("v1", "Secret"),
+    "events": ("v1", "Event"),
 }
 
 

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from submodel_operator.api.conditions import EventReason
 from submodel_operator.desired import DesiredPool, desired_pool
 from submodel_operator.errors import Conflict, NameConflict
 from submodel_operator.kube import Caches, KubeCluster, open_client, preload
-from submodel_operator.ports import Observed
+from submodel_operator.ports import Event, Observed
 from tests.support.endpoints import KEY, manifest, resolved
 from tests.support.fake_apiserver import FakeApiServer, Kubelet
+from tests.support.memory_world import ManualClock
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
@@ -65,7 +67,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             # The watches' part: what the node does reaches the caches at once.
             server.store.reactions.append(lambda plural, kind, raw: watch(caches, plural, kind, raw))
             desired = desired_pool(resolved(uid=endpoint["metadata"]["uid"]))
-            yield World(server, KubeCluster(client, caches), kubelet, desired)
+            yield World(server, KubeCluster(client, caches, ManualClock()), kubelet, desired)
 
 
 def watch(caches: Caches, plural: str, kind: str, raw: dict[str, Any]) -> None:
@@ -309,3 +311,25 @@ async def test_the_children_of_an_earlier_namesake_are_not_its_pools(world: Worl
     world.server.store.create("submodelendpoints", KEY.namespace, copy.deepcopy(manifest()))
     assert await world.cluster.exists(KEY)
     assert world.observe().pools == (), f"{first} belongs to the endpoint that was deleted"
+
+
+async def test_an_event_that_happens_again_is_counted_with_its_newest_words(world: World) -> None:
+    observed = world.observe()
+    await world.cluster.record(observed, Event(EventReason.SCALED_UP, "workers 1 → 2"))
+    await world.cluster.record(observed, Event(EventReason.SCALED_UP, "workers 2 → 3"))
+    await world.cluster.record(observed, Event(EventReason.WORKER_FAILED, "worker a: Evicted", "a"))
+    told = {(each["reason"], each["type"], each["count"]): each for each in world.server.store.all("events")}
+    assert sorted(told) == [("ScaledUp", "Normal", 2), ("WorkerFailed", "Warning", 1)]
+    scaled = told["ScaledUp", "Normal", 2]
+    assert scaled["message"] == "workers 2 → 3"
+    assert scaled["involvedObject"]["uid"] == observed.uid
+
+
+async def test_an_event_whose_object_has_expired_is_told_anew(world: World) -> None:
+    observed = world.observe()
+    event = Event(EventReason.SCALED_UP, "workers 1 → 2")
+    await world.cluster.record(observed, event)
+    (first,) = world.server.store.all("events")
+    world.server.store.delete("events", KEY.namespace, first["metadata"]["name"])
+    await world.cluster.record(observed, event)
+    assert [each["count"] for each in world.server.store.all("events")] == [2]

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from submodel_operator.kube.objects import endpoint_view, pod_phase, pod_view, pool_view
-from submodel_operator.ports import Key
+from submodel_operator.kube.objects import LAST_LINES_LENGTH, endpoint_view, pod_phase, pod_view, pool_view, worker_end
+from submodel_operator.ports import Key, WorkerEnd
 
 LABELS = {"serverless.submodel.ai/endpoint": "tokens", "serverless.submodel.ai/revision": "r1"}
 
@@ -67,6 +67,37 @@ def test_long_words_are_cut() -> None:
     _, message = pod_phase(container(waiting("ImagePullBackOff", "x" * 10_000)))
     assert len(message) == 500
     assert message.endswith("…")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "rpc error: not found",
+        'Back-off pulling image "x": ErrImagePull: rpc error: not found',
+    ],
+)
+def test_a_failed_pull_says_the_same_while_it_waits_and_while_it_tries(message: str) -> None:
+    assert pod_phase(container(waiting("ImagePullBackOff", message)))[1] == "rpc error: not found"
+
+
+def test_the_last_run_of_a_worker_is_kept_with_its_last_lines() -> None:
+    long = "x" * 5000 + "\nKeyError: 'y'"
+    crashed = container({"running": {}}, terminated("Error", 1, long))
+    crashed["containerStatuses"][0]["restartCount"] = 4
+    end = worker_end(crashed)
+    assert end is not None
+    assert (end.reason, end.exit_code, end.count, len(end.lines)) == ("Error", 1, 4, LAST_LINES_LENGTH)
+    assert end.lines.endswith("KeyError: 'y'")
+
+
+def test_a_worker_in_its_first_run_has_not_ended() -> None:
+    assert worker_end(container({"running": {}})) is None
+    assert worker_end({}) is None
+
+
+def test_a_run_that_just_ended_counts_before_the_one_ahead_of_it() -> None:
+    both = container(terminated("OOMKilled", 137), terminated("Error", 1))
+    assert worker_end(both) == WorkerEnd("OOMKilled", 137, "", 0)
 
 
 def pod(**metadata: Any) -> dict[str, Any]:

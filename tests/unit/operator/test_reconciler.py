@@ -159,10 +159,12 @@ async def test_a_refused_registration_shows_as_a_condition(world: World) -> None
 
 
 async def test_an_evicted_worker_is_reported_as_no_fault_of_its_job(world: World) -> None:
-    lost = (worker("a", phase="Evicted"), worker("b", phase="OOMKilled"))
+    lost = (worker("a", phase="Evicted", message="low on disk"), worker("b", phase="OOMKilled"))
     world.cluster.endpoints[KEY] = replace(world.cluster.endpoints[KEY], finished=lost)
     await world.step()
-    assert [(gone.worker, gone.reason, gone.charged) for gone in world.gateway.gone] == [("a", "Evicted", False)]
+    assert [(gone.worker, gone.reason, gone.charged) for gone in world.gateway.gone] == [
+        ("a", "Evicted: low on disk", False)
+    ]
 
 
 async def test_a_worker_that_asks_for_it_is_replaced() -> None:
@@ -218,3 +220,21 @@ async def test_workers_of_other_revisions_keep_their_credentials_while_they_live
     world.cluster.set_workers(worker("old", "r0", terminating=True))
     await world.step()
     assert "r0" in {each.revision for each in world.gateway.registrations[-1].worker_tokens}
+
+
+async def test_what_happens_is_told_once(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    for _ in range(3):
+        await world.step()
+    assert [event.reason for event in world.cluster.events] == ["ScaledFromZero"]
+
+
+async def test_events_that_cannot_be_written_stop_nothing(world: World) -> None:
+    world.cluster.refuse_events = ClusterUnavailable("events are down")
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    assert world.replicas == [1]
+    assert world.status["autoscaling"]["lastDecision"]["reason"] == "FirstJob"

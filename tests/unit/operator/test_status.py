@@ -4,8 +4,10 @@ from typing import Any
 
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import EndpointStatus
+from submodel_operator.diagnosis import Problem
+from submodel_operator.ports import WorkerEnd
 from submodel_operator.scaling import ScalingDecision, Term
-from submodel_operator.status import Account, Problem, build_status, describe_decision
+from submodel_operator.status import FAILURES_KEPT, Account, build_status, describe_decision
 from tests.support.endpoints import manifest, observed, pool, signals, view, worker
 
 NOW = 1_800_000_000.0
@@ -75,17 +77,79 @@ def test_a_problem_makes_the_endpoint_not_ready_in_its_own_words() -> None:
     assert (ready["status"], ready["reason"], ready["message"]) == ("False", "NameConflict", "taken")
 
 
-def test_workers_that_only_fail_are_reported_with_their_last_words() -> None:
-    failing = observed(worker("a", phase="CrashLoopBackOff", message="ModuleNotFoundError: No module named 'torch'"))
-    ready = condition(build_status(account(observed=failing, signals=signals()), NOW), "Ready")
-    assert ready["reason"] == "WorkersFailing"
-    assert "No module named 'torch'" in ready["message"]
+TRACEBACK = "Traceback:\n  line 1\nModuleNotFoundError: No module named 'torch'\n"
+CRASHED = WorkerEnd("Error", 1, TRACEBACK, count=3)
+
+
+def test_workers_that_only_fail_make_the_endpoint_not_ready_with_their_last_words_and_the_remedy() -> None:
+    failing = observed(worker("a", phase="CrashLoopBackOff", ended=CRASHED))
+    status = build_status(account(observed=failing, signals=signals()), NOW)
+    ready = condition(status, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "CrashLoop")
+    assert ready["message"] == (
+        "worker a fails: ModuleNotFoundError: No module named 'torch' (exit code 1); mend the handler or the image"
+    )
+    assert condition(status, "WorkersHealthy") | {"type": "Ready"} == ready
+
+
+def test_a_worker_that_died_leaves_its_last_lines_in_the_status() -> None:
+    failing = observed(worker("a", phase="CrashLoopBackOff", ended=CRASHED))
+    (failure,) = build_status(account(observed=failing, signals=signals()), NOW)["failures"]
+    assert failure == {
+        "at": "2027-01-15T08:00:00Z", "worker": "a", "reason": "CrashLoop", "message": TRACEBACK.strip(),
+    }  # fmt: skip
+
+
+def test_a_failure_stays_in_the_status_when_its_worker_is_gone_and_with_its_instant() -> None:
+    first = build_status(account(observed=observed(worker("a", phase="CrashLoopBackOff", ended=CRASHED))), NOW)
+    document = manifest() | {"status": first}
+    for workers in ((), (worker("a", phase="CrashLoopBackOff", ended=CRASHED),)):
+        later = account(observed=observed(*workers, document=document), signals=signals())
+        assert build_status(later, NOW + 60)["failures"] == first["failures"]
+
+
+def test_more_failures_than_are_kept_settle() -> None:
+    failing = [worker(f"w{number}", phase="CrashLoopBackOff", ended=CRASHED) for number in range(9)]
+    document = manifest()
+    kept = []
+    for number in range(3):
+        facts = observed(*failing, document=document)
+        status = build_status(account(observed=facts, signals=signals()), NOW + number)
+        kept.append(status["failures"])
+        document = manifest() | {"status": status}
+    assert kept[0] == kept[1] == kept[2]
+    assert len(kept[0]) == FAILURES_KEPT
 
 
 def test_a_workers_own_report_comes_before_the_clusters() -> None:
     known = signals(view("a", phase=WorkerPhase.UNHEALTHY, reason="Traceback:\n  line 1\nSyntaxError: line 3\n"))
     ready = condition(build_status(account(signals=known), NOW), "Ready")
-    assert ready["message"] == "worker a fails: SyntaxError: line 3"
+    assert ready["reason"] == "WorkerUnfit"
+    assert ready["message"] == "worker a fails: SyntaxError: line 3; mend the handler"
+
+
+def test_an_endpoint_without_workers_is_ready_and_not_available() -> None:
+    status = build_status(account(observed=observed(), decision=ScalingDecision(0, Term.STEADY, "")), NOW)
+    assert condition(status, "Available")["reason"] == "NoWorkers"
+    assert {each["type"] for each in status["conditions"] if each["status"] == "True"} == {
+        "Ready", "WorkersHealthy", "CapacityAvailable", "RolloutComplete", "ScalerHealthy",
+    }  # fmt: skip
+
+
+def test_a_worker_that_finds_no_node_shows_as_missing_capacity_in_the_schedulers_words() -> None:
+    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu."
+    waiting = observed(worker("a"), worker("b", phase="Unschedulable", message=words), pools=(pool(replicas=2),))
+    status = build_status(account(observed=waiting), NOW)
+    capacity = condition(status, "CapacityAvailable")
+    assert (capacity["status"], capacity["reason"]) == ("False", "Unschedulable")
+    assert words in capacity["message"]
+    assert condition(status, "Ready")["status"] == "True", "another worker works"
+
+
+def test_an_old_revision_that_is_still_there_is_a_rollout_in_progress() -> None:
+    workers = observed(worker("a"), worker("old", "r0"), pools=(pool("r0", 1), pool(replicas=1)))
+    rollout = condition(build_status(account(observed=workers), NOW), "RolloutComplete")
+    assert (rollout["status"], rollout["reason"]) == ("False", "InProgress")
 
 
 def test_one_working_worker_keeps_the_endpoint_ready_while_another_fails() -> None:
@@ -115,6 +179,8 @@ def test_a_step_that_failed_early_keeps_counting_the_workers_of_the_last_known_r
 
 def test_the_status_is_one_that_the_api_describes() -> None:
     EndpointStatus.model_validate(build_status(account(), NOW))
+    failing = observed(worker("a", phase="CrashLoopBackOff", ended=CRASHED))
+    EndpointStatus.model_validate(build_status(account(observed=failing, signals=signals()), NOW))
     EndpointStatus.model_validate(build_status(account(problem=Problem("InvalidSpec", "no"), signals=None), NOW))
 
 

@@ -1,0 +1,223 @@
+"""Conditions and their reasons: stable words that scripts compare, and what they mean to people. One table for both.
+
+Called by the modules that decide and tell, and by `reference`, which writes the page that users read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+
+class ConditionType(StrEnum):
+    """What a condition speaks of. All are good when true, so that `kubectl wait --for=condition=…` reads well."""
+
+    READY = "Ready"
+    AVAILABLE = "Available"
+    WORKERS_HEALTHY = "WorkersHealthy"
+    CAPACITY_AVAILABLE = "CapacityAvailable"
+    ROLLOUT_COMPLETE = "RolloutComplete"
+    SCALER_HEALTHY = "ScalerHealthy"
+
+
+class Reason(StrEnum):
+    """Why a condition is what it is."""
+
+    REGISTERED = "Registered"
+    INVALID_SPEC = "InvalidSpec"
+    NAME_CONFLICT = "NameConflict"
+    GATEWAY_UNREACHABLE = "GatewayUnreachable"
+    GATEWAY_REFUSED = "GatewayRefused"
+    REFUSED = "ObjectRefused"
+
+    WORKERS_READY = "WorkersReady"
+    WORKERS_STARTING = "WorkersStarting"
+    NO_WORKERS = "NoWorkers"
+
+    NO_FAILURE = "NoFailure"
+    CRASH_LOOP = "CrashLoop"
+    OUT_OF_MEMORY = "OutOfMemory"
+    IMAGE_PULL_FAILED = "ImagePullFailed"
+    CONFIG_ERROR = "ConfigError"
+    WORKER_UNFIT = "WorkerUnfit"
+
+    SUFFICIENT = "Sufficient"
+    UNSCHEDULABLE = "Unschedulable"
+    VOLUME_MISSING = "VolumeMissing"
+    QUOTA_EXCEEDED = "QuotaExceeded"
+
+    COMPLETE = "Complete"
+    IN_PROGRESS = "InProgress"
+
+    SIGNALS_FRESH = "SignalsFresh"
+    SIGNALS_STALE = "SignalsStale"
+    SIGNALS_UNKNOWN = "SignalsUnknown"
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonText:
+    """What a reason means, and what to do about it."""
+
+    status: str
+    """Value of the condition with this reason."""
+
+    meaning: str
+    remedy: str = ""
+    """What to do; part of the condition's message. Empty when nothing is to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionText:
+    """What a condition means, with its reasons."""
+
+    meaning: str
+    reasons: Mapping[Reason, ReasonText]
+
+
+CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
+    ConditionType.READY: ConditionText(
+        "Jobs are accepted and workers can be started. It stays true at zero workers. While no worker works although "
+        "some should, it is false with the reason of WorkersHealthy or CapacityAvailable.",
+        {
+            Reason.REGISTERED: ReasonText("True", "The gateway takes jobs for the endpoint."),
+            Reason.INVALID_SPEC: ReasonText(
+                "False", "The manifest cannot be used although the schema lets it pass.", "change the field it names"
+            ),
+            Reason.NAME_CONFLICT: ReasonText(
+                "False",
+                "An object of a name that the endpoint needs belongs to somebody else.",
+                "rename or delete that object, or give the endpoint another name",
+            ),
+            Reason.GATEWAY_UNREACHABLE: ReasonText(
+                "False", "The gateway does not answer the operator; workers are left as they are.", "look at its pod"
+            ),
+            Reason.GATEWAY_REFUSED: ReasonText(
+                "False", "The gateway refuses what the operator tells it.", "look at the operator's credentials"
+            ),
+            Reason.REFUSED: ReasonText(
+                "False",
+                "The cluster refuses an object of the endpoint.",
+                "change the endpoint, or the rule of the namespace",
+            ),
+        },
+    ),
+    ConditionType.AVAILABLE: ConditionText(
+        "At least one worker takes jobs now. False at zero workers, which is no fault.",
+        {
+            Reason.WORKERS_READY: ReasonText("True", "Workers take jobs."),
+            Reason.WORKERS_STARTING: ReasonText("False", "Workers start, and none takes jobs yet."),
+            Reason.NO_WORKERS: ReasonText("False", "No worker runs; the first job starts one."),
+        },
+    ),
+    ConditionType.WORKERS_HEALTHY: ConditionText(
+        "No worker of the present revision fails.",
+        {
+            Reason.NO_FAILURE: ReasonText("True", "No worker fails."),
+            Reason.CRASH_LOOP: ReasonText(
+                "False",
+                "A worker ends again and again before it takes a job. Its last lines are in status.failures.",
+                "mend the handler or the image",
+            ),
+            Reason.OUT_OF_MEMORY: ReasonText(
+                "False", "A worker was ended because it used more memory than it may.", "raise worker.resources.limits"
+            ),
+            Reason.IMAGE_PULL_FAILED: ReasonText(
+                "False", "The image of the workers cannot be pulled.", "mend worker.image or the registry's credentials"
+            ),
+            Reason.CONFIG_ERROR: ReasonText(
+                "False",
+                "The container cannot be made: a Secret or ConfigMap that it needs is missing, or the image wants to "
+                "run as root.",
+                "create what the message names; an image that runs as root needs another user",
+            ),
+            Reason.WORKER_UNFIT: ReasonText(
+                "False",
+                "A worker reports that it cannot work: its handler cannot be loaded, or a fitness check fails.",
+                "mend the handler",
+            ),
+        },
+    ),
+    ConditionType.CAPACITY_AVAILABLE: ConditionText(
+        "The cluster has room for the workers that should run.",
+        {
+            Reason.SUFFICIENT: ReasonText("True", "No worker waits for a node."),
+            Reason.UNSCHEDULABLE: ReasonText(
+                "False",
+                "No node takes a worker; the message holds the scheduler's words.",
+                "add nodes, or ask for less",
+            ),
+            Reason.VOLUME_MISSING: ReasonText(
+                "False", "A volume that the workers mount does not exist or is not bound.", "create the volume claim"
+            ),
+            Reason.QUOTA_EXCEEDED: ReasonText(
+                "False",
+                "A ResourceQuota of the namespace allows no further worker.",
+                "raise the quota, or lower scaling.workersMax or worker.resources",
+            ),
+            Reason.REFUSED: ReasonText(
+                "False",
+                "An admission rule of the cluster, for example Pod Security, refuses the pods of the workers.",
+                "change the endpoint, or the rule of the namespace",
+            ),
+        },
+    ),
+    ConditionType.ROLLOUT_COMPLETE: ConditionText(
+        "All workers are of the present revision.",
+        {
+            Reason.COMPLETE: ReasonText("True", "No worker of an earlier revision is left."),
+            Reason.IN_PROGRESS: ReasonText(
+                "False", "Workers of an earlier revision finish what they hold, and then leave."
+            ),
+        },
+    ),
+    ConditionType.SCALER_HEALTHY: ConditionText(
+        "The number of workers follows the load.",
+        {
+            Reason.SIGNALS_FRESH: ReasonText("True", "The gateway reports queue and workers."),
+            Reason.SIGNALS_STALE: ReasonText(
+                "False", "The gateway is silent; the number of workers is held.", "look at the gateway's pod"
+            ),
+            Reason.SIGNALS_UNKNOWN: ReasonText("Unknown", "The gateway has not reported on the endpoint yet."),
+        },
+    ),
+}
+
+REMEDIES: Final = {
+    reason: text.remedy
+    for condition in CONDITIONS.values()
+    for reason, text in condition.reasons.items()
+    if text.remedy
+}
+"""What to do about a reason."""
+
+
+class EventReason(StrEnum):
+    """Reasons of the events, in the past tense."""
+
+    SCALED_UP = "ScaledUp"
+    SCALED_DOWN = "ScaledDown"
+    SCALED_FROM_ZERO = "ScaledFromZero"
+    SCALED_TO_ZERO = "ScaledToZero"
+    WORKER_FAILED = "WorkerFailed"
+    ROLLOUT_STARTED = "RolloutStarted"
+    ROLLOUT_COMPLETED = "RolloutCompleted"
+    BECAME_NOT_READY = "BecameNotReady"
+    RECOVERED = "Recovered"
+    CAPACITY_EXHAUSTED = "CapacityExhausted"
+    SIGNALS_LOST = "SignalsLost"
+
+
+EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
+    EventReason.SCALED_UP: ("Normal", "More workers were asked for; the message is the decision with its numbers."),
+    EventReason.SCALED_DOWN: ("Normal", "Idle workers left."),
+    EventReason.SCALED_FROM_ZERO: ("Normal", "The first worker was asked for."),
+    EventReason.SCALED_TO_ZERO: ("Normal", "The last worker left."),
+    EventReason.WORKER_FAILED: ("Warning", "A worker ended or could not start; the message holds its last lines."),
+    EventReason.ROLLOUT_STARTED: ("Normal", "A new revision takes the new jobs; earlier workers finish theirs."),
+    EventReason.ROLLOUT_COMPLETED: ("Normal", "The last worker of an earlier revision left."),
+    EventReason.BECAME_NOT_READY: ("Warning", "The condition Ready became false; the message says why."),
+    EventReason.RECOVERED: ("Normal", "The condition Ready became true again."),
+    EventReason.CAPACITY_EXHAUSTED: ("Warning", "The cluster has no room for a worker; the message says why."),
+    EventReason.SIGNALS_LOST: ("Warning", "The gateway fell silent; the number of workers is held."),
+}
+"""Type and meaning of each event."""

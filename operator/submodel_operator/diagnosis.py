@@ -1,0 +1,133 @@
+"""What is wrong with the workers of an endpoint, in words for people. Pure; called by `status`.
+
+A worker's own words come before the cluster's: it knows why, the cluster only knows that.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from submodel.contract.internal import WorkerView
+from submodel.contract.states import WorkerPhase
+from submodel_operator.api.conditions import REMEDIES, Reason
+from submodel_operator.ports import Observed, ObservedPool, ObservedWorker, WorkerEnd
+
+Views = Mapping[str, WorkerView]
+
+_IMAGE_PHASES: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
+_CONFIG_PHASES: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
+_CRASHING: Final = "CrashLoopBackOff"
+_UNPLACED: Final = frozenset({"SchedulerError", "Unschedulable"})
+
+_RESTARTS_OF_A_LOOP: Final = 2
+"""A worker that ended once is started again at once, and may be well; one that ended twice without working is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why something is not as it should be."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What happened to one worker."""
+
+    worker: str
+    reason: str
+    """A `Reason`, or the cluster's word for what its node did to it (`Evicted`, …)."""
+
+    words: str
+    """In one line."""
+
+    lines: str
+    """Everything that is known, over several lines."""
+
+    lasting: bool
+    """Whether it keeps the worker from working now; what is over is only told."""
+
+
+def problem(reason: Reason, words: str) -> Problem:
+    """A problem with its remedy."""
+    remedy = REMEDIES.get(reason)
+    return Problem(reason, f"{words}; {remedy}" if remedy else words)
+
+
+def failures(observed: Observed, revision: str | None, views: Views) -> list[Failure]:
+    """What happened to the workers of `revision`, and to those that their nodes gave up."""
+    found = [
+        failure
+        for worker in observed.workers
+        if worker.revision == revision and not worker.terminating
+        if (failure := _failure(worker, views.get(worker.name)))
+    ]
+    return found + [
+        Failure(worker.name, worker.phase, worker.message or worker.phase, worker.message or worker.phase, False)
+        for worker in observed.finished
+        if worker.phase not in ("Succeeded", "Failed")
+    ]
+
+
+def workers_problem(found: list[Failure]) -> Problem | None:
+    """The first failure that lasts."""
+    lasting = (failure for failure in found if failure.lasting)
+    return next(
+        (problem(Reason(each.reason), f"worker {each.worker} fails: {each.words}") for each in lasting),
+        None,
+    )
+
+
+def capacity_problem(observed: Observed, revision: str | None) -> Problem | None:
+    """Why the cluster does not take a worker that it was asked for."""
+    pools = (pool for pool in observed.pools if pool.revision == revision)
+    return next(_capacity_problems(observed, revision, pools), None)
+
+
+def _capacity_problems(observed: Observed, revision: str | None, pools: Iterator[ObservedPool]) -> Iterator[Problem]:
+    for pool in pools:
+        if pool.refusal and pool.replicas:
+            reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in pool.refusal else Reason.REFUSED
+            yield problem(reason, f"the cluster refuses to create workers: {pool.refusal}")
+    for worker in observed.workers:
+        if worker.revision == revision and worker.phase in _UNPLACED and not worker.terminating:
+            volume = "persistentvolumeclaim" in worker.message.lower()
+            reason = Reason.VOLUME_MISSING if volume else Reason.UNSCHEDULABLE
+            yield problem(reason, f"worker {worker.name} finds no node: {worker.message}")
+
+
+def _failure(worker: ObservedWorker, view: WorkerView | None) -> Failure | None:
+    if view and view.phase in (WorkerPhase.READY, WorkerPhase.DRAINING):
+        return _end(worker, worker.ended, lasting=False) if worker.ended and worker.ended.exit_code else None
+    if view and view.phase is WorkerPhase.UNHEALTHY and view.reason:
+        return Failure(worker.name, Reason.WORKER_UNFIT, _last_line(view.reason), view.reason.strip(), True)
+    if worker.phase in _IMAGE_PHASES:
+        return _told(worker, Reason.IMAGE_PULL_FAILED)
+    if worker.phase in _CONFIG_PHASES:
+        return _told(worker, Reason.CONFIG_ERROR)
+    if worker.ended:
+        looping = worker.phase == _CRASHING or worker.ended.count >= _RESTARTS_OF_A_LOOP
+        return _end(worker, worker.ended, looping)
+    return None
+
+
+def _told(worker: ObservedWorker, reason: Reason) -> Failure:
+    words = _last_line(worker.message) or worker.phase
+    return Failure(worker.name, reason, words, worker.message or worker.phase, True)
+
+
+def _end(worker: ObservedWorker, end: WorkerEnd, lasting: bool) -> Failure:
+    reason = Reason.OUT_OF_MEMORY if end.reason == "OOMKilled" else Reason.CRASH_LOOP
+    code = "" if end.reason == "OOMKilled" else f" (exit code {end.exit_code})"
+    words = f"{_last_line(end.lines)}{code}" if end.lines.strip() else f"{end.reason}{code}"
+    if reason is Reason.OUT_OF_MEMORY:
+        words = "it used more memory than worker.resources.limits allows"
+    if not end.exit_code:
+        words = f"it ended by itself{code}: does it call submodel.serverless.start()?"
+    return Failure(worker.name, reason, words, end.lines.strip() or words, lasting)
+
+
+def _last_line(text: str) -> str:
+    """Of a traceback, the line that names the error."""
+    return text.strip().rpartition("\n")[2].strip()

@@ -1,0 +1,71 @@
+"""Events: what changed between two statuses, told in the past tense. Pure; called after a status was written.
+
+Because they come from what was written, a restart of the operator repeats none, and changes that one status write
+gathers make one event.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from submodel_operator.api.conditions import ConditionType, EventReason
+from submodel_operator.ports import Event, Manifest
+
+_Change = tuple[Mapping[str, Any], Mapping[str, Any]]
+
+
+def events_between(before: Manifest, after: Manifest) -> tuple[Event, ...]:
+    """What a person should hear of, in the order of importance."""
+    return (*_failures(before, after), *_conditions(before, after), *_rollout(before, after), *_scaling(before, after))
+
+
+def _failures(before: Manifest, after: Manifest) -> Iterator[Event]:
+    known = {(each["worker"], each["reason"]) for each in before.get("failures") or ()}
+    for each in after.get("failures") or ():
+        if (each["worker"], each["reason"]) not in known:
+            message = f"worker {each['worker']}: {each['reason']}: {each['message']}"
+            yield Event(EventReason.WORKER_FAILED, message, each["worker"])
+
+
+def _conditions(before: Manifest, after: Manifest) -> Iterator[Event]:
+    then, now = _change(before, after, ConditionType.READY)
+    if now.get("status") == "False" and then.get("reason") != now["reason"]:
+        yield Event(EventReason.BECAME_NOT_READY, f"{now['reason']}: {now['message']}")
+    if now.get("status") == "True" and then.get("status") == "False":
+        yield Event(EventReason.RECOVERED, now["message"])
+    for kind, reason in (
+        (ConditionType.CAPACITY_AVAILABLE, EventReason.CAPACITY_EXHAUSTED),
+        (ConditionType.SCALER_HEALTHY, EventReason.SIGNALS_LOST),
+    ):
+        then, now = _change(before, after, kind)
+        if now.get("status") == "False" and then.get("reason") != now["reason"]:
+            yield Event(reason, f"{now['reason']}: {now['message']}")
+
+
+def _rollout(before: Manifest, after: Manifest) -> Iterator[Event]:
+    old, new = before.get("revision"), after.get("revision")
+    if old and new and old != new:
+        yield Event(EventReason.ROLLOUT_STARTED, f"revision {new} takes the new jobs; workers of {old} finish theirs")
+    then, now = _change(before, after, ConditionType.ROLLOUT_COMPLETE)
+    if now.get("status") == "True" and then.get("status") == "False":
+        yield Event(EventReason.ROLLOUT_COMPLETED, f"all workers are of revision {new}")
+
+
+def _scaling(before: Manifest, after: Manifest) -> Iterator[Event]:
+    decision = (after.get("autoscaling") or {}).get("lastDecision")
+    if not decision or decision == (before.get("autoscaling") or {}).get("lastDecision"):
+        return
+    current, desired = decision["current"], decision["desired"]
+    if desired > current:
+        reason = EventReason.SCALED_UP if current else EventReason.SCALED_FROM_ZERO
+    else:
+        reason = EventReason.SCALED_DOWN if desired else EventReason.SCALED_TO_ZERO
+    yield Event(reason, f"workers {current} → {desired}: {decision['message']}")
+
+
+def _change(before: Manifest, after: Manifest, kind: ConditionType) -> _Change:
+    return _condition(before, kind), _condition(after, kind)
+
+
+def _condition(status: Manifest, kind: ConditionType) -> Mapping[str, Any]:
+    conditions = status.get("conditions") or ()
+    return next((each for each in conditions if each["type"] == kind), {})
