@@ -22,6 +22,7 @@ from submodel_gateway.errors import ConfigurationError, InvalidRequest, StoreErr
 from submodel_gateway.http.answers import job_answer
 from submodel_gateway.http.internal import internal_app
 from submodel_gateway.http.public import public_app
+from submodel_gateway.ratelimit.figures import figures
 from submodel_gateway.service.access import Access, ByKey, Open
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.dispatcher import Outgoing
@@ -91,7 +92,14 @@ async def _serve(settings: Settings) -> None:
     sender = Sender(allowed)
     outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets))
     stores = _open_stores(settings)
-    gateway = Gateway(stores, stores[0].clock, compress=settings.compress, outgoing=outgoing)
+    gateway = Gateway(
+        stores,
+        stores[0].clock,
+        compress=settings.compress,
+        outgoing=outgoing,
+        rates=figures(settings.rate_limits),
+        queue_limit=settings.queue_limit,
+    )
     servers = Servers(
         [(public_app(gateway, access), public), (internal_app(gateway, settings.internal_token), internal)]
     )

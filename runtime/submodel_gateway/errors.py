@@ -91,7 +91,11 @@ class Unsupported(RequestError):
 
 
 class Overloaded(RequestError):
-    """No more work is taken for now; the same request may succeed later."""
+    """No more work is taken for now; the same request may succeed after `retry_after_seconds`."""
+
+    def __init__(self, sentence: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(sentence)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(RequestError):

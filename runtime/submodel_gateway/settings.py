@@ -16,6 +16,8 @@
 | `SUBMODEL_GATEWAY_WEBHOOK_ALLOW` | | where webhooks may go beyond public https; see `webhooks.targets` |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
+| `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
+| `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
 """
 
@@ -23,6 +25,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from submodel.contract import limits
 from submodel_gateway.errors import ConfigurationError
 
 LISTEN = "SUBMODEL_GATEWAY_LISTEN"
@@ -40,6 +43,9 @@ EVERYBODY = "none"
 WEBHOOK_SECRET = "SUBMODEL_GATEWAY_WEBHOOK_SECRET"
 WEBHOOK_SECRET_FILE = "SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE"
 WEBHOOK_ALLOW = "SUBMODEL_GATEWAY_WEBHOOK_ALLOW"
+RATE_LIMITS = "SUBMODEL_GATEWAY_RATE_LIMITS"
+QUEUE_LIMIT = "SUBMODEL_GATEWAY_QUEUE_LIMIT"
+OFF = "off"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
@@ -71,6 +77,8 @@ class Settings:
     webhook_secrets: tuple[str, ...] = field(repr=False)
     webhook_allow: tuple[str, ...]
     internal_token: str = field(repr=False)
+    rate_limits: tuple[str, ...]
+    queue_limit: int | None
     log_level: str
 
     @classmethod
@@ -87,6 +95,8 @@ class Settings:
             webhook_secrets=_webhook_secrets(environ),
             webhook_allow=tuple(environ.get(WEBHOOK_ALLOW, "").split()),
             internal_token=_secret(environ, INTERNAL_TOKEN, INTERNAL_TOKEN_FILE),
+            rate_limits=_rate_limits(environ),
+            queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
             log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
         )
 
@@ -106,6 +116,22 @@ def _stores(environ: Mapping[str, str]) -> tuple[str, ...]:
     if not text.split():
         raise ConfigurationError(f"{STORE_FILE} names a file without a URL; give {STORE_FORMS}")
     return tuple(text.split())
+
+
+def _rate_limits(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Without keys callers cannot be told apart: limits would be shared by all of them, and must be asked for."""
+    default = OFF if environ.get(KEYS) == EVERYBODY else ""
+    return tuple((environ.get(RATE_LIMITS) or default).split())
+
+
+def _queue_limit(text: str) -> int | None:
+    if text == OFF:
+        return None
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise ConfigurationError(
+            f"{QUEUE_LIMIT} is {text!r}; give a number of jobs per worker, for example 500, or {OFF}"
+        )
+    return int(text)
 
 
 def _quota_bytes(text: str) -> int | None:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from urllib.parse import urlsplit
 
 import msgspec
@@ -113,6 +113,33 @@ async def test_no_job_is_handed_out_twice(url: str) -> None:
     assert Counter(job.id for job in handed_out + rest) == dict.fromkeys((f"job-{n}" for n in range(600)), 1)
     for store in stores:
         await store.close()
+
+
+async def test_gateways_know_how_many_they_are_and_who_is_gone_does_not_count(url: str) -> None:
+    stores = [await opened(url, Heard()) for _ in range(3)]
+    for store in stores:
+        await store._news.listening.wait()
+    assert [await store.gateways() for store in stores] == [3, 3, 3]
+    await stores.pop().close()
+    await until(lambda: counted(stores, 2))
+    with shared_server().database() as other:
+        alone = await opened(other, Heard())
+        await alone._news.listening.wait()
+        assert await alone.gateways() == 1, "gateways on another database of the server are others"
+        await alone.close()
+    for store in stores:
+        await store.close()
+
+
+async def counted(stores: list[PostgresStore], number: int) -> bool:
+    return [await store.gateways() for store in stores] == [number] * len(stores)
+
+
+async def until(true: Callable[[], Awaitable[bool]]) -> None:
+    """Returns once something holds that the server says in its own time."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while not await true():
+            continue
 
 
 class Crowd:

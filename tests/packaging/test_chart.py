@@ -135,6 +135,16 @@ def test_webhooks_are_signed_from_a_secret_and_go_where_they_are_let() -> None:
     )
 
 
+def test_limits_are_handed_on() -> None:
+    assert "SUBMODEL_GATEWAY_RATE_LIMITS" not in environment("demo-gateway")
+    assert environment("demo-gateway")["SUBMODEL_GATEWAY_QUEUE_LIMIT"] == "500"
+    variables = environment("demo-gateway", "gateway.limits.rates={run=5,all=off}", "gateway.limits.queuePerWorker=0")
+    assert (variables["SUBMODEL_GATEWAY_RATE_LIMITS"], variables["SUBMODEL_GATEWAY_QUEUE_LIMIT"]) == (
+        "run=5 all=off",
+        "off",
+    )
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_there_is_one_pod_of_each(name: str) -> None:
     assert workload(name)["spec"]["replicas"] == 1

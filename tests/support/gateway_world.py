@@ -77,7 +77,11 @@ class World:
     """A gateway and what a test does to it."""
 
     def __init__(
-        self, store: Store | None = None, outgoing: Outgoing | None = None, clock: TestClock | None = None
+        self,
+        store: Store | None = None,
+        outgoing: Outgoing | None = None,
+        clock: TestClock | None = None,
+        queue_limit: int | None = None,
     ) -> None:
         self.clock = clock or TestClock()
         self.store = store or MemoryStore()
@@ -88,6 +92,7 @@ class World:
             lambda count: next(bits),
             boot="boot",
             outgoing=outgoing,
+            queue_limit=queue_limit,
         )
 
     async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:

@@ -30,6 +30,7 @@ def registration(endpoint: ResolvedEndpoint, revisions: Sequence[str]) -> Endpoi
         execution_timeout_ms=endpoint.execution_timeout_ms,
         ttl_ms=endpoint.ttl_ms,
         late_after_ms=round(endpoint.scaling.scaler_value * 1000) if by_delay else None,
+        workers_max=endpoint.scaling.workers_max,
         worker_tokens=[WorkerToken(revision=each, sha256=_sha256(worker_token(endpoint, each))) for each in revisions],
     )
 

@@ -35,6 +35,9 @@ class EndpointRegistration(Message):
     late_after_ms: int | None = None
     """Jobs that wait longer are counted as `late` in the snapshot; the QUEUE_DELAY target."""
 
+    workers_max: int | None = None
+    """How many workers there may be; without it the queue has no limit."""
+
     worker_tokens: list[WorkerToken] = []
 
 

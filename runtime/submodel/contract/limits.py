@@ -28,6 +28,10 @@ POLICY_MS_MAX = 604_800_000
 RUNSYNC_WAIT_MS_DEFAULT = 90_000
 RUNSYNC_WAIT_MS_MAX = 300_000
 
+QUEUED_MIN = 50
+QUEUED_PER_WORKER = 500
+"""Queued jobs that an endpoint may have: the former at least, the latter per worker that it may scale to."""
+
 RESULT_TTL_ASYNC_MS = 1_800_000
 RESULT_TTL_SYNC_MS = 60_000
 """How long a finished job can be read."""

@@ -23,6 +23,8 @@ from submodel_gateway.http.messages import (
     send_stream,
 )
 from submodel_gateway.jobs.record import Job, WebhookState
+from submodel_gateway.ratelimit import bucket
+from submodel_gateway.service.admission import RateExceeded
 from submodel_gateway.service.clients import Health, JobView, StreamPart
 from submodel_gateway.service.webhooks import WebhookView
 from submodel_gateway.store.base import Page
@@ -42,6 +44,7 @@ _STATUS: dict[type[errors.GatewayError], int] = {
     errors.TooLarge: 413,
     errors.Unsupported: 415,
     errors.Overloaded: 429,
+    RateExceeded: 429,
     errors.Unavailable: 503,
     errors.OperationFailed: 503,
     errors.StoreAway: 503,
@@ -112,16 +115,17 @@ def application(route: Route) -> Asgi:
         request = Request(scope, receive)
         try:
             reply = await _reply(route, request)
+            told = _rates(request)
             if isinstance(reply, Streamed):
-                await send_stream(send, reply)
+                await send_stream(send, reply, told)
         finally:
             request.close()
         if isinstance(reply, bytes):
-            await send_json(send, 200, reply)
+            await send_json(send, 200, reply, told)
         elif isinstance(reply, Answer):
-            await send_json(send, reply.status, reply.body, reply.headers)
+            await send_json(send, reply.status, reply.body, (*reply.headers, *told))
         elif reply is None:
-            await send_nothing(send)
+            await send_nothing(send, told)
 
     return serve
 
@@ -135,8 +139,7 @@ async def _reply(route: Route, request: Request) -> Reply:
         status = _STATUS.get(type(error), 500)
         if status >= 500:
             log.error("%s answered with %d: %s", request.method, status, error)
-        retry = ((b"retry-after", b"1"),) if status in (429, 503) else ()
-        return _refusal(request, status, str(error), *retry)
+        return _refusal(request, status, str(error), *_retry_after(error, status))
     except Exception:
         log.exception("%s failed", request.method)
         return _refusal(request, 500, "the gateway failed on this request; its log says why")
@@ -144,6 +147,27 @@ async def _reply(route: Route, request: Request) -> Reply:
 
 def _refusal(request: Request, status: int, text: str, *headers: Header) -> Answer:
     return Answer(status, request.error_body(status, text), headers)
+
+
+def _retry_after(error: errors.GatewayError, status: int) -> list[Header]:
+    if isinstance(error, errors.Overloaded):
+        retry = (b"retry-after", b"%d" % error.retry_after_seconds)
+        return [retry, *_rate(error.decision)] if isinstance(error, RateExceeded) else [retry]
+    return [(b"retry-after", b"1")] if status == 503 else []
+
+
+def _rates(request: Request) -> list[Header]:
+    """What a request that was let in hears of its limit; nothing where there is none."""
+    decision = request.admitted.decision if request.admitted else None
+    return _rate(decision) if decision else []
+
+
+def _rate(decision: bucket.Decision) -> list[Header]:
+    return [
+        (b"ratelimit-limit", b"%d" % decision.limit),
+        (b"ratelimit-remaining", b"%d" % decision.remaining),
+        (b"ratelimit-reset", b"%d" % bucket.seconds(decision.full_in_ns)),
+    ]
 
 
 def enveloped(reply: Reply) -> Reply:

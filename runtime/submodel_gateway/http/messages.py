@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, TooLarge, Unsupported
+from submodel_gateway.service.admission import Pass
 from submodel_gateway.service.waiting import Hangup
 
 Scope = MutableMapping[str, Any]
@@ -60,6 +61,9 @@ class Request:
         self.method: str = scope["method"]
         self.principal = ""
         """Who sent it, once it was let in."""
+
+        self.admitted: Pass | None = None
+        """It is under way until its answer is there."""
 
         self.error_body: ErrorBody = sentence
         """How this caller reads errors."""
@@ -136,6 +140,8 @@ class Request:
         """The answer is on its way; nobody watches the client any more."""
         if self._watch is not None:
             self._watch.cancel()
+        if self.admitted is not None:
+            self.admitted.end()
 
     async def _until_disconnect(self, done: Hangup) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -151,16 +157,16 @@ async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Head
     await send({"type": "http.response.body", "body": body})
 
 
-async def send_nothing(send: Send) -> None:
+async def send_nothing(send: Send, headers: Iterable[Header] = ()) -> None:
     """Write a 204."""
-    await send({"type": "http.response.start", "status": 204, "headers": []})
+    await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
     await send({"type": "http.response.body"})
 
 
-async def send_stream(send: Send, answer: Streamed) -> None:
+async def send_stream(send: Send, answer: Streamed, headers: Iterable[Header] = ()) -> None:
     """Write the parts as they come. Raises what `parts` raises: the server breaks the connection off then."""
-    headers = [(b"content-type", answer.content_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    kind = [(b"content-type", answer.content_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
+    await send({"type": "http.response.start", "status": 200, "headers": [*kind, *headers]})
     async with aclosing(answer.parts) as parts:
         async for part in parts:
             await send({"type": "http.response.body", "body": part, "more_body": True})

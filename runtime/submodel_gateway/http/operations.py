@@ -25,26 +25,31 @@ class Base(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
-    """An operation of the job API. `path` is what follows the endpoint's id; `aliases` are other spellings of it."""
+    """An operation of the job API.
+
+    `path` is what follows the endpoint's id, `aliases` are other spellings of it; `group` is whose rate limits it
+    shares, a name of `ratelimit.figures`.
+    """
 
     path: str
     methods: tuple[str, ...]
     scope: Scope
+    group: str
     aliases: tuple[str, ...] = ()
 
 
-RUN = Operation("run", POST, Scope.RUN)
-RUNSYNC = Operation("runsync", POST, Scope.RUN, ("run_sync",))
-STATUS = Operation("status/{id}", EITHER, Scope.READ, ("_requests/{id}",))
-STATUS_SYNC = Operation("status-sync/{id}", EITHER, Scope.READ)
-STREAM = Operation("stream/{id}", EITHER, Scope.READ)
-CANCEL = Operation("cancel/{id}", EITHER, Scope.RUN)
-RETRY = Operation("retry/{id}", POST, Scope.RUN)
-WEBHOOK = Operation("webhook/{id}", GET, Scope.READ)
-WEBHOOK_REPLAY = Operation("webhook/{id}/replay", POST, Scope.RUN)
-REQUESTS = Operation("requests", GET, Scope.READ, ("_requests",))
-PURGE_QUEUE = Operation("purge-queue", POST, Scope.RUN, ("purge",))
-HEALTH = Operation("health", GET, Scope.READ, ("metrics",))
+RUN = Operation("run", POST, Scope.RUN, "run")
+RUNSYNC = Operation("runsync", POST, Scope.RUN, "runsync", ("run_sync",))
+STATUS = Operation("status/{id}", EITHER, Scope.READ, "status", ("_requests/{id}",))
+STATUS_SYNC = Operation("status-sync/{id}", EITHER, Scope.READ, "status")
+STREAM = Operation("stream/{id}", EITHER, Scope.READ, "status")
+CANCEL = Operation("cancel/{id}", EITHER, Scope.RUN, "cancel")
+RETRY = Operation("retry/{id}", POST, Scope.RUN, "run")
+WEBHOOK = Operation("webhook/{id}", GET, Scope.READ, "status")
+WEBHOOK_REPLAY = Operation("webhook/{id}/replay", POST, Scope.RUN, "status")
+REQUESTS = Operation("requests", GET, Scope.READ, "requests", ("_requests",))
+PURGE_QUEUE = Operation("purge-queue", POST, Scope.RUN, "purge-queue", ("purge",))
+HEALTH = Operation("health", GET, Scope.READ, "status", ("metrics",))
 
 OPERATIONS = (
     RUN,

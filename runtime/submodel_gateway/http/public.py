@@ -44,6 +44,7 @@ def public_app(gateway: Gateway, access: Access) -> Asgi:
 class _Public:
     def __init__(self, gateway: Gateway, access: Access) -> None:
         self._access = access
+        self._admission = gateway.admission
         self._clients = gateway.clients
         self._workers = gateway.workers
         self._legacy = LegacyRoutes(gateway)
@@ -81,7 +82,9 @@ class _Public:
 
     def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
         _allow(request, operation.methods)
-        request.principal = self._access.principal(request.credential(), endpoint, operation.scope)
+        caller = self._access.caller(request.credential(), endpoint, operation.scope)
+        request.principal = caller.principal
+        request.admitted = self._admission.enter(endpoint, operation.group, caller.account)
 
     async def _worker(self, request: Request, path: list[str]) -> Reply:
         match path:

@@ -5,6 +5,7 @@ A key that does not reach an endpoint hears the same as for one that does not ex
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from submodel_gateway.auth.folder import KeyFolder
@@ -13,11 +14,22 @@ from submodel_gateway.errors import Forbidden, Unauthorized
 from submodel_gateway.service.endpoints import no_endpoint
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who was let in."""
+
+    principal: str
+    """For what is kept apart by caller: idempotency keys."""
+
+    account: str = ""
+    """Whose limits count: the key's id. Callers without a key share theirs, for what they send may be anything."""
+
+
 class Access(Protocol):
     """Lets callers in."""
 
-    def principal(self, credential: str, endpoint: str, scope: Scope) -> str:
-        """Who the caller is, for what is kept apart by caller.
+    def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
+        """Who the caller is.
 
         Raises `Unauthorized` without a valid credential, `NotFound` for an endpoint out of its reach and `Forbidden`
         for an operation out of its scopes.
@@ -27,8 +39,8 @@ class Access(Protocol):
 class Open:
     """Everybody may do everything; callers are told apart by what they send as credential."""
 
-    def principal(self, credential: str, endpoint: str, scope: Scope) -> str:
-        return hashlib.sha256(credential.encode()).hexdigest()
+    def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
+        return Caller(hashlib.sha256(credential.encode()).hexdigest())
 
 
 class ByKey:
@@ -38,7 +50,7 @@ class ByKey:
         self._folder = folder
         self._now_ms = now_ms
 
-    def principal(self, credential: str, endpoint: str, scope: Scope) -> str:
+    def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
         if not credential:
             raise Unauthorized("an API key is missing; send it as `Authorization: Bearer <key>`")
         now = self._now_ms()
@@ -49,4 +61,4 @@ class ByKey:
             raise no_endpoint(endpoint)
         if scope not in key.scopes:
             raise Forbidden(f"the API key {key.id} has no scope {scope}")
-        return key.id
+        return Caller(key.id, key.id)

@@ -28,6 +28,7 @@ KEY_TTL_MS = 86_400_000
 """How long an idempotency key is remembered."""
 
 PAGE_MAX = 100
+QUEUE_RETRY_SECONDS = 5
 
 _HELD_BACK = (
     "several jobs in a row lost their workers and none finished: jobs are handed out one at a time until one finishes"
@@ -103,6 +104,7 @@ class Clients:
     Args:
         watchers: woken by the gateway after each commit.
         rules: where webhooks may go.
+        queue_limit: queued jobs per worker that an endpoint may have; None for any number.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Clients:
         watchers: JobWatchers,
         random_bits: Callable[[int], int],
         rules: Rules,
+        queue_limit: int | None = None,
     ) -> None:
         self._stores = stores
         self._payloads = payloads
@@ -120,6 +123,7 @@ class Clients:
         self._watchers = watchers
         self._random_bits = random_bits
         self._rules = rules
+        self._queue_limit = queue_limit
         self._cursors: dict[str, tuple[int, int]] = {}
         self._told_cancelled: set[str] = set()
 
@@ -127,9 +131,10 @@ class Clients:
         """Store a job; it is durable then. A known key leads to the job that it made before.
 
         Raises `NotFound`, `InvalidRequest` for a webhook that may not be sent, `Conflict` for a key that came with
-        another body, `Overloaded` when the store takes no more jobs, and `StoreError`.
+        another body, `Overloaded` when the queue is too long or the store takes no more jobs, and `StoreError`.
         """
         state = self._endpoints.get(endpoint)
+        self._check_queue(state)
         now = self._stores.now_ms(endpoint)
         submit = self._new_submit(state, job_id(now, self._random_bits(74), sync=sync), new, sync)
         if new.key is not None:
@@ -144,6 +149,19 @@ class Clients:
         if isinstance(outcome, base.Repeated):
             return Submitted(outcome.id, outcome.state)
         raise _not_submitted(outcome)
+
+    def _check_queue(self, state: EndpointState) -> None:
+        """A queue that its workers do not get through is no buffer; its jobs would expire in it."""
+        workers = state.registration.workers_max
+        if self._queue_limit is None or workers is None:
+            return
+        most = max(limits.QUEUED_MIN, self._queue_limit * workers)
+        if self._stores.tally(state.id).queued > most:
+            raise Overloaded(
+                f"more than {most} jobs are queued at this endpoint, which may have {workers} workers; "
+                "come back when some are done, or raise scaling.workersMax",
+                QUEUE_RETRY_SECONDS,
+            )
 
     def _new_submit(self, state: EndpointState, id: str, new: NewJob, sync: bool) -> base.Submit:
         registration = state.registration

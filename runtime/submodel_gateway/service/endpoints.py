@@ -24,6 +24,8 @@ ANSWERS_KEPT = 8
 """A bound against workers that name too many; ours has at most three requests under way."""
 
 FORMER_KEPT = 16
+RUNNING = "Running"
+"""Phase of a worker whose pod is up."""
 
 
 @dataclass(slots=True)
@@ -233,6 +235,12 @@ class EndpointState:
         presence = self.presence.get(session.worker)
         leaving = presence is not None and presence.phase == TERMINATING
         return session.gone or leaving or bool(session.replace) or session.worker in self.draining
+
+    def working(self) -> int:
+        """How many workers run jobs or could, as this gateway or the operator sees it."""
+        ready = sum(not session.gone and session.phase is WorkerPhase.READY for session in self.sessions.values())
+        running = sum(worker.phase == RUNNING for worker in self.presence.values())
+        return max(ready, running)
 
     def wake_takers(self, count: int) -> None:
         """Let up to `count` waiting exchanges try to take a job."""

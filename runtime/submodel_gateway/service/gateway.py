@@ -2,11 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.ratelimit.figures import NO_FIGURES, Figures
+from submodel_gateway.service.admission import Admission
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.dispatcher import Outgoing
@@ -36,6 +38,8 @@ class Gateway:
         compress: whether payloads are stored compressed.
         random_bits: as `secrets.randbits`; a test may pass a seeded one.
         outgoing: how webhooks leave; None keeps them in the store.
+        rates: how often clients may call, per group of operations; none for no limits.
+        queue_limit: queued jobs per worker that an endpoint may have; None for any number.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class Gateway:
         *,
         compress: bool = False,
         outgoing: Outgoing | None = None,
+        rates: Mapping[str, Figures] = NO_FIGURES,
+        queue_limit: int | None = None,
     ) -> None:
         self.clock = clock
         self.ready = False
@@ -56,7 +62,7 @@ class Gateway:
         self.snapshots = SnapshotFeed(self._stores, self._endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)
         rules = outgoing.rules if outgoing else Rules()
-        self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits, rules)
+        self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits, rules, queue_limit)
         self.webhooks = Webhooks(self._stores, self._endpoints, clock, self.clients.view, random_bits, outgoing)
         changed = self.snapshots.changed
         sessions = Sessions(self._stores, clock, changed)
@@ -66,7 +72,9 @@ class Gateway:
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
         self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)
         self.registry = Registry(self._stores, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
-        self.sweepers = [self._sweeper(name) for name in self._stores.groups]
+        self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
+        self.sweepers = list(self._sweeper_of.values())
+        self.admission = Admission(rates, self._endpoints, clock, self._gateways)
         self._sweeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -105,6 +113,9 @@ class Gateway:
             )
 
         return Sweeper(group, self._stores.clocks[store], running, self._swept)
+
+    def _gateways(self, endpoint: str) -> int:
+        return self._sweeper_of[self._stores.name_of(endpoint)].gateways
 
     def _news(self, endpoints: Iterable[str]) -> None:
         """Another gateway changed jobs of these endpoints."""

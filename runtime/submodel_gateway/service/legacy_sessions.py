@@ -14,7 +14,7 @@ from submodel.contract import limits
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.errors import GatewayError
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.endpoints import RUNNING, Endpoints, EndpointState, Session
 from submodel_gateway.service.legacy_memory import LegacyMemory
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
@@ -24,7 +24,6 @@ SESSION_ID = "legacy"
 """These workers cannot tell one process from the next; a new process says that it runs nothing."""
 
 RENEW_MS = 15_000
-RUNNING = "Running"
 
 log = logging.getLogger(__name__)
 

@@ -50,7 +50,7 @@ class Stores:
 
     def of(self, endpoint: str) -> GroupCommit:
         """The queue of operations of the endpoint's store."""
-        return self.groups[self._home(endpoint)]
+        return self.groups[self.name_of(endpoint)]
 
     def at(self, endpoint: str) -> Store:
         """The endpoint's store, for reading."""
@@ -61,9 +61,10 @@ class Stores:
 
     def now_ms(self, endpoint: str) -> int:
         """The time of the endpoint's store."""
-        return self.clocks[self._home(endpoint)].now_ms()
+        return self.clocks[self.name_of(endpoint)].now_ms()
 
-    def _home(self, endpoint: str) -> str:
+    def name_of(self, endpoint: str) -> str:
+        """The name of the endpoint's store."""
         home = self._homes.get(endpoint)
         if home is None:
             home = self._homes[endpoint] = preferred(self.groups, endpoint)

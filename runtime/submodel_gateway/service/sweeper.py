@@ -19,6 +19,9 @@ PERIOD_MS = 1_000
 PERIOD_MS_MIN = 100
 """Results of a busy endpoint expire all the time: those of a moment go together."""
 
+COUNT_MS = 2_000
+"""How often it is looked how many gateways share the store."""
+
 AWAY_MS = 5_000
 BATCH = 1_000
 
@@ -41,6 +44,10 @@ class Sweeper:
         self._running = running
         self._swept = swept
         self._seen_at = 0
+        self._count_at = 0
+        self.gateways = 1
+        """How many gateways shared the store a moment ago."""
+
         self._stop = asyncio.Event()
 
     async def run(self) -> None:
@@ -71,6 +78,9 @@ class Sweeper:
                 continue
             due = await self._store.store.next_due()
         self._seen_at = now
+        if now >= self._count_at:
+            self._count_at = now + COUNT_MS
+            self.gateways = await self._store.store.gateways()
         self._swept()
         rest = PERIOD_MS if due is None else due - self._clock.now_ms()
         return max(PERIOD_MS_MIN, min(rest, PERIOD_MS))

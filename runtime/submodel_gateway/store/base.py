@@ -247,3 +247,6 @@ class Store(Protocol):
 
     async def last_seq(self) -> int:
         """The `seq` of the newest job."""
+
+    async def gateways(self) -> int:
+        """How many gateways use the store now, this one included. Raises `StoreAway`."""

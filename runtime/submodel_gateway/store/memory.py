@@ -119,3 +119,6 @@ class MemoryStore:
 
     async def last_seq(self) -> int:
         return self._rows.seq
+
+    async def gateways(self) -> int:
+        return 1

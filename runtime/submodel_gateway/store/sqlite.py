@@ -222,6 +222,9 @@ class SqliteStore:
     async def last_seq(self) -> int:
         return self._rows.meta["seq"]
 
+    async def gateways(self) -> int:
+        return 1  # a second one finds the file owned
+
     def _commit(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
         before = self._writer.total_changes
         try:

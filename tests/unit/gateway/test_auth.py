@@ -35,7 +35,7 @@ def by_key(tmp_path: Path, **fields: object) -> ByKey:
 
 
 def test_a_key_lets_its_owner_in(tmp_path: Path) -> None:
-    assert by_key(tmp_path).principal(KEY, "ns.app", Scope.RUN) == "ci"
+    assert by_key(tmp_path).caller(KEY, "ns.app", Scope.RUN).principal == "ci"
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_a_key_lets_its_owner_in(tmp_path: Path) -> None:
 )
 def test_whatever_is_not_the_key_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(Unauthorized):
-        by_key(tmp_path).principal(text, "ns.app", Scope.READ)
+        by_key(tmp_path).caller(text, "ns.app", Scope.READ)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +76,10 @@ def test_an_endpoint_out_of_reach_is_as_one_that_does_not_exist(
 ) -> None:
     access = by_key(tmp_path, endpoints=endpoints)
     if reached:
-        assert access.principal(KEY, endpoint, Scope.READ) == "ci"
+        assert access.caller(KEY, endpoint, Scope.READ).principal == "ci"
         return
     with pytest.raises(NotFound) as refused:
-        access.principal(KEY, endpoint, Scope.READ)
+        access.caller(KEY, endpoint, Scope.READ)
     with pytest.raises(NotFound) as unknown:
         Endpoints().get(endpoint)
     assert str(refused.value) == str(unknown.value)
@@ -87,16 +87,16 @@ def test_an_endpoint_out_of_reach_is_as_one_that_does_not_exist(
 
 def test_a_key_does_what_its_scopes_say(tmp_path: Path) -> None:
     access = by_key(tmp_path, scopes=["read"])
-    assert access.principal(KEY, "ns.app", Scope.READ) == "ci"
+    assert access.caller(KEY, "ns.app", Scope.READ).principal == "ci"
     with pytest.raises(Forbidden, match="no scope run"):
-        access.principal(KEY, "ns.app", Scope.RUN)
+        access.caller(KEY, "ns.app", Scope.RUN)
 
 
 def test_a_key_expires(tmp_path: Path) -> None:
     now = datetime.fromtimestamp(NOW_MS / 1000, UTC)
-    assert by_key(tmp_path, expires_at=(now + timedelta(seconds=1)).isoformat()).principal(KEY, "a.b", Scope.RUN)
+    assert by_key(tmp_path, expires_at=(now + timedelta(seconds=1)).isoformat()).caller(KEY, "a.b", Scope.RUN).principal
     with pytest.raises(Unauthorized, match="expired"):
-        by_key(tmp_path, expires_at=now.isoformat()).principal(KEY, "a.b", Scope.RUN)
+        by_key(tmp_path, expires_at=now.isoformat()).caller(KEY, "a.b", Scope.RUN)
 
 
 def test_another_pepper_voids_a_key() -> None:
@@ -153,7 +153,7 @@ def test_what_the_command_prints_lets_its_owner_in(tmp_path: Path) -> None:
     _, key, _, _, text = printed.splitlines()
     (tmp_path / "ci.json").write_text(text)
     access = ByKey(KeyFolder(tmp_path, PEPPER), lambda: NOW_MS)
-    assert access.principal(key, "ns.app", Scope.READ) == "ci"
+    assert access.caller(key, "ns.app", Scope.READ).principal == "ci"
     assert SECRET not in text
 
 
@@ -172,5 +172,5 @@ def made(*arguments: str) -> str:
 
 def test_without_keys_callers_are_told_apart_by_what_they_send() -> None:
     access = Open()
-    assert access.principal("a", "ns.app", Scope.RUN) != access.principal("b", "ns.app", Scope.RUN)
-    assert "secret" not in access.principal("secret", "ns.app", Scope.RUN)
+    assert access.caller("a", "ns.app", Scope.RUN).principal != access.caller("b", "ns.app", Scope.RUN).principal
+    assert "secret" not in access.caller("secret", "ns.app", Scope.RUN).principal

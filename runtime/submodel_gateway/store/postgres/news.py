@@ -127,6 +127,7 @@ class News:
                 self._ear = connection = await connect_async(self._conninfo, relaxed=True)
                 try:
                     await connection.execute(f"LISTEN {CHANNEL}")
+                    await connection.execute(sql.ENTER, [sql.PRESENCE])
                     if self._closing.is_set():
                         return
                     self.listening.set()

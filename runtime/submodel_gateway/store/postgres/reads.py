@@ -93,6 +93,11 @@ class Reads:
         ((seq,),) = await self._desk.fetch(sql.LAST_SEQ)
         return int(seq)
 
+    async def gateways(self) -> int:
+        ((listening,),) = await self._desk.fetch(sql.PRESENT, sql.PRESENCE)
+        # This one is not among them while its own ear is away.
+        return max(1, int(listening))
+
     async def _fetch_jobs(self, ids: Sequence[str]) -> Mapping[str, Job]:
         rows = await self._desk.fetch(sql.READ_JOBS, list(ids))
         return {row[0]: job_of(row) for row in rows}

@@ -253,6 +253,15 @@ LEFT JOIN tally AS t ON t.gateway = g.id AND (seen.group_no IS NULL OR t.group_n
 WHERE g.id <> %s
 """
 NOTIFY = "SELECT pg_notify(%s, %s)"
+# Each gateway shares a lock for as long as the connection lasts on which it listens: who is gone is not counted,
+# nothing has to be written or to expire, and no clocks are compared.
+PRESENCE = 0x5B_30DE2
+ENTER = "SELECT pg_advisory_lock_shared(%s)"
+PRESENT = """
+SELECT count(*) FROM pg_locks
+WHERE locktype = 'advisory' AND mode = 'ShareLock' AND granted AND classid = 0 AND objid = %s::bigint AND objsubid = 1
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 STAY = """
 UPDATE gateway SET seen_at = clock_timestamp() WHERE id = %s AND seen_at < clock_timestamp() - interval '10 minutes'
 """

@@ -133,6 +133,9 @@ class PostgresStore:
     async def webhook(self, endpoint: str, id: str) -> Webhook | None:
         return await self._reads.webhook(endpoint, id)
 
+    async def gateways(self) -> int:
+        return await self._reads.gateways()
+
     async def last_seq(self) -> int:
         return await self._reads.last_seq()
 
