@@ -18,6 +18,7 @@
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
+| `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
 """
 
@@ -46,9 +47,12 @@ WEBHOOK_ALLOW = "SUBMODEL_GATEWAY_WEBHOOK_ALLOW"
 RATE_LIMITS = "SUBMODEL_GATEWAY_RATE_LIMITS"
 QUEUE_LIMIT = "SUBMODEL_GATEWAY_QUEUE_LIMIT"
 OFF = "off"
+LINGER_SECONDS = "SUBMODEL_GATEWAY_LINGER_SECONDS"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 
+_ADDRESSES = {LISTEN: "127.0.0.1:8000", INTERNAL_LISTEN: "127.0.0.1:8001"}
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
+LINGER_SECONDS_MAX = 300
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -79,14 +83,15 @@ class Settings:
     internal_token: str = field(repr=False)
     rate_limits: tuple[str, ...]
     queue_limit: int | None
+    linger_seconds: float
     log_level: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
         """Raises `ConfigurationError` with a sentence that names the variable and the remedy."""
         return cls(
-            listen=_address(environ, LISTEN, "127.0.0.1:8000"),
-            internal_listen=_address(environ, INTERNAL_LISTEN, "127.0.0.1:8001"),
+            listen=address(environ, LISTEN),
+            internal_listen=address(environ, INTERNAL_LISTEN),
             stores=_stores(environ),
             compress=_switch(environ, STORE_COMPRESS),
             quota_bytes=_quota_bytes(environ.get(STORE_QUOTA_BYTES, "")),
@@ -97,11 +102,14 @@ class Settings:
             internal_token=_secret(environ, INTERNAL_TOKEN, INTERNAL_TOKEN_FILE),
             rate_limits=_rate_limits(environ),
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
-            log_level=_log_level(environ.get(LOG_LEVEL) or "INFO"),
+            linger_seconds=_linger_seconds(environ.get(LINGER_SECONDS) or "0"),
+            log_level=log_level(environ),
         )
 
 
-def _address(environ: Mapping[str, str], name: str, default: str) -> Address:
+def address(environ: Mapping[str, str], name: str) -> Address:
+    """Where to listen, by the name of its variable. Raises `ConfigurationError`."""
+    default = _ADDRESSES[name]
     text = environ.get(name) or default
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
@@ -183,7 +191,15 @@ def _content(variable: str, file: str) -> str:
         raise ConfigurationError(f"{variable} names {file}, which cannot be read: {error}") from error
 
 
-def _log_level(text: str) -> str:
+def _linger_seconds(text: str) -> float:
+    if not text.isascii() or not text.isdigit() or int(text) > LINGER_SECONDS_MAX:
+        raise ConfigurationError(f"{LINGER_SECONDS} is {text!r}; give whole seconds, at most {LINGER_SECONDS_MAX}")
+    return float(text)
+
+
+def log_level(environ: Mapping[str, str]) -> str:
+    """The least level that is logged. Raises `ConfigurationError`."""
+    text = environ.get(LOG_LEVEL) or "INFO"
     if text.upper() not in _LEVELS:
         raise ConfigurationError(f"{LOG_LEVEL} is {text!r}; give one of {', '.join(_LEVELS)}")
     return text.upper()

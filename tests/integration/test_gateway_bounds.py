@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from submodel_gateway.http import answers
 from submodel_gateway.http.messages import Request
 from submodel_gateway.http.protocol import Bounds
-from submodel_gateway.http.servers import Servers, bind
+from submodel_gateway.http.servers import Servers
 from submodel_gateway.settings import Address
+from submodel_gateway.sockets import bind
 
 SMALL = Bounds(head_bytes=4_096, headers=20, head_seconds=0.2, body_seconds=0.2, body_bytes=100, connections=50)
 

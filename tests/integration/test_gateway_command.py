@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+LISTEN = {"SUBMODEL_GATEWAY_LISTEN": "127.0.0.1:0", "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0"}
+
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=30, env={})
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=30, env=LISTEN)
 
 
 def test_help_says_what_it_is() -> None:

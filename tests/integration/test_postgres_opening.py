@@ -172,7 +172,7 @@ PROGRAM = """
 import sys
 {before}
 from submodel_gateway.store.opening import open_store
-import submodel_gateway.__main__
+import submodel_gateway.serve
 assert sys.modules.get("psycopg") is None
 try:
     open_store("postgresql://localhost/jobs")

@@ -82,6 +82,7 @@ class StoreView:
     """The store of one gateway; see `base.Store`. Whatever is read may suspend before and after."""
 
     blocking = True
+    shared = False
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk

@@ -43,6 +43,22 @@ class LiveGateway:
                 return found[1], found[2]
         raise AssertionError(f"the gateway ended with {self.process.wait()}: {''.join(self.log)}")
 
+    def serving_pid(self) -> int:
+        """The newest process that serves, or will in a moment; the parent keeps the sockets."""
+        while True:
+            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            if children:
+                return max(map(int, children))
+
+    def wait_for(self, text: str) -> None:
+        """Read the log up to a line with `text`."""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"the log ended without {text!r}: {''.join(self.log)}")
+
     def kill(self) -> None:
         """SIGKILL, as a node failure would."""
         self._end(signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Two uvicorn servers in one event loop, on sockets that were bound before: a taken port is found out early."""
+"""Two uvicorn servers in one event loop, on sockets that were bound before and may outlive this process."""
 
 import asyncio
 import contextlib
@@ -7,35 +7,13 @@ from collections.abc import Generator
 
 import uvicorn
 
-from submodel_gateway.errors import ConfigurationError
 from submodel_gateway.http.messages import Asgi
 from submodel_gateway.http.protocol import BoundedProtocol, Bounds, protocol
-from submodel_gateway.settings import Address
+from submodel_gateway.sockets import BACKLOG
 
 KEEP_ALIVE_SECONDS = 75
-SHUTDOWN_SECONDS = 5
-BACKLOG = 2_048
-
-
-def bind(address: Address, variable: str) -> socket.socket:
-    """A bound socket. Raises `ConfigurationError` that names the variable when the address cannot be had."""
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address.host, address.port))
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        text = f"{variable}: cannot listen on {address} ({error.strerror or error}); free the port or choose another"
-        raise ConfigurationError(text) from error
-    return listener
-
-
-def url(listener: socket.socket) -> str:
-    """The address that the socket got, as the base of URLs."""
-    host, port = listener.getsockname()[:2]
-    return f"http://{Address(host, port)}"
+SHUTDOWN_SECONDS = 25
+"""How long requests that are under way may take when the process goes down."""
 
 
 class Servers:
@@ -75,4 +53,5 @@ def _config(app: Asgi, bounded: type[BoundedProtocol]) -> uvicorn.Config:
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        backlog=BACKLOG,
     )

@@ -87,17 +87,21 @@ class Gateway:
         self.ready = True
 
     def drain(self) -> None:
-        """The process is going down: answer everything that is held, hand out nothing more."""
+        """The process is going down: answer everything that is held, hand out nothing more.
+
+        What workers deliver goes on waiting for a store that is away, for a while: they throw away what is refused.
+        """
         self.ready = False
         self.webhooks.stop()
         self.workers.close()
-        self.legacy_posts.close()
+        self.legacy_posts.drain()
         self._watchers.end_all()
         self.snapshots.end_all()
 
     async def close(self) -> None:
         """Finish the writes and let the store go."""
         self.drain()
+        self.legacy_posts.close()
         for sweeper in self.sweepers:
             sweeper.stop()
         await asyncio.gather(*self._sweeping)

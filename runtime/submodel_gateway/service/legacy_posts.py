@@ -28,6 +28,9 @@ from submodel_gateway.store import base
 INSIST_MS = 120_000
 """How long the store is tried before the worker is told that it cannot be done."""
 
+DRAIN_MS = 20_000
+"""The same in a process that goes down; less than its open requests are given."""
+
 PAUSE_MS = 200
 PAUSE_MS_MAX = 5_000
 
@@ -78,11 +81,17 @@ class LegacyPosts:
         self._sessions = sessions
         self._clock = clock
         self._pauses: dict[Hold, None] = {}
-        self._closing = False
+        self._until: int | None = None
+        """When waiting is over, in a process that goes down."""
+
+    def drain(self) -> None:
+        """The process is going down: wait for a store that is away a little longer, not for ever."""
+        if self._until is None:
+            self._until = self._clock.now_ms() + DRAIN_MS
 
     def close(self) -> None:
         """Wait for no store any more."""
-        self._closing = True
+        self._until = self._clock.now_ms()
         for pause in self._pauses:
             pause.end()
 
@@ -215,12 +224,12 @@ class LegacyPosts:
 
     async def _insist(self, action: Callable[[], Awaitable[T]]) -> T:
         """What `action` returns, once the store lets it. Raises `Unavailable` when it does not for long."""
-        until, pause_ms = self._clock.now_ms() + INSIST_MS, PAUSE_MS
+        limit, pause_ms = self._clock.now_ms() + INSIST_MS, PAUSE_MS
         while True:
             try:
                 return await action()
             except StoreError as error:
-                if self._closing or self._clock.now_ms() + pause_ms > until:
+                if self._clock.now_ms() + pause_ms > min(limit, self._until or limit):
                     raise Unavailable(f"the job store could not take it, send it again: {error}") from error
                 log.warning("a worker's delivery waits for the job store: %s", error)
             await self._pause(pause_ms)

@@ -172,6 +172,9 @@ class Store(Protocol):
     blocking: bool
     """Whether `apply` waits for a disk or a network, and so must not run on the event loop."""
 
+    shared: bool
+    """Whether several gateways may have it at once."""
+
     async def start(self, news: Callable[[Iterable[str]], None]) -> None:
         """Begin to serve; before the first read. Raises `StoreUnusable`.
 

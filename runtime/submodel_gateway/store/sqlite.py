@@ -56,6 +56,7 @@ class SqliteStore:
     """See `base.Store`. Open it once per file: the owner lock refuses a second process."""
 
     blocking = True
+    shared = False
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from submodel.contract.states import JobState
 from submodel_gateway.jobs.transition import CHUNKS_MAX
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.legacy_memory import REPEAT_MS
-from submodel_gateway.service.legacy_posts import INSIST_MS
+from submodel_gateway.service.legacy_posts import DRAIN_MS, INSIST_MS
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, settle, world
@@ -369,7 +369,7 @@ async def test_a_result_that_the_store_does_not_take_for_long_is_sent_back() -> 
         assert (answer.status, "send it again" in answer.json["error"]) == (503, True)
 
 
-async def test_a_gateway_that_goes_down_waits_for_no_store() -> None:
+async def test_a_gateway_that_goes_down_goes_on_asking_the_store_for_a_while() -> None:
     store = FailingStore()
     async with world(store) as w:
         id = await w.submit()
@@ -380,7 +380,24 @@ async def test_a_gateway_that_goes_down_waits_for_no_store() -> None:
         await settle()
         w.gateway.drain()
         await settle()
-        assert call.done
+        assert not call.done
+        store.refused = set()
+        assert (await call.answer()).status == 200
+        assert (await outcome(w, id))[0] is JobState.COMPLETED
+
+
+async def test_a_gateway_that_goes_down_waits_for_no_store_in_the_end() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        store.refused = {base.Finish}
+        call = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
+        await settle()
+        w.gateway.drain()
+        w.clock.ms += DRAIN_MS
+        assert (await call.answer()).status == 503
         assert (await call.answer()).status == 503
 
 

@@ -78,6 +78,8 @@ def test_a_quota_is_a_number_of_bytes() -> None:
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN", "  "),
         ("SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE", "/does/not/exist"),
         ("SUBMODEL_GATEWAY_LOG_LEVEL", "LOUD"),
+        ("SUBMODEL_GATEWAY_LINGER_SECONDS", "soon"),
+        ("SUBMODEL_GATEWAY_LINGER_SECONDS", "9999"),
         ("SUBMODEL_GATEWAY_KEYS", ""),
     ],
 )

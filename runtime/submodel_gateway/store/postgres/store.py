@@ -38,6 +38,7 @@ class PostgresStore:
     """
 
     blocking = True
+    shared = True
 
     def __init__(self, url: str, quota_bytes: int | None = None) -> None:
         """Connects in `start`. Raises `StoreUnusable` for a URL that cannot be read.

@@ -1,0 +1,127 @@
+"""The process that serves: the edge where wall clock, signals and inherited sockets are read.
+
+The process that keeps the sockets starts it, hears that it is ready, and tells it to end; see `parent`. It dies with
+its parent: nobody else would start it again, and the next parent may want its store.
+
+Exit code 0 when it was told to end, 2 with one sentence on stderr when it cannot start.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Mapping
+
+import uvloop
+
+from submodel_gateway import settings as names
+from submodel_gateway.auth.folder import KeyFolder
+from submodel_gateway.errors import ConfigurationError, StoreError
+from submodel_gateway.http.answers import job_answer
+from submodel_gateway.http.internal import internal_app
+from submodel_gateway.http.public import public_app
+from submodel_gateway.http.servers import Servers
+from submodel_gateway.parent.handover import READY, READY_ALONE, Handover
+from submodel_gateway.parent.keeper import LEAVE
+from submodel_gateway.ratelimit.figures import figures
+from submodel_gateway.service.access import Access, ByKey, Open
+from submodel_gateway.service.clock import SteeredClock
+from submodel_gateway.service.dispatcher import Outgoing
+from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.service.stores import NamedStore
+from submodel_gateway.settings import Settings
+from submodel_gateway.sockets import url
+from submodel_gateway.store.opening import open_store, store_name
+from submodel_gateway.webhooks import signing
+from submodel_gateway.webhooks.sender import Sender
+from submodel_gateway.webhooks.targets import rules
+
+log = logging.getLogger("submodel_gateway")
+
+
+def main(inherited: Handover, environ: Mapping[str, str]) -> int:
+    """Serve until told to end; returns the exit code."""
+    # A terminal sends it to the parent too, which passes on what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    public, internal, line = (_taken(number) for number in (inherited.public, inherited.internal, inherited.line))
+    try:
+        settings = Settings.read(environ)
+        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        uvloop.run(_serve(settings, public, internal, line))
+    except (ConfigurationError, StoreError) as error:
+        sys.stderr.write(f"submodel-gateway: {error}\n")
+        return 2
+    return 0
+
+
+def _taken(number: int) -> socket.socket:
+    """An inherited socket, which no child of ours inherits."""
+    taken = socket.socket(fileno=number)
+    taken.set_inheritable(False)
+    return taken
+
+
+async def _serve(settings: Settings, public: socket.socket, internal: socket.socket, line: socket.socket) -> None:
+    loop = asyncio.get_running_loop()
+    loop.add_reader(line.fileno(), _die_with_parent, line)
+    access = _access(settings)
+    allowed = rules(settings.webhook_allow)
+    sender = Sender(allowed)
+    outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets))
+    stores = _open_stores(settings)
+    gateway = Gateway(
+        stores,
+        stores[0].clock,
+        compress=settings.compress,
+        outgoing=outgoing,
+        rates=figures(settings.rate_limits),
+        queue_limit=settings.queue_limit,
+    )
+    servers = Servers(
+        [(public_app(gateway, access), public), (internal_app(gateway, settings.internal_token), internal)]
+    )
+
+    def leave() -> None:
+        log.info("going down: held requests are answered, writes are finished")
+        gateway.drain()
+        servers.stop()
+
+    def end() -> None:
+        if gateway.ready:
+            log.info("not ready any more; serving on for %g s", settings.linger_seconds)
+            gateway.ready = False
+            loop.call_later(settings.linger_seconds, leave)
+
+    await gateway.start()
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(LEAVE, leave)
+    if settings.keys is None:
+        log.warning("%s=%s: whoever reaches the public port may run jobs and read results", names.KEYS, names.EVERYBODY)
+    log.info("listening public=%s internal=%s", url(public), url(internal))
+    line.send(READY if all(each.store.shared for each in stores) else READY_ALONE)
+    await servers.run()
+    await gateway.close()
+    await sender.close()
+
+
+def _die_with_parent(line: socket.socket) -> None:
+    """The line's end means that the parent was killed; it says nothing else."""
+    if not line.recv(16):
+        os._exit(1)
+
+
+def _access(settings: Settings) -> Access:
+    if settings.keys is None:
+        return Open()
+    return ByKey(KeyFolder(settings.keys, settings.key_pepper), lambda: time.time_ns() // 1_000_000)
+
+
+def _open_stores(settings: Settings) -> list[NamedStore]:
+    urls = {store_name(url): url for url in settings.stores}
+    if len(urls) < len(settings.stores):
+        raise ConfigurationError(f"{names.STORE} names a store twice; name each one once")
+    return [NamedStore(name, open_store(url, settings.quota_bytes), SteeredClock()) for name, url in urls.items()]

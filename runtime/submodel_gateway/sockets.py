@@ -1,0 +1,30 @@
+"""Listening sockets: bound once, by the process that keeps them; a taken port is found out before anything starts."""
+
+import socket
+
+from submodel_gateway.errors import ConfigurationError
+from submodel_gateway.settings import Address
+
+BACKLOG = 2_048
+"""Connections that wait while no process accepts; the system may allow fewer."""
+
+
+def bind(address: Address, variable: str) -> socket.socket:
+    """A listening socket. Raises `ConfigurationError` that names the variable when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address.host, address.port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        text = f"{variable}: cannot listen on {address} ({error.strerror or error}); free the port or choose another"
+        raise ConfigurationError(text) from error
+    return listener
+
+
+def url(listener: socket.socket) -> str:
+    """The address that the socket got, as the base of URLs."""
+    host, port = listener.getsockname()[:2]
+    return f"http://{Address(host, port)}"

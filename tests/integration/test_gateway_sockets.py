@@ -1,0 +1,172 @@
+"""The listening sockets outlive the process that serves on them: connections wait, none is refused."""
+
+import hashlib
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import urllib3
+
+from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.postgres import shared_server
+
+TOKEN = "worker-token"
+REGISTRATION = {
+    "endpointId": "e",
+    "epoch": "uid",
+    "generation": 1,
+    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
+}
+RSS_BYTES_MAX = 15_000_000
+ENOUGH = 40
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[LiveGateway]:
+    with LiveGateway(tmp_path) as started:
+        register(started)
+        yield started
+
+
+def register(gateway: LiveGateway) -> None:
+    with Http(gateway.internal, INTERNAL_TOKEN) as operator:
+        operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
+
+
+class Callers:
+    """Threads that open a new connection for each request, as SDKs may; all of them must be answered."""
+
+    def __init__(self, gateway: LiveGateway, count: int = 4) -> None:
+        self._gateway = gateway
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor(count)
+        self._refused: list[str] = []
+        self.answered = 0
+        self._enough = threading.Condition()
+        self._running = [self._pool.submit(self._call) for _ in range(count)]
+
+    def _call(self) -> None:
+        while not self._ended.is_set():
+            with Http(self._gateway.public) as client:
+                try:
+                    status, answer = client.call("POST", "/v2/e/run", {"input": 1})
+                except urllib3.exceptions.NewConnectionError as error:
+                    self._refused.append(str(error))
+                    continue
+                except (urllib3.exceptions.HTTPError, ConnectionError):
+                    continue  # it was being served when its process was killed
+            if status != 200:
+                self._refused.append(str(answer))
+            with self._enough:
+                self.answered += 1
+                self._enough.notify_all()
+
+    def more(self) -> None:
+        """Returns when many more requests were answered."""
+        goal = self.answered + ENOUGH
+        with self._enough:
+            assert self._enough.wait_for(lambda: self.answered >= goal, 30), self._refused
+
+    def end(self) -> list[str]:
+        """What was not answered with 200."""
+        self._ended.set()
+        for each in self._running:
+            each.result()
+        self._pool.shutdown()
+        return self._refused
+
+
+@contextmanager
+def under_load(gateway: LiveGateway) -> Iterator[Callable[[], None]]:
+    """Yields what waits for more answers; nothing may be refused."""
+    callers = Callers(gateway)
+    try:
+        callers.more()
+        yield callers.more
+    finally:
+        refused = callers.end()
+    assert refused == []
+
+
+@pytest.mark.slow
+def test_no_connection_is_refused_while_serving_processes_are_killed(gateway: LiveGateway) -> None:
+    seen = set()
+    with under_load(gateway) as more:
+        for _ in range(3):
+            pid = gateway.serving_pid()
+            seen.add(pid)
+            os.kill(pid, signal.SIGKILL)
+            more()
+    assert len(seen) == 3
+
+
+def test_a_result_that_comes_while_nobody_serves_waits_and_is_taken(gateway: LiveGateway) -> None:
+    with Http(gateway.public) as client, Http(gateway.public, TOKEN) as worker:
+        id = client.ok("POST", "/v2/e/run", {"input": 1})["id"]
+        assert worker.ok("GET", "/v2/e/job-take/w-1?job_in_progress=0")["id"] == id
+    os.kill(gateway.serving_pid(), signal.SIGKILL)
+    # A plain SDK: one try, on a new connection, which nobody accepts yet.
+    with Http(gateway.public, TOKEN) as worker, Http(gateway.public) as client:
+        assert worker.ok("POST", f"/v2/e/job-done/w-1/{id}?isStream=false", {"output": "kept"}) == {}
+        answer = client.ok("GET", f"/v2/e/status/{id}")
+        assert (answer["status"], answer["output"]) == ("COMPLETED", "kept")
+
+
+def test_an_upgrade_in_place_refuses_nobody(gateway: LiveGateway) -> None:
+    before = gateway.serving_pid()
+    with under_load(gateway) as more:
+        gateway.process.send_signal(signal.SIGUSR2)
+        ended = os.pidfd_open(before)
+        assert select.select([ended], [], [], 30)[0]
+        os.close(ended)
+        more()
+    assert gateway.serving_pid() != before
+
+
+@pytest.mark.slow
+def test_where_the_store_is_shared_the_next_process_serves_before_the_last_one_leaves(tmp_path: Path) -> None:
+    with shared_server().database() as url, LiveGateway(tmp_path, SUBMODEL_GATEWAY_STORE=url) as gateway:
+        register(gateway)
+        before = gateway.serving_pid()
+        ended = os.pidfd_open(before)
+        with under_load(gateway) as more:
+            gateway.process.send_signal(signal.SIGUSR2)
+            assert select.select([ended], [], [], 30)[0]
+            os.close(ended)
+            more()
+        assert gateway.serving_pid() != before
+
+
+def test_a_killed_parent_takes_the_serving_process_along(gateway: LiveGateway) -> None:
+    ended = os.pidfd_open(gateway.serving_pid())
+    gateway.process.kill()
+    assert select.select([ended], [], [], 20)[0]
+    os.close(ended)
+
+
+def test_the_process_that_keeps_the_sockets_is_small(gateway: LiveGateway) -> None:
+    assert resident_bytes(gateway.process.pid) < RSS_BYTES_MAX
+
+
+def resident_bytes(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    (line,) = [line for line in lines if line.startswith("VmRSS:")]
+    return int(line.split()[1]) * 1024
+
+
+def test_sigterm_serves_on_for_a_while_without_being_ready(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path, SUBMODEL_GATEWAY_LINGER_SECONDS="300") as gateway:
+        register(gateway)
+        with Http(gateway.internal) as probe, Http(gateway.public) as client:
+            assert probe.call("GET", "/readyz")[0] == 200
+            gateway.process.send_signal(signal.SIGTERM)
+            gateway.wait_for("not ready any more")
+            assert probe.call("GET", "/readyz")[0] == 503
+            id = client.ok("POST", "/v2/e/run", {"input": 1})["id"]
+            assert client.ok("GET", f"/v2/e/status/{id}")["status"] == "IN_QUEUE"
