@@ -22,6 +22,7 @@ GATED = """
     import submodel.serverless
 
     def wait_for(path):
+        print("waiting for", path, file=sys.stderr)
         while not os.path.exists(path):
             time.sleep(0.005)
 
@@ -54,6 +55,7 @@ def handler(job):
 
 ASYNC = gated("""
 async def handler(job):
+    print("waiting for", "gate", file=sys.stderr)
     while not os.path.exists("gate"):
         await asyncio.sleep(0.005)
     return "finished"
@@ -179,7 +181,7 @@ def test_a_running_job_is_finished_and_delivered_before_the_worker_leaves(
 ) -> None:
     gateway.submit("a")
     with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
-        gateway.wait_running("a")
+        worker.wait_log("waiting for gate")
         worker.signal(signal.SIGTERM)
         gateway.wait_phase("draining")
         gateway.submit("b")
@@ -195,6 +197,7 @@ def test_a_job_that_has_not_begun_is_given_back(gateway: ScriptedGateway, tmp_pa
     gateway.submit("b")
     with WorkerProcess(tmp_path, BLOCKING, gateway.environment(SUBMODEL_CONCURRENCY="2")) as worker:
         gateway.wait_running("b")
+        worker.wait_log("waiting for gate")
         worker.signal(signal.SIGTERM)
         gateway.wait_for(lambda: gateway.released == ["b"])
         open_gate(tmp_path)
@@ -206,7 +209,7 @@ def test_a_job_that_has_not_begun_is_given_back(gateway: ScriptedGateway, tmp_pa
 def test_a_job_that_outlasts_the_drain_is_given_back(gateway: ScriptedGateway, tmp_path: Path, source: str) -> None:
     gateway.submit("a")
     with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_DRAIN_SECONDS="0.1")) as worker:
-        gateway.wait_running("a")
+        worker.wait_log("waiting for gate")
         assert worker.terminate() == 1
     assert gateway.released == ["a"]
     assert gateway.results == {}
@@ -215,7 +218,7 @@ def test_a_job_that_outlasts_the_drain_is_given_back(gateway: ScriptedGateway, t
 def test_a_second_signal_ends_the_worker_at_once(gateway: ScriptedGateway, tmp_path: Path) -> None:
     gateway.submit("a")
     with WorkerProcess(tmp_path, BLOCKING_IN_C, gateway.environment()) as worker:
-        gateway.wait_running("a")
+        worker.wait_log("waiting for gate")
         worker.signal(signal.SIGTERM)
         gateway.wait_phase("draining")
         assert worker.terminate() == 128 + signal.SIGTERM

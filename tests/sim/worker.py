@@ -13,7 +13,7 @@ import msgspec
 
 from submodel.contract import wire
 from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, LeasedJob
-from submodel.serverless.exchange import backoff_seconds
+from submodel.serverless.backoff import backoff_seconds
 from submodel.serverless.link import ANSWER_MARGIN_SECONDS
 from submodel.serverless.outcome import Outcome
 from submodel.serverless.session import Flight, Session

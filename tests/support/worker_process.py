@@ -4,9 +4,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 EXIT_SECONDS = 20.0
+LOOK_SECONDS = 0.01
 
 
 class WorkerProcess:
@@ -47,6 +49,15 @@ class WorkerProcess:
         """SIGTERM, and the exit code it leads to."""
         self.signal(signal.SIGTERM)
         return self.exit_code()
+
+    def wait_log(self, text: str) -> None:
+        """Wait until the worker has printed `text`."""
+        pause = threading.Event()
+        for _ in range(int(EXIT_SECONDS / LOOK_SECONDS)):
+            if text in self.log:
+                return
+            pause.wait(LOOK_SECONDS)
+        raise AssertionError(f"the worker never printed {text!r}: {self.log}")
 
     @property
     def log(self) -> str:

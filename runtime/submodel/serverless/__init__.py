@@ -11,7 +11,9 @@ User code imports this module; everything else here is the runtime's own:
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
 | `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |
 | `exchange` | the protocol threads around `session` |
-| `link` | one connection to the gateway |
+| `legacy_session`, `legacy_bodies`, `legacy_urls`, `legacy_exchange` | the same in the hosted platforms' dialect |
+| `conversation`, `dialect` | what both dialects have in common |
+| `link`, `http_reply` | one connection to the gateway |
 
 `utils` and `modules` hold what handlers import under the names of the hosted platforms; `environment` is their edge.
 """

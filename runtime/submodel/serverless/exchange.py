@@ -5,33 +5,25 @@ them are alike: each takes the next request, sends it on its own connection, rep
 reads the answer. One lock guards the session.
 """
 
-import os
+import functools
 import random
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
 from submodel.contract import wire
 from submodel.contract.exchange import REFUSED_TOO_LARGE, REFUSED_UNREADABLE, ExchangeAnswer, Refused
 from submodel.errors import GatewayRefused, GatewayUnavailable
-from submodel.serverless.link import Link
+from submodel.serverless.backoff import backoff_seconds
+from submodel.serverless.conversation import Conversation
+from submodel.serverless.link import ANSWER_MARGIN_SECONDS, Link, checked
 from submodel.serverless.log import logger
-from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import Flight, Kind, News, Session
+from submodel.serverless.session import Flight, Kind, Session
 from submodel.serverless.settings import Settings
-
-BACKOFF_FIRST_SECONDS = 0.1
-BACKOFF_LONGEST_SECONDS = 5.0
-
-
-def backoff_seconds(failures: int, jitter: float) -> float:
-    """How long to wait after the n-th failure in a row (from 1); `jitter` in [0, 1) spreads it over half its length."""
-    longest = min(BACKOFF_LONGEST_SECONDS, BACKOFF_FIRST_SECONDS * 2.0 ** min(failures - 1, 16))
-    return longest * (0.5 + jitter / 2)
 
 
 class Credential:
@@ -40,94 +32,39 @@ class Credential:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
 
-    def authorization(self) -> str:
+    def headers(self) -> str:
+        """The header lines of every exchange."""
+        return f"Authorization: Bearer {self._token()}\r\nContent-Type: application/json\r\n"
+
+    def _token(self) -> str:
         if not self._settings.token_file:
-            return f"Bearer {self._settings.token}"
+            return self._settings.token
         try:
             with open(self._settings.token_file, encoding="utf-8") as file:
-                return f"Bearer {file.read().strip()}"
+                return file.read().strip()
         except OSError as error:
             raise GatewayUnavailable(f"the worker token cannot be read: {error}") from error
 
 
-class Exchange:
-    """The worker's conversation with the gateway. Every method may be called from any thread.
-
-    Args:
-        on_settled: called once, from a protocol thread, when a worker that leaves has nothing left to say, or one
-            that failed has said so.
-    """
+class Exchange(Conversation):
+    """The conversation in the native dialect."""
 
     def __init__(self, settings: Settings, on_settled: Callable[[], None]) -> None:
-        url = f"{settings.gateway_url}/v2/{quote(settings.endpoint_id)}/workers/{quote(settings.worker_id)}/exchange"
-        credential = Credential(settings)
-        self._links = [Link(url, credential.authorization) for _ in Kind]
         self._session = Session(secrets.token_hex(8), settings.concurrency)
-        self._on_news: Callable[[News], None] = _ignore
-        self._on_settled = on_settled
-        self._settled = False
+        super().__init__(self._session, on_settled)
+        base = urlsplit(settings.gateway_url).path
+        self._path = f"{base}/v2/{quote(settings.endpoint_id)}/workers/{quote(settings.worker_id)}/exchange"
+        credential = Credential(settings)
+        self._links = [Link(settings.gateway_url, credential.headers) for _ in Kind]
         self._away = False
-        lock = threading.Lock()
-        self._something_to_say = threading.Condition(lock)
-        self._gateway_back = threading.Condition(lock)
-        self._room = threading.Condition(lock)
+        self._gateway_back = threading.Condition(self._lock)
         self._carriers: dict[int, Link] = {}
 
     def start(self) -> None:
-        """Start the threads; the gateway hears of this worker as soon as it can be reached."""
         for number, link in enumerate(self._links):
-            threading.Thread(target=self._run, args=(link,), name=f"submodel-exchange-{number}", daemon=True).start()
-
-    def ready(self, on_news: Callable[[News], None]) -> None:
-        """Ask for jobs; `on_news` is called from a protocol thread."""
-        with self._something_to_say:
-            self._on_news = on_news
-            self._session.ready()
-            self._something_to_say.notify()
-
-    def fail(self, reason: str) -> None:
-        """Tell the gateway that this worker cannot serve."""
-        with self._something_to_say:
-            self._session.fail(reason)
-            self._something_to_say.notify()
-
-    def begin(self, token: str) -> bool:
-        with self._something_to_say:
-            return self._session.begin(token)
-
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
-        with self._something_to_say:
-            wanted = self._session.add_chunk(token, chunk)
-            self._something_to_say.notify()
-            return wanted
-
-    def set_progress(self, job_id: str, value: bytes) -> None:
-        with self._something_to_say:
-            self._session.set_progress(job_id, value)
-            self._something_to_say.notify()
-
-    def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
-        with self._something_to_say:
-            self._session.finish(token, outcome, execution_ms)
-            self._something_to_say.notify()
-            self._check_settled()
-
-    def limit(self, concurrency: int) -> bool:
-        with self._something_to_say:
-            return self._session.limit(concurrency)
-
-    @property
-    def congested(self) -> bool:
-        """Whether a generator should `wait_for_room` before its next chunk."""
-        with self._something_to_say:
-            return self._session.congested
-
-    def wait_for_room(self) -> None:
-        with self._room:
-            self._room.wait_for(lambda: self._settled or not self._session.congested)
+            self._start(f"submodel-exchange-{number}", functools.partial(self._converse, link))
 
     def leave(self) -> None:
-        """Take no more jobs, finish what runs, deliver; `on_settled` tells the end."""
         with self._something_to_say:
             for flight in self._session.leave():
                 if link := self._carriers.get(flight.request.request):
@@ -136,21 +73,7 @@ class Exchange:
             self._something_to_say.notify()
             self._check_settled()
 
-    def give_up(self) -> int:
-        """Give back the jobs that still run; returns how many."""
-        with self._something_to_say:
-            tokens = self._session.give_up()
-            self._something_to_say.notify()
-            return len(tokens)
-
     # -- threads ------------------------------------------------------------------------------------------------
-
-    def _run(self, link: Link) -> None:
-        try:
-            self._converse(link)
-        except Exception:
-            logger.critical("A defect of the runtime ends this worker:", exc_info=True)
-            os._exit(70)
 
     def _converse(self, link: Link) -> None:
         failures = 0
@@ -180,7 +103,8 @@ class Exchange:
                 link.arm()
                 body, hold_seconds = wire.encode(flight.request), flight.request.wait_ms / 1000
             try:
-                return wire.decode(link.post(body, hold_seconds), ExchangeAnswer)
+                reply = link.send("POST", self._path, body, hold_seconds + ANSWER_MARGIN_SECONDS)
+                return wire.decode(checked(reply), ExchangeAnswer)
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
                 if isinstance(error, GatewayRefused) and (reason := _undeliverable(error, flight)):
                     return _all_refused(flight, reason)
@@ -213,17 +137,7 @@ class Exchange:
                 self._gateway_back.notify_all()
             self._carriers.pop(flight.request.request, None)
             news = self._session.answered(flight, answer, time.monotonic())
-            self._room.notify_all()
-            self._check_settled()
-            # Inside the lock, so that two answers reach the executor in the order in which they were read.
-            if news.jobs or news.stops:
-                self._on_news(news)
-
-    def _check_settled(self) -> None:
-        if not self._settled and self._session.settled:
-            self._settled = True
-            self._room.notify_all()
-            self._on_settled()
+            self._tell(news)
 
 
 def _undeliverable(error: GatewayRefused, flight: Flight) -> str:
@@ -241,7 +155,3 @@ def _all_refused(flight: Flight, reason: str) -> ExchangeAnswer:
     request = flight.request
     ids = [item.id for items in (request.results, request.chunks, request.progress) for item in items]
     return ExchangeAnswer(refused=[Refused(id=job_id, reason=reason) for job_id in ids])
-
-
-def _ignore(news: News) -> None:
-    """Before `ready` no job was asked for."""

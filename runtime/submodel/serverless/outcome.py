@@ -4,6 +4,7 @@ The shapes are those of the hosted platforms: a returned `{"error": …}` fails 
 output, a raised exception becomes a JSON text with a fixed list of keys.
 """
 
+import dataclasses
 import json
 import traceback
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ class Outcome:
 
     output: bytes | None = None
     error: str | None = None
+    streamed: bool = False
+    """Whether its chunks were streamed before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ def chunk(value: object, index: int) -> bytes | Outcome:
 
 def of_stream(chunks: list[bytes]) -> Outcome:
     """The outcome of a generator that ended; `chunks` are those to be collected in the output."""
-    return bounded(b"[" + b",".join(chunks) + b"]")
+    return dataclasses.replace(bounded(b"[" + b",".join(chunks) + b"]"), streamed=True)
 
 
 def _too_large(size: int, limit: int) -> str:

@@ -44,6 +44,8 @@ from submodel.contract.exchange import (
     LeasedJob,
 )
 from submodel.contract.states import WorkerPhase
+from submodel.serverless.backoff import longer_pause
+from submodel.serverless.dialect import News
 from submodel.serverless.leases import GAPS_MAX, Cargo, Lease
 from submodel.serverless.outcome import Outcome
 
@@ -59,9 +61,6 @@ CONGESTED_BYTES = 8 * 1024 * 1024
 
 REQUEST_BYTES = limits.EXCHANGE_BODY_BYTES // 2
 """Payload after which a request is full; the rest goes with the next one."""
-
-EMPTY_PAUSE_SECONDS = (0.01, 1.0)
-"""First and longest pause after a held request that came back early with nothing: no hot loop, whoever answers."""
 
 
 class Kind(enum.Enum):
@@ -84,15 +83,6 @@ class Flight:
     def must_be_answered(self) -> bool:
         """Whether losing its answer would lose something (rule 3)."""
         return bool(self.cargo) or self.request.capacity > 0
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """What an answer means for the executor."""
-
-    jobs: list[LeasedJob]
-    stops: list[str]
-    """Tokens of begun leases whose handlers shall end."""
 
 
 class Session:
@@ -342,8 +332,7 @@ class Session:
         if news or held_for * 2000 >= flight.request.wait_ms:
             self._empty_pause = 0.0
             return
-        first, longest = EMPTY_PAUSE_SECONDS
-        self._empty_pause = min(longest, max(first, self._empty_pause * 2))
+        self._empty_pause = longer_pause(self._empty_pause)
         self._hold_from = now + self._empty_pause
 
     def _settle(self, token: str, cargo: Cargo, refused: dict[tuple[str, str], str], stops: list[str]) -> None:

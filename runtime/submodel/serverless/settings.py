@@ -1,11 +1,15 @@
 """The worker's settings: read once from the environment when the worker starts, then passed around as a value."""
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from submodel.contract import env
+from submodel.contract import env, legacy_env
+from submodel.contract.spelling import either
 from submodel.errors import ConfigurationError
+from submodel.serverless import legacy_urls
+from submodel.serverless.legacy_urls import LegacyUrls
 
 LOG_LEVELS = ("DEBUG", "INFO", "WARN", "ERROR")
 
@@ -30,10 +34,14 @@ class Settings:
     """Bound of finishing jobs after SIGTERM; the default fits the 30 seconds of grace that Kubernetes gives."""
 
     log_level: str = "INFO"
+    legacy: LegacyUrls | None = None
+    """What takes the place of the gateway on a hosted platform."""
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """Read the settings; raises `ConfigurationError` with what to set."""
+    if not environ.get(env.GATEWAY_URL) and legacy_urls.prefix(environ):
+        return _of_platform(environ)
     required = (env.GATEWAY_URL, env.ENDPOINT_ID, env.WORKER_ID)
     missing = [name for name in required if not environ.get(name)]
     if not environ.get(env.WORKER_TOKEN) and not environ.get(env.WORKER_TOKEN_FILE):
@@ -52,6 +60,21 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         concurrency=int(_number(environ, env.CONCURRENCY, Settings.concurrency, minimum=1)),
         drain_seconds=_number(environ, env.DRAIN_SECONDS, Settings.drain_seconds, minimum=0),
         log_level=_log_level(environ.get(env.LOG_LEVEL) or Settings.log_level),
+    )
+
+
+def _of_platform(environ: Mapping[str, str]) -> Settings:
+    """The settings of a worker on a hosted platform, whose log levels are more words than ours."""
+    worker_id = either(environ, legacy_env.POD_ID) or f"worker-{uuid.uuid4().hex}"
+    asked = either(environ, "LOG_LEVEL").upper()
+    return Settings(
+        gateway_url="",
+        endpoint_id=either(environ, legacy_env.ENDPOINT_ID),
+        worker_id=worker_id,
+        concurrency=int(_number(environ, env.CONCURRENCY, Settings.concurrency, minimum=1)),
+        drain_seconds=_number(environ, env.DRAIN_SECONDS, Settings.drain_seconds, minimum=0),
+        log_level=asked if asked in LOG_LEVELS else Settings.log_level,
+        legacy=legacy_urls.from_environment(environ, worker_id),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import submodel
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, settings
-from submodel.serverless.exchange import Exchange
+from submodel.serverless.conversation import Conversation
 from submodel.serverless.executor import Executor, Handler
 from submodel.serverless.lifecycle import Lifecycle
 from submodel.serverless.log import configure, logger
@@ -33,7 +33,7 @@ class Worker:
         self._settings = settings
         self._settled = threading.Event()
         self._wake: Callable[[], None] | None = None
-        self._exchange = Exchange(settings, self._on_settled)
+        self._exchange = _conversation(settings, self._on_settled)
         self._lifecycle = Lifecycle(settings.drain_seconds, self._exchange.leave, self._exchange.give_up)
         self._announced = False
         self.served = False
@@ -65,7 +65,9 @@ class Worker:
         if not self._announced:
             self.announce()
         self._lifecycle.serving = True
-        logger.info("Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id)
+        logger.info(
+            "Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id or "(unnamed)"
+        )
         try:
             ending = asyncio.run(self._serve(handler, aggregate))
         except (SystemExit, KeyboardInterrupt):  # raised in a task of the user's own, past the executor
@@ -96,6 +98,17 @@ class Worker:
         self._settled.set()
         if self._wake is not None:
             self._wake()
+
+
+def _conversation(settings: Settings, on_settled: Callable[[], None]) -> Conversation:
+    """The dialect that this worker's environment asks for; only that one is loaded."""
+    if settings.legacy is not None:
+        from submodel.serverless.legacy_exchange import LegacyExchange
+
+        return LegacyExchange(settings.legacy, settings.concurrency, submodel.__version__, on_settled)
+    from submodel.serverless.exchange import Exchange
+
+    return Exchange(settings, on_settled)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:

@@ -1,0 +1,128 @@
+"""What the worker and the gateway have to say to each other, whatever the dialect: the side that handlers see.
+
+A dialect is a session, which is pure (`session`, `legacy_session`), and threads around it that give it a clock and
+connections (`exchange`, `legacy_exchange`). They are apart from the handler's thread, so that heartbeats, results and
+streams flow while a handler blocks. One lock guards the session.
+"""
+
+import os
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from submodel.serverless.dialect import News, SessionFacts
+from submodel.serverless.log import logger
+from submodel.serverless.outcome import Outcome
+
+
+class Conversation(ABC):
+    """The worker's conversation with its gateway. Every method may be called from any thread.
+
+    Args:
+        on_settled: called once, from a protocol thread, when a worker that leaves has nothing left to say, or one
+            that failed has said so.
+    """
+
+    def __init__(self, session: SessionFacts, on_settled: Callable[[], None]) -> None:
+        self._facts = session
+        self._on_news: Callable[[News], None] = _ignore
+        self._on_settled = on_settled
+        self._settled = False
+        self._lock = threading.Lock()
+        self._something_to_say = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the threads; the gateway hears of this worker as soon as it can be reached."""
+
+    @abstractmethod
+    def leave(self) -> None:
+        """Take no more jobs, finish what runs, deliver; `on_settled` tells the end."""
+
+    def ready(self, on_news: Callable[[News], None]) -> None:
+        """Ask for jobs; `on_news` is called from a protocol thread."""
+        with self._something_to_say:
+            self._on_news = on_news
+            self._facts.ready()
+            self._something_to_say.notify()
+
+    def fail(self, reason: str) -> None:
+        """Tell the gateway that this worker cannot serve."""
+        with self._something_to_say:
+            self._facts.fail(reason)
+            self._something_to_say.notify()
+
+    def begin(self, token: str) -> bool:
+        """See `SessionFacts`; so are the next ones."""
+        with self._something_to_say:
+            return self._facts.begin(token)
+
+    def add_chunk(self, token: str, chunk: bytes) -> bool:
+        with self._something_to_say:
+            wanted = self._facts.add_chunk(token, chunk)
+            self._something_to_say.notify()
+            return wanted
+
+    def set_progress(self, job_id: str, value: bytes) -> None:
+        with self._something_to_say:
+            self._facts.set_progress(job_id, value)
+            self._something_to_say.notify()
+
+    def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
+        with self._something_to_say:
+            self._facts.finish(token, outcome, execution_ms)
+            self._something_to_say.notify()
+            self._check_settled()
+
+    def limit(self, concurrency: int) -> bool:
+        with self._something_to_say:
+            return self._facts.limit(concurrency)
+
+    @property
+    def congested(self) -> bool:
+        """Whether a generator should `wait_for_room` before its next chunk."""
+        with self._something_to_say:
+            return self._facts.congested
+
+    def wait_for_room(self) -> None:
+        with self._room:
+            self._room.wait_for(lambda: self._settled or not self._facts.congested)
+
+    def give_up(self) -> int:
+        """Give back the jobs that still run; returns how many."""
+        with self._something_to_say:
+            tokens = self._facts.give_up()
+            self._something_to_say.notify()
+            return len(tokens)
+
+    # -- for the dialects -----------------------------------------------------------------------------------------
+
+    def _start(self, name: str, converse: Callable[[], None]) -> None:
+        """Run `converse` in a thread of its own; a defect in it ends the process, which could not serve without."""
+        threading.Thread(target=_guarded, args=(converse,), name=name, daemon=True).start()
+
+    def _tell(self, news: News) -> None:
+        """Under the lock, so that two answers reach the executor in the order in which they were read."""
+        self._room.notify_all()
+        self._check_settled()
+        if news.jobs or news.stops:
+            self._on_news(news)
+
+    def _check_settled(self) -> None:
+        if not self._settled and self._facts.settled:
+            self._settled = True
+            self._room.notify_all()
+            self._on_settled()
+
+
+def _guarded(converse: Callable[[], None]) -> None:
+    try:
+        converse()
+    except Exception:
+        logger.critical("A defect of the runtime ends this worker:", exc_info=True)
+        os._exit(70)
+
+
+def _ignore(news: News) -> None:
+    """Before `ready` no job was asked for."""

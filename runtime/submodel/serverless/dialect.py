@@ -1,0 +1,52 @@
+"""What the sessions of all dialects have in common. Pure; used by `conversation`."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from submodel.contract.exchange import LeasedJob
+from submodel.serverless.outcome import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What an answer means for the executor."""
+
+    jobs: list[LeasedJob]
+    stops: list[str]
+    """Tokens of begun leases whose handlers shall end."""
+
+
+class SessionFacts(Protocol):
+    """What every dialect's session knows."""
+
+    def ready(self) -> None:
+        """From now on jobs may come."""
+
+    def fail(self, reason: str) -> None:
+        """The worker cannot serve; `reason` is for people."""
+
+    def limit(self, concurrency: int) -> bool:
+        """Take at most this many jobs at once from now on; says whether that is a change."""
+
+    def begin(self, token: str) -> bool:
+        """The handler is about to be called; False when the job is no longer wanted."""
+
+    def add_chunk(self, token: str, chunk: bytes) -> bool:
+        """Stream a chunk; False when the job is no longer wanted and the generator shall end."""
+
+    def set_progress(self, job_id: str, value: bytes) -> None:
+        """Publish the progress of a running job; the newest wins."""
+
+    def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
+        """The handler returned. The outcome of a job that is no longer wanted is dropped."""
+
+    def give_up(self) -> list[str]:
+        """Give back what still runs; returns the tokens of those jobs."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether a worker that leaves has nothing left to do or to say, or one that failed has said so."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether generators should pause until the gateway has taken more."""
