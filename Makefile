@@ -69,6 +69,10 @@ properties: setup ## The property tests with fifty times as many examples: half 
 bench-store: setup ## What the job store costs beside the bare engine; ARGS="--quick --only throughput"
 	$(BIN)/python -m tests.bench.store $(ARGS)
 
+.PHONY: bench-gateway
+bench-gateway: setup ## The gateway with real workers beside a bare server; ARGS="--quick --only runsync"
+	$(BIN)/python -m tests.bench.gateway $(ARGS)
+
 .PHONY: coverage
 coverage: setup ## The same tests with branch coverage
 	$(BIN)/pytest -m 'not cluster' --cov --cov-report=term
