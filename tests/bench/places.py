@@ -3,8 +3,6 @@
 import hashlib
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 from tests.support.worker_process import WorkerProcess
 
 ENDPOINT = "ns.bench"
-INTERNAL_TOKEN = "operator"
 WORKER_TOKEN = "worker"
 CONCURRENCY = 64
 """Jobs at once per worker."""
@@ -83,21 +81,13 @@ def echo() -> Iterator[Place]:
 @contextmanager
 def gateway(store: str, workers: int, source: str = HANDLER, concurrency: int = CONCURRENCY) -> Iterator[Place]:
     """A gateway over `store`, with so many workers that have come up."""
-    settings = {
-        "PATH": os.defpath,
-        "SUBMODEL_GATEWAY_LISTEN": "127.0.0.1:0",
-        "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0",
-        "SUBMODEL_GATEWAY_STORE": store,
-        "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
-        "SUBMODEL_GATEWAY_KEYS": "none",
-    }
-    command = [sys.executable, "-m", "submodel_gateway"]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        process = subprocess.Popen(command, env=settings, stderr=subprocess.PIPE, text=True)
-        stack.callback(_end, process)
-        public, internal = _ports(process)
-        _register(internal)
+        settings = {"SUBMODEL_GATEWAY_STORE": store, "SUBMODEL_GATEWAY_QUEUE_LIMIT": "off"}
+        running = stack.enter_context(LiveGateway(folder, **settings))
+        public = int(running.public.rpartition(":")[2])
+        with Http(running.internal, INTERNAL_TOKEN) as operator:
+            operator.ok("PUT", f"/internal/v1/endpoints/{ENDPOINT}", _registration())
         for number in range(workers):
             environment = {
                 "SUBMODEL_GATEWAY_URL": f"http://127.0.0.1:{public}",
@@ -111,41 +101,15 @@ def gateway(store: str, workers: int, source: str = HANDLER, concurrency: int = 
             stack.enter_context(WorkerProcess(home, source, environment))
         while _ready(public) < workers:
             pass
-        yield Place(public, process.pid)
+        yield Place(public, running.serving_pid())
 
 
-def operate(port: int, method: str, path: str, document: Any) -> Any:
-    """Say something as the operator."""
-    url = f"http://127.0.0.1:{port}/internal/v1/{path}"
-    headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
-    with urllib.request.urlopen(
-        urllib.request.Request(url, json.dumps(document).encode(), headers, method=method)
-    ) as it:
-        return json.loads(it.read())
-
-
-def _register(internal: int) -> None:
+def _registration() -> dict[str, Any]:
     token = {"revision": "1", "sha256": hashlib.sha256(WORKER_TOKEN.encode()).hexdigest()}
-    registration = {"endpointId": ENDPOINT, "epoch": "e", "generation": 1, "workerTokens": [token]}
-    operate(internal, "PUT", f"endpoints/{ENDPOINT}", registration)
+    return {"endpointId": ENDPOINT, "epoch": "e", "generation": 1, "workerTokens": [token]}
 
 
 def _ready(port: int) -> int:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/{ENDPOINT}/health") as answer:
         ready: int = json.loads(answer.read())["workers"]["ready"]
         return ready
-
-
-def _ports(process: "subprocess.Popen[str]") -> tuple[int, int]:
-    assert process.stderr is not None
-    for text in process.stderr:
-        if found := re.search(r"listening public=\S+:(\d+) internal=\S+:(\d+)", text):
-            return int(found[1]), int(found[2])
-    raise AssertionError(f"the gateway ended with {process.wait()}")
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    if process.stderr is not None:
-        process.stderr.close()
