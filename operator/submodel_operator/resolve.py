@@ -48,6 +48,7 @@ class ResolvedEndpoint:
     scaling: ResolvedScaling
     execution_timeout_ms: int
     ttl_ms: int
+    models: tuple[str, ...]
     grace_seconds: int
     """Termination grace of a worker pod: a job that runs when its pod must go may end."""
 
@@ -88,6 +89,7 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
         ),
         execution_timeout_ms=jobs.execution_timeout_ms,
         ttl_ms=jobs.ttl_ms,
+        models=tuple(dict.fromkeys(endpoint.spec.openai.models)),
         grace_seconds=grace_seconds,
         drain_seconds=grace_seconds - GOODBYE_SECONDS,
         settings=settings,

@@ -13,6 +13,7 @@ GatewayError
     ├── Unauthorized
     ├── Forbidden          the credential is known and does not suffice
     ├── NotFound
+    │   └── StreamEnded    the job is there, its stream has been read to the end
     ├── Conflict           the request contradicts an earlier one, or the job is in another state
     ├── Outdated           a push of the operator that is older than what is stored
     ├── TooLarge
@@ -72,6 +73,10 @@ class Forbidden(RequestError):
 
 class NotFound(RequestError):
     """No such endpoint, job or path; never says which of them another tenant owns."""
+
+
+class StreamEnded(NotFound):
+    """A stream that ended with a cancelled job is read on."""
 
 
 class Conflict(RequestError):

@@ -8,9 +8,10 @@ import msgspec
 
 from submodel.contract import limits
 from submodel.contract.states import JobState
-from submodel_gateway.errors import Conflict, GatewayError, NotFound
-from submodel_gateway.service.clients import JobView, NewJob, StreamPart, SubmitKey
+from submodel_gateway.errors import Conflict, GatewayError, NotFound, StreamEnded
+from submodel_gateway.service.clients import JobView, NewJob, SubmitKey
 from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.service.waiting import Hangup
 from tests.sim.history import (
     CancelAnswered,
@@ -197,8 +198,10 @@ class Client:
             asked_at = self._loop.now_ms
             try:
                 part = await self._network.call(
-                    lambda gateway, hangup: gateway.clients.stream(ENDPOINT, job, offset, wait_ms, hangup), CALL_SECONDS
+                    lambda gateway, hangup: _streamed(gateway, job, offset, wait_ms, hangup), CALL_SECONDS
                 )
+            except StreamEnded:
+                return None
             except NotFound:
                 self._gone(job, asked_at)
                 return None
@@ -272,6 +275,12 @@ class Client:
 
     def _gone(self, job: str, asked_at: int) -> None:
         self._history.add(Read(at=self._loop.now_ms, asked_at=asked_at, job=job, state=None))
+
+
+async def _streamed(gateway: Gateway, job: str, offset: int | None, wait_ms: int, hangup: Hangup) -> StreamPart:
+    if offset is None:
+        return await gateway.streams.once(ENDPOINT, job, wait_ms, hangup)
+    return await gateway.streams.after(ENDPOINT, job, offset, wait_ms, hangup)
 
 
 async def purge(loop: SimulatedLoop, network: Network, history: History) -> None:

@@ -66,9 +66,9 @@ class GatewayProcess:
             self._process.stderr.close()
         self._process = None
 
-    def register(self, endpoint: str) -> None:
+    def register(self, endpoint: str, **fields: Any) -> None:
         token = {"revision": "1", "sha256": hashlib.sha256(WORKER_TOKEN.encode()).hexdigest()}
-        registration = {"endpointId": endpoint, "epoch": "e", "generation": 1, "workerTokens": [token]}
+        registration = {"endpointId": endpoint, "epoch": "e", "generation": 1, "workerTokens": [token], **fields}
         self._call(self.internal_port, "PUT", f"/internal/v1/endpoints/{endpoint}", registration)
 
     def environment(self, endpoint: str, **more: str) -> dict[str, str]:

@@ -199,6 +199,14 @@ class Jobs(Model):
     """Milliseconds from submission after which an unfinished job ends as TIMED_OUT."""
 
 
+class OpenAi(Model):
+    """The endpoint as clients of OpenAI's API see it."""
+
+    models: Annotated[list[Annotated[str, Field(min_length=1, max_length=256)]], Field(max_length=64)] = []
+    """Names of the models that the handler serves. With them /openai/v1/models is answered without a worker; without,
+    a worker is asked."""
+
+
 class Rule(Model):
     """A cross-field rule, checked by the API server (CEL) and, in the same words, wherever there is none."""
 
@@ -286,6 +294,9 @@ class EndpointSpec(Model):
 
     jobs: Jobs = Jobs()
     """Limits of the jobs."""
+
+    openai: OpenAi = OpenAi()
+    """The endpoint as clients of OpenAI's API see it."""
 
     @model_validator(mode="after")
     def _cross_field_rules(self) -> Self:

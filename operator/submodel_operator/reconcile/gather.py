@@ -32,6 +32,7 @@ def registration(endpoint: ResolvedEndpoint, revisions: Sequence[str]) -> Endpoi
         late_after_ms=round(endpoint.scaling.scaler_value * 1000) if by_delay else None,
         workers_max=endpoint.scaling.workers_max,
         worker_tokens=[WorkerToken(revision=each, sha256=_sha256(worker_token(endpoint, each))) for each in revisions],
+        models=list(endpoint.models),
     )
 
 

@@ -39,6 +39,8 @@ class EndpointRegistration(Message):
     """How many workers there may be; without it the queue has no limit."""
 
     worker_tokens: list[WorkerToken] = []
+    models: list[str] = []
+    """Names that `/openai/v1/models` answers without a worker; none leaves the answer to the workers."""
 
 
 TERMINATING = "Terminating"

@@ -25,7 +25,8 @@ from submodel_gateway.http.messages import (
 from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service.admission import RateExceeded
-from submodel_gateway.service.clients import Health, JobView, StreamPart
+from submodel_gateway.service.clients import Health, JobView
+from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.service.webhooks import WebhookView
 from submodel_gateway.store.base import Page
 
@@ -39,6 +40,7 @@ _STATUS: dict[type[errors.GatewayError], int] = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.StreamEnded: 404,
     errors.Conflict: 409,
     errors.Outdated: 409,
     errors.TooLarge: 413,
@@ -218,7 +220,7 @@ def _job_status(job: Job) -> JobStatus:
 def stream_answer(part: StreamPart) -> bytes:
     """The JSON of a part of a stream; `stream` is always an array."""
     items = [StreamItem(msgspec.Raw(item)) for item in part.items]
-    return encode(StreamStatus(part.job.id, part.job.state, items, part.offset + len(items), part.job.attempt))
+    return encode(StreamStatus(part.job.id, part.job.state, items, part.place.offset, part.place.attempt))
 
 
 def health_answer(health: Health) -> bytes:

@@ -51,6 +51,9 @@ REQUESTS = Operation("requests", GET, Scope.READ, "requests", ("_requests",))
 PURGE_QUEUE = Operation("purge-queue", POST, Scope.RUN, "purge-queue", ("purge",))
 HEALTH = Operation("health", GET, Scope.READ, "status", ("metrics",))
 
+OPENAI = Operation("openai/{path}", EITHER, Scope.RUN)
+"""Everything below it, in as many segments as there are."""
+
 OPERATIONS = (
     RUN,
     RUNSYNC,
@@ -64,6 +67,7 @@ OPERATIONS = (
     REQUESTS,
     PURGE_QUEUE,
     HEALTH,
+    OPENAI,
 )
 
 BY_PATH = {path: operation for operation in OPERATIONS for path in (operation.path, *operation.aliases)}
@@ -86,6 +90,8 @@ def locate(rest: list[str]) -> Operation | None:
     size = len(rest)
     if size == 2:
         return BY_PATH.get(rest[1])
+    if size > 2 and rest[1] == "openai":
+        return OPENAI
     if size == 3:
         return BY_PATH.get(f"{rest[1]}/{{id}}")
     return BY_PATH.get(f"{rest[1]}/{{id}}/{rest[3]}") if size == 4 else None

@@ -13,9 +13,10 @@ from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
-from submodel_gateway.http import answers, envelope, operations
+from submodel_gateway.http import answers, envelope, openai_frames, operations
 from submodel_gateway.http.legacy import LegacyRoutes
 from submodel_gateway.http.messages import Asgi, Reply, Request
+from submodel_gateway.http.openai import OpenAiRoutes
 from submodel_gateway.http.operations import Base, Operation
 from submodel_gateway.service.access import Access
 from submodel_gateway.service.clients import NewJob
@@ -46,8 +47,10 @@ class _Public:
         self._access = access
         self._admission = gateway.admission
         self._clients = gateway.clients
+        self._streams = gateway.streams
         self._workers = gateway.workers
         self._legacy = LegacyRoutes(gateway)
+        self._openai = OpenAiRoutes(gateway.openai)
         self._webhooks = gateway.webhooks
         self._served: dict[Operation, _Serve] = {
             operations.RUN: self._run,
@@ -70,6 +73,10 @@ class _Public:
             base, rest = found
             if (operation := operations.locate(rest)) is not None:
                 endpoint = rest[0]
+                if operation is operations.OPENAI:
+                    request.error_body = openai_frames.error_body
+                    self._admit(request, operation, endpoint)
+                    return await self._openai.serve(request, endpoint, rest[2:])
                 self._admit(request, operation, endpoint)
                 reply = await self._served[operation](request, endpoint, *rest[2:3])
                 return answers.enveloped(reply) if base is Base.API_V1_SL else reply
@@ -128,7 +135,9 @@ class _Public:
         wait_ms = _wait(request, STREAM_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
         offset = request.whole("offset")
         await request.body(limits.RUN_BODY_BYTES)
-        return answers.stream_answer(await self._clients.stream(endpoint, job, offset, wait_ms, request.hangup()))
+        if offset is None:
+            return answers.stream_answer(await self._streams.once(endpoint, job, wait_ms, request.hangup()))
+        return answers.stream_answer(await self._streams.after(endpoint, job, offset, wait_ms, request.hangup()))
 
     async def _cancel(self, request: Request, endpoint: str, job: str) -> bytes:
         return answers.job_answer(await self._clients.cancel(endpoint, job))

@@ -1,4 +1,4 @@
-"""The job API's use cases: submit, wait, read, list, stream, cancel, retry, purge, health."""
+"""The job API's use cases: submit, wait, read, list, cancel, retry, purge, health; streams are in `streams`."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -8,20 +8,17 @@ from msgspec.structs import replace
 from submodel.contract import limits
 from submodel.contract.internal import TERMINATING
 from submodel.contract.states import JobState, WorkerPhase
-from submodel_gateway.errors import Conflict, InvalidRequest, NotFound, OperationFailed, Overloaded, TargetRefused
+from submodel_gateway.errors import Conflict, InvalidRequest, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
 from submodel_gateway.jobs.ids import job_id
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
-from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.stores import Stores, unknown_job
 from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 from submodel_gateway.store import base
 from submodel_gateway.webhooks.targets import Rules
-
-STREAM_ITEMS = 1_000
-"""Streamed items per answer, unless it is the last one."""
 
 PURGE_BATCH = 1_000
 KEY_TTL_MS = 86_400_000
@@ -80,15 +77,6 @@ class JobView:
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPart:
-    """Streamed items `offset + 1` to `offset + len(items)` of the current attempt."""
-
-    job: Job
-    offset: int
-    items: list[bytes]
-
-
-@dataclass(frozen=True, slots=True)
 class Health:
     """Jobs and workers of an endpoint. Totals count since the endpoint was first known; `failed` includes timeouts."""
 
@@ -124,8 +112,6 @@ class Clients:
         self._random_bits = random_bits
         self._rules = rules
         self._queue_limit = queue_limit
-        self._cursors: dict[str, tuple[int, int]] = {}
-        self._told_cancelled: set[str] = set()
 
     async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> Submitted:
         """Store a job; it is durable then. A known key leads to the job that it made before.
@@ -187,7 +173,7 @@ class Clients:
     async def status(self, endpoint: str, id: str) -> JobView:
         """The job as it is now. Raises `NotFound`."""
         self._endpoints.get(endpoint)
-        return await self.view(await self._job(endpoint, id))
+        return await self.view(await self._stores.job(endpoint, id))
 
     async def requests(
         self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()
@@ -202,39 +188,11 @@ class Clients:
         with Hold(wait_ms, hangup) as hold:
             self._watchers.add(endpoint, id, hold)
             try:
-                while not (job := await self._job(endpoint, id)).state.terminal and not hold.ended:
+                while not (job := await self._stores.job(endpoint, id)).state.terminal and not hold.ended:
                     await hold.woken()
             finally:
                 self._watchers.remove(endpoint, id, hold)
         return await self.view(job)
-
-    async def stream(self, endpoint: str, id: str, offset: int | None, wait_ms: int, hangup: Hangup) -> StreamPart:
-        """Streamed items after `offset`, waiting up to `wait_ms` while there are none and the job goes on.
-
-        Without an offset, each item is returned once per job: the gateway keeps a cursor, which starts again when
-        another attempt does. With one, the read changes nothing. Raises `NotFound`, also for a cancelled job that was
-        read to its end without an offset: the loop of an SDK ends by nothing else.
-        """
-        self._endpoints.get(endpoint)
-        if offset is None and id in self._told_cancelled:
-            raise NotFound(f"job {id!r} was cancelled, and its stream has been read to its end")
-        with Hold(wait_ms, hangup) as hold:
-            self._watchers.add(endpoint, id, hold)
-            try:
-                while True:
-                    part = await self._part(endpoint, id, offset)
-                    if part.items or part.job.state.terminal or hold.ended:
-                        break
-                    await hold.woken()
-            finally:
-                self._watchers.remove(endpoint, id, hold)
-        if offset is None and not hangup.done():
-            read_to = (part.job.attempt, part.offset + len(part.items))
-            # One answer may overtake another; what has been read is not read again.
-            self._cursors[id] = max(self._cursors.get(id, read_to), read_to)
-            if part.job.state is JobState.CANCELLED and not part.items:
-                self._told_cancelled.add(id)
-        return part
 
     async def cancel(self, endpoint: str, id: str) -> JobView:
         """End the job unless it is final; returns it as it is then. Raises `NotFound`, `OperationFailed`."""
@@ -242,7 +200,7 @@ class Clients:
         outcome = await self._stores.of(endpoint).one(base.Cancel(endpoint=endpoint, id=id))
         job = outcome.change.after if isinstance(outcome, base.Applied) else _refused(outcome)
         if job is None:
-            raise _unknown_job(id)
+            raise unknown_job(id)
         return await self.view(job)
 
     async def retry(self, endpoint: str, id: str) -> JobView:
@@ -252,7 +210,7 @@ class Clients:
         if isinstance(outcome, base.Applied) and outcome.change.after is not None:
             return JobView(outcome.change.after)
         if (job := _refused(outcome)) is None:
-            raise _unknown_job(id)
+            raise unknown_job(id)
         raise Conflict(f"job {id} is {job.state}; only FAILED and TIMED_OUT jobs can run again")
 
     async def purge(self, endpoint: str) -> int:
@@ -282,23 +240,12 @@ class Clients:
         }
         return Health(jobs, _worker_counts(state), _HELD_BACK if held_back else None)
 
-    def forget(self, id: str) -> None:
-        """The job is gone, and the reader's place in its stream with it."""
-        self._cursors.pop(id, None)
-        self._told_cancelled.discard(id)
-
-    async def _job(self, endpoint: str, id: str) -> Job:
-        job = await self._stores.at(endpoint).job(endpoint, id)
-        if job is None:
-            raise _unknown_job(id)
-        return job
-
     async def view(self, job: Job) -> JobView:
         """The job with its output and error. Raises `NotFound` when they are gone."""
         content = await self._stores.at(job.endpoint).content(job)
         if job.state.terminal and _doubtful(job, content):
             # Record and content are read one after the other: it may have been retried or forgotten in between.
-            now = await self._job(job.endpoint, job.id)
+            now = await self._stores.job(job.endpoint, job.id)
             if (now.gen, now.state) != (job.gen, job.state):
                 return await self.view(now)
         if content.output is None:
@@ -306,26 +253,7 @@ class Clients:
         try:
             return JobView(job, await self._payloads.load(job.endpoint, content.output), content.error)
         except OperationFailed as error:
-            raise _unknown_job(job.id) from error
-
-    async def _part(self, endpoint: str, id: str, offset: int | None) -> StreamPart:
-        part = await self._part_of(await self._job(endpoint, id), offset)
-        while len(part.items) < min(part.job.chunks - part.offset, STREAM_ITEMS):
-            # They went with their attempt, or with the job, after its record was read.
-            job = await self._job(endpoint, id)
-            if job == part.job:
-                break
-            part = await self._part_of(job, offset)
-        return part
-
-    async def _part_of(self, job: Job, offset: int | None) -> StreamPart:
-        if offset is None:
-            attempt, offset = self._cursors.get(job.id, (job.attempt, 0))
-            offset = offset if attempt == job.attempt else 0
-        # Clients stop reading at the first final state, so that answer carries everything that is left.
-        limit = job.chunks if job.state.terminal else STREAM_ITEMS
-        items = await self._stores.at(job.endpoint).chunks(job, offset, limit) if job.chunks > offset else []
-        return StreamPart(job, offset, items)
+            raise unknown_job(job.id) from error
 
 
 def _doubtful(job: Job, content: base.Content) -> bool:
@@ -356,10 +284,6 @@ def _not_submitted(outcome: base.Outcome) -> Exception:
 
 def _refused(outcome: base.Outcome) -> Job | None:
     return outcome.job if isinstance(outcome, base.Refused) else None
-
-
-def _unknown_job(id: str) -> NotFound:
-    return NotFound(f"job {id!r} does not exist at this endpoint, or its result has expired")
 
 
 def _worker_counts(state: EndpointState) -> dict[str, int]:

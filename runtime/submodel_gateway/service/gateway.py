@@ -16,11 +16,13 @@ from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.legacy import LegacyWorkers
 from submodel_gateway.service.legacy_posts import LegacyPosts
 from submodel_gateway.service.legacy_sessions import LegacySessions
+from submodel_gateway.service.openai import OpenAi
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.snapshots import SnapshotFeed
 from submodel_gateway.service.stores import NamedStore, Stores
+from submodel_gateway.service.streams import Streams
 from submodel_gateway.service.sweeper import Sweeper
 from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import JobWatchers
@@ -63,6 +65,8 @@ class Gateway:
         payloads = Payloads(self._stores, compress=compress)
         rules = outgoing.rules if outgoing else Rules()
         self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits, rules, queue_limit)
+        self.streams = Streams(self._stores, self._endpoints, self._watchers)
+        self.openai = OpenAi(self.clients, self.streams, self._endpoints, lambda: not self.ready)
         self.webhooks = Webhooks(self._stores, self._endpoints, clock, self.clients.view, random_bits, outgoing)
         changed = self.snapshots.changed
         sessions = Sessions(self._stores, clock, changed)
@@ -140,7 +144,7 @@ class Gateway:
                 touched[job.endpoint] = None
                 self._tell_session(change, now)
             if change.after is None:
-                self.clients.forget(job.id)
+                self.streams.forget(job.id)
             self._watchers.wake(job.endpoint, job.id)
             self.webhooks.committed(change)
         for endpoint in touched:

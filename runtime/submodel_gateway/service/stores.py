@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from submodel_gateway.errors import NotFound
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.service.clock import Clock
@@ -56,6 +58,13 @@ class Stores:
         """The endpoint's store, for reading."""
         return self.of(endpoint).store
 
+    async def job(self, endpoint: str, id: str) -> Job:
+        """The job as it is now. Raises `NotFound`."""
+        job = await self.at(endpoint).job(endpoint, id)
+        if job is None:
+            raise unknown_job(id)
+        return job
+
     def tally(self, endpoint: str) -> Tally:
         return self.at(endpoint).tally(endpoint)
 
@@ -69,6 +78,11 @@ class Stores:
         if home is None:
             home = self._homes[endpoint] = preferred(self.groups, endpoint)
         return home
+
+
+def unknown_job(id: str) -> NotFound:
+    """The one sentence about jobs that are not there."""
+    return NotFound(f"job {id!r} does not exist at this endpoint, or its result has expired")
 
 
 def preferred(names: Iterable[str], endpoint: str) -> str:

@@ -100,7 +100,10 @@ def test_another_kind_is_named_alone() -> None:
             "spec.workersMax: unknown field; did you mean spec.scaling.workersMax?",
         ),
         ("{worker: {image: x}, name: a}", "spec.name: unknown field; did you mean metadata.name?"),
-        ("{worker: {image: x}, zzz: 1}", "spec.zzz: unknown field; remove it, or use one of worker, scaling, jobs"),
+        (
+            "{worker: {image: x}, zzz: 1}",
+            "spec.zzz: unknown field; remove it, or use one of worker, scaling, jobs, openai",
+        ),
         (
             "{worker: {image: x, env: [{name: A, vale: b}]}}",
             "spec.worker.env[0].vale: unknown field; did you mean value?",

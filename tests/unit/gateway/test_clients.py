@@ -10,9 +10,10 @@ from submodel.contract import limits
 from submodel.contract.exchange import Chunks, LeasedJob, Result
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
-from submodel_gateway.errors import Conflict, NotFound, Overloaded, Unavailable
+from submodel_gateway.errors import Conflict, NotFound, Overloaded, StreamEnded, Unavailable
 from submodel_gateway.jobs.record import Job
-from submodel_gateway.service.clients import NewJob, StreamPart, SubmitKey, Submitted
+from submodel_gateway.service.clients import NewJob, SubmitKey, Submitted
+from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
@@ -45,7 +46,9 @@ class InterruptedReads(MemoryStore):
 
 
 async def stream(w: World, id: str, offset: int | None = None, wait_ms: int = 0) -> StreamPart:
-    return await w.gateway.clients.stream(ENDPOINT, id, offset, wait_ms, here())
+    if offset is None:
+        return await w.gateway.streams.once(ENDPOINT, id, wait_ms, here())
+    return await w.gateway.streams.after(ENDPOINT, id, offset, wait_ms, here())
 
 
 async def send(worker: Worker, job: LeasedJob, seq: int, *items: bytes) -> None:
@@ -167,6 +170,22 @@ async def test_a_cancelled_job_says_so_and_a_finished_one_says_how_it_ended() ->
         await worker.finish(job, b"1")
         view = await w.gateway.clients.cancel(ENDPOINT, done)
         assert (view.job.state, view.output) == (JobState.COMPLETED, b"1")
+
+
+async def test_the_stream_of_a_cancelled_job_is_not_found_once_its_end_was_told() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await send(worker, job, 1, b"1")
+        await w.gateway.clients.cancel(ENDPOINT, id)
+        assert (await stream(w, id)).items == [b"1"]
+        told = await stream(w, id)
+        assert (told.job.state, told.items) == (JobState.CANCELLED, [])
+        for _ in range(2):
+            with pytest.raises(StreamEnded, match="was cancelled"):
+                await stream(w, id)
+        assert (await stream(w, id, offset=0)).items == [b"1"]
 
 
 @pytest.mark.requirement("platform.purge", "client.purge")

@@ -25,7 +25,7 @@ async def outcome(w: World, id: str) -> Outcome:
 
 
 async def streamed(w: World, id: str) -> list[Any]:
-    part = await w.gateway.clients.stream(ENDPOINT, id, 0, 0, here())
+    part = await w.gateway.streams.after(ENDPOINT, id, 0, 0, here())
     return [json.loads(item) for item in part.items]
 
 

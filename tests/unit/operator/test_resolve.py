@@ -7,6 +7,7 @@ import pytest
 from submodel_operator import settings
 from submodel_operator.desired import desired_pool
 from submodel_operator.errors import InvalidEndpoint, UsageError
+from submodel_operator.reconcile import gather
 from submodel_operator.resolve import worker_token
 from tests.support.endpoints import manifest, resolved, worker_settings
 
@@ -25,6 +26,11 @@ def test_the_grace_of_a_worker_covers_its_longest_job() -> None:
 
 def test_without_an_execution_limit_the_time_to_live_bounds_the_grace() -> None:
     assert resolved(manifest(jobs={"executionTimeoutMs": 0, "ttlMs": 20_000})).grace_seconds == 50
+
+
+def test_the_gateway_is_told_the_models_of_the_manifest_once_each() -> None:
+    endpoint = resolved(manifest(openai={"models": ["b", "a", "b"]}))
+    assert gather.registration(endpoint, ["r1"]).models == ["b", "a"]
 
 
 def test_variables_of_the_platform_cannot_be_overridden() -> None:

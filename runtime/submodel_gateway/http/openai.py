@@ -1,0 +1,119 @@
+"""The routes of OpenAI's API, under `/{endpoint}/openai` after every base; `public` hands them over.
+
+A request is held until the job has something to say, so that what goes wrong on the way is still an error with a
+status; after that the bytes of the worker pass.
+"""
+
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from submodel.contract import limits
+from submodel.contract.states import JobState
+from submodel_gateway.errors import InvalidRequest
+from submodel_gateway.http import envelope, openai_frames
+from submodel_gateway.http.messages import Answer, Reply, Request, Streamed
+from submodel_gateway.http.openai_frames import Failure, Framer
+from submodel_gateway.service.openai import OpenAi, OpenAiCall, OpenAiJob, Restarted
+from submodel_gateway.service.streams import StreamPart
+
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
+_NO_RETRY = (b"x-should-retry", b"false")
+"""OpenAI's clients send a request twice more after a 5xx. The job has run: it would run again."""
+
+
+class _Asked(msgspec.Struct):
+    """What the gateway reads of a body; the rest is the worker's."""
+
+    stream: bool | None = False
+
+
+_ASKED = msgspec.json.Decoder(_Asked)
+
+
+class OpenAiRoutes:
+    """Serves them. The caller is in already."""
+
+    def __init__(self, openai: OpenAi) -> None:
+        self._openai = openai
+
+    async def serve(self, request: Request, endpoint: str, path: list[str]) -> Reply:
+        """A request for `/<path>`. Raises what `answers.application` turns into an answer."""
+        if request.method == "GET" and path[:2] == ["v1", "models"] and (names := self._openai.models(endpoint)):
+            return _models(names, "/".join(path[2:]))
+        call, asked = await _call(request, "/" + "/".join(path))
+        job = await self._openai.submit(endpoint, call, request.hangup())
+        if asked.stream:
+            return await self._stream(job)
+        try:
+            return await self._whole(job)
+        finally:
+            await job.leave()
+
+    async def _whole(self, job: OpenAiJob) -> Reply:
+        view = await job.end(self._openai.closing)
+        if view.job.state is not JobState.COMPLETED:
+            return _answer(openai_frames.failed(view.job.state, view.error))
+        body = openai_frames.whole(await job.items() if view.job.chunks else [], view.output)
+        return _answer(body) if isinstance(body, Failure) else body
+
+    async def _stream(self, job: OpenAiJob) -> Reply:
+        try:
+            part = await job.first(self._openai.closing)
+            if not part.items and part.job.state is not JobState.COMPLETED:
+                return _answer(openai_frames.failed(part.job.state, (await job.view()).error))
+        except BaseException:
+            await job.leave()
+            raise
+        return Streamed(EVENT_STREAM, _events(job, part))
+
+
+async def _events(job: OpenAiJob, part: StreamPart) -> AsyncGenerator[bytes, None]:
+    """The whole stream, from its first part."""
+    framer = Framer()
+    try:
+        if not part.items and (output := (await job.view()).output) is not None:
+            yield framer.frame([output])
+        text = framer.frame(part.items)
+        job.settled = job.settled or framer.done
+        yield text
+        async for later in job.rest(part):
+            part, text = later, framer.frame(later.items)
+            # A client hangs up at the end of its events, which may come before that of the job.
+            job.settled = job.settled or framer.done
+            yield text
+        if part.job.state.terminal and part.job.state is not JobState.COMPLETED:
+            yield openai_frames.failed(part.job.state, (await job.view()).error).event
+        elif part.job.state.terminal:
+            yield framer.end()
+    except Restarted:
+        sentence = "the worker was lost after it had begun to answer; send the request again"
+        yield openai_frames.error(500, sentence, "worker_error").event
+    finally:
+        await job.leave()
+
+
+async def _call(request: Request, route: str) -> tuple[OpenAiCall, _Asked]:
+    body = await request.body(limits.RUNSYNC_BODY_BYTES)
+    if request.method == "GET":
+        return OpenAiCall(route, None), _Asked()
+    kind = request.header(b"content-type").partition(";")[0].strip().lower()
+    if kind.startswith("multipart/"):
+        raise InvalidRequest("this endpoint takes JSON; files cannot be uploaded by this route")
+    asked = envelope.parse(body, _ASKED)
+    key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
+    return OpenAiCall(route, body, key), asked
+
+
+def _models(names: list[str], wanted: str) -> Reply:
+    if not wanted:
+        return openai_frames.models(names)
+    if wanted in names:
+        return openai_frames.model(wanted)
+    text = f"the model {wanted!r} does not exist here; there are {', '.join(names)}"
+    failure = openai_frames.error(404, text, "invalid_request_error", "model_not_found")
+    return Answer(failure.status, failure.body)
+
+
+def _answer(failure: Failure) -> Answer:
+    return Answer(failure.status, failure.body, (_NO_RETRY,))

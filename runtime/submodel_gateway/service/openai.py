@@ -1,0 +1,128 @@
+"""Requests in OpenAI's API as jobs: submitted, held until there is something to answer, cancelled when nobody reads.
+
+A worker finds `openai_route` and `openai_input` in its input, as on the hosted platforms. `http.openai` reads the
+request and writes what comes back.
+"""
+
+import logging
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from submodel_gateway.errors import GatewayError, InvalidRequest, Unavailable
+from submodel_gateway.service.clients import Clients, JobView, NewJob, SubmitKey
+from submodel_gateway.service.endpoints import Endpoints
+from submodel_gateway.service.streams import BEGINNING, Place, StreamPart, Streams
+from submodel_gateway.service.waiting import Hangup
+
+HOLD_MS = 60_000
+"""How long a look at the job lasts while nothing happens; the job's own limits end it."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAiCall:
+    """A request. `route` begins with a slash, `body` is its JSON text, None for a request without one."""
+
+    route: str
+    body: bytes | None
+    key: SubmitKey | None = None
+
+
+class Restarted(Exception):
+    """A job whose items are being read runs again from its beginning."""
+
+
+class OpenAiJob:
+    """The job of one request, in the hands of the caller that waits for it."""
+
+    def __init__(self, clients: Clients, streams: Streams, endpoint: str, id: str, hangup: Hangup) -> None:
+        self._clients = clients
+        self._streams = streams
+        self._endpoint = endpoint
+        self._id = id
+        self._hangup = hangup
+        self.settled = False
+        """Whether the answer is complete, or the job final: leaving it alone is fine then."""
+
+    async def end(self, closing: Callable[[], bool]) -> JobView:
+        """The job once it is final."""
+        while True:
+            view = await self._clients.wait(self._endpoint, self._id, HOLD_MS, self._hangup)
+            if view.job.state.terminal:
+                self.settled = True
+                return view
+            self._stay(closing)
+
+    async def view(self) -> JobView:
+        """The job as it is now."""
+        return await self._clients.status(self._endpoint, self._id)
+
+    async def items(self) -> list[bytes]:
+        """Everything that the final job has streamed."""
+        return (await self._read(BEGINNING)).items
+
+    async def first(self, closing: Callable[[], bool]) -> StreamPart:
+        """The first items, or the end of a job without any. Whatever attempts were lost before has left no trace."""
+        while True:
+            part = await self._read(BEGINNING)
+            if part.items or part.job.state.terminal:
+                return part
+            self._stay(closing)
+
+    async def rest(self, part: StreamPart) -> AsyncGenerator[StreamPart, None]:
+        """What comes after `part`, to the end; stops early when the caller is gone. Raises `Restarted`."""
+        while not part.job.state.terminal and not self._hangup.done():
+            part = await self._read(part.place)
+            if part.restarted:
+                raise Restarted
+            yield part
+
+    async def leave(self) -> None:
+        """The caller goes. A job that nobody reads any more is cancelled."""
+        if self.settled:
+            return
+        try:
+            await self._clients.cancel(self._endpoint, self._id)
+        except GatewayError as error:
+            log.warning("job %s goes on without a reader: %s", self._id, error)
+
+    async def _read(self, place: Place) -> StreamPart:
+        part = await self._streams.follow(self._endpoint, self._id, place, HOLD_MS, self._hangup)
+        self.settled = self.settled or part.job.state.terminal
+        return part
+
+    def _stay(self, closing: Callable[[], bool]) -> None:
+        if self._hangup.done():
+            raise InvalidRequest("the client went away before there was an answer")
+        if closing():
+            raise Unavailable("the gateway is going down; send the request again")
+
+
+class OpenAi:
+    """Makes jobs of requests.
+
+    Args:
+        closing: whether the process is going down.
+    """
+
+    def __init__(self, clients: Clients, streams: Streams, endpoints: Endpoints, closing: Callable[[], bool]) -> None:
+        self._clients = clients
+        self._streams = streams
+        self._endpoints = endpoints
+        self.closing = closing
+
+    def models(self, endpoint: str) -> list[str]:
+        """The models that the endpoint's manifest names, perhaps none. Raises `NotFound`."""
+        return self._endpoints.get(endpoint).registration.models
+
+    async def submit(self, endpoint: str, call: OpenAiCall, hangup: Hangup) -> OpenAiJob:
+        """Store the job of a request. Raises as `Clients.submit`."""
+        fields: dict[str, object] = {"openai_route": call.route}
+        if call.body is not None:
+            fields["openai_input"] = msgspec.Raw(call.body)
+        new = NewJob(input=msgspec.json.encode(fields), key=call.key)
+        submitted = await self._clients.submit(endpoint, new, sync=True)
+        return OpenAiJob(self._clients, self._streams, endpoint, submitted.id, hangup)

@@ -1,0 +1,135 @@
+"""What workers stream, as readers get it: each item once, from an offset, or one after another to the end."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from submodel.contract.states import JobState
+from submodel_gateway.errors import StreamEnded
+from submodel_gateway.jobs.record import Job
+from submodel_gateway.service.endpoints import Endpoints
+from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
+
+STREAM_ITEMS = 1_000
+"""Streamed items per answer, unless it is the last one."""
+
+_Start = Callable[[Job], int]
+"""The offset at which a reader goes on, given the job as it is now."""
+
+_Over = Callable[[Job], bool]
+"""Whether the attempt that is being read has ended without an outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPart:
+    """Streamed items `offset + 1` to `offset + len(items)` of the current attempt."""
+
+    job: Job
+    offset: int
+    items: list[bytes]
+    restarted: bool = False
+    """Whether what the reader has got before is void, because the job runs again."""
+
+    @property
+    def place(self) -> "Place":
+        """Where the next read goes on."""
+        return Place(self.job.attempt, self.offset + len(self.items))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """A reader's place in a stream: items after `offset` of `attempt` are new to it."""
+
+    attempt: int
+    offset: int
+
+
+BEGINNING = Place(0, 0)
+
+
+class Streams:
+    """Reads streams.
+
+    Args:
+        watchers: woken by the gateway after each commit.
+    """
+
+    def __init__(self, stores: Stores, endpoints: Endpoints, watchers: JobWatchers) -> None:
+        self._stores = stores
+        self._endpoints = endpoints
+        self._watchers = watchers
+        self._cursors: dict[str, Place] = {}
+        self._told_cancelled: set[str] = set()
+
+    async def once(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> StreamPart:
+        """The items that no such read has returned before, waiting up to `wait_ms` while the job goes on.
+
+        The gateway keeps a cursor per job, which starts again when another attempt does. Raises `NotFound`, and
+        `StreamEnded` once the end of a cancelled job was told: clients of the hosted platforms would read on for ever.
+        """
+        if id in self._told_cancelled:
+            raise StreamEnded(f"job {id} was cancelled and its stream read to the end; an offset reads it again")
+        part = await self._held(endpoint, id, self._cursor, wait_ms, hangup)
+        if not hangup.done():
+            # One answer may overtake another; what has been read is not read again.
+            self._cursors[id] = max(self._cursors.get(id, part.place), part.place)
+            if part.job.state is JobState.CANCELLED and not part.items:
+                self._told_cancelled.add(id)
+        return part
+
+    async def after(self, endpoint: str, id: str, offset: int, wait_ms: int, hangup: Hangup) -> StreamPart:
+        """The items after `offset` of the current attempt, waiting as `once`; changes nothing. Raises `NotFound`."""
+        return await self._held(endpoint, id, lambda job: offset, wait_ms, hangup)
+
+    async def follow(self, endpoint: str, id: str, place: Place, wait_ms: int, hangup: Hangup) -> StreamPart:
+        """As `after`, from a place in an attempt. Once that attempt is over, returns at once what the next one has."""
+
+        def start(job: Job) -> int:
+            return place.offset if job.attempt == place.attempt else 0
+
+        def over(job: Job) -> bool:
+            return place != BEGINNING and (job.attempt != place.attempt or job.state is JobState.IN_QUEUE)
+
+        part = await self._held(endpoint, id, start, wait_ms, hangup, over)
+        return replace(part, restarted=over(part.job))
+
+    def forget(self, id: str) -> None:
+        """The job is gone, and the reader's place in its stream with it."""
+        self._cursors.pop(id, None)
+        self._told_cancelled.discard(id)
+
+    async def _held(
+        self, endpoint: str, id: str, start: _Start, wait_ms: int, hangup: Hangup, over: _Over = lambda job: False
+    ) -> StreamPart:
+        self._endpoints.get(endpoint)
+        with Hold(wait_ms, hangup) as hold:
+            self._watchers.add(endpoint, id, hold)
+            try:
+                while True:
+                    part = await self._part(endpoint, id, start)
+                    if part.items or part.job.state.terminal or hold.ended or over(part.job):
+                        return part
+                    await hold.woken()
+            finally:
+                self._watchers.remove(endpoint, id, hold)
+
+    async def _part(self, endpoint: str, id: str, start: _Start) -> StreamPart:
+        part = await self._part_of(await self._stores.job(endpoint, id), start)
+        while len(part.items) < min(part.job.chunks - part.offset, STREAM_ITEMS):
+            # They went with their attempt, or with the job, after its record was read.
+            job = await self._stores.job(endpoint, id)
+            if job == part.job:
+                break
+            part = await self._part_of(job, start)
+        return part
+
+    async def _part_of(self, job: Job, start: _Start) -> StreamPart:
+        offset = start(job)
+        # Clients stop reading at the first final state, so that answer carries everything that is left.
+        limit = job.chunks if job.state.terminal else STREAM_ITEMS
+        items = await self._stores.at(job.endpoint).chunks(job, offset, limit) if job.chunks > offset else []
+        return StreamPart(job, offset, items)
+
+    def _cursor(self, job: Job) -> int:
+        place = self._cursors.get(job.id, BEGINNING)
+        return place.offset if place.attempt == job.attempt else 0
