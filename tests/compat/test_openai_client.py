@@ -102,6 +102,7 @@ def newest(gateway: GatewayProcess, endpoint: str) -> str:
     return str(gateway.call("GET", f"{endpoint}/status-sync/{job}?wait=15000")["status"])
 
 
+@pytest.mark.requirement("platform.openai")
 def test_the_program_on_the_page_runs(interpreter: Path, gateway: GatewayProcess) -> None:
     assert ran(interpreter, gateway, "default.parrot", str(EXAMPLE / "ask.py")).splitlines() == [
         "models: parrot",

@@ -67,6 +67,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     document = {"id": "mine", "digest": digest_of(PEPPER, "k" * 43), "scopes": ["read", "run"], "endpoints": ["ns.*"]}
     (folder / "mine.json").write_text(json.dumps(document))
     keys = {"SUBMODEL_GATEWAY_KEYS": str(folder), "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
+    keys["SUBMODEL_GATEWAY_RATE_LIMITS"] = "off"
     with LiveGateway(tmp_path_factory.mktemp("gateway"), **keys) as gateway:
         with Http(gateway.internal, INTERNAL_TOKEN) as operator:
             operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)

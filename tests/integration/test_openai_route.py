@@ -65,6 +65,7 @@ def status(asker: Asker, job: Any) -> str:
     return str(asker.ports.client.ok("GET", f"/v2/ns.app/status-sync/{job['id']}?wait=20000")["status"])
 
 
+@pytest.mark.requirement("platform.openai")
 def test_the_worker_gets_the_route_and_the_body_as_it_was_sent(asker: Asker) -> None:
     answer, job = asker.begin(WHOLE)
     assert job["input"] == {"openai_route": "/v1/chat/completions", "openai_input": WHOLE}
@@ -95,6 +96,7 @@ def test_an_answer_that_was_yielded_is_the_body(asker: Asker) -> None:
     assert answer.result().json() == {"id": "c-2"}
 
 
+@pytest.mark.requirement("platform.openai")
 def test_a_stream_passes_byte_for_byte_as_it_comes(asker: Asker) -> None:
     answer, job = asker.begin(STREAM)
     pieces = ['data: {"a": "', 'caf\u00e9 \u6f22"}\n', "\ndata: {}\n\n: comment\r\n\r\n", "data: [DONE]\n\n"]

@@ -51,7 +51,7 @@ REQUESTS = Operation("requests", GET, Scope.READ, "requests", ("_requests",))
 PURGE_QUEUE = Operation("purge-queue", POST, Scope.RUN, "purge-queue", ("purge",))
 HEALTH = Operation("health", GET, Scope.READ, "status", ("metrics",))
 
-OPENAI = Operation("openai/{path}", EITHER, Scope.RUN)
+OPENAI = Operation("openai/{path}", EITHER, Scope.RUN, "openai")
 """Everything below it, in as many segments as there are."""
 
 OPERATIONS = (

@@ -68,7 +68,7 @@ class Streams:
         `StreamEnded` once the end of a cancelled job was told: clients of the hosted platforms would read on for ever.
         """
         if id in self._told_cancelled:
-            raise StreamEnded(f"job {id} was cancelled and its stream read to the end; an offset reads it again")
+            raise StreamEnded(f"job {id} was cancelled and its stream was read to its end; an offset reads it again")
         part = await self._held(endpoint, id, self._cursor, wait_ms, hangup)
         if not hangup.done():
             # One answer may overtake another; what has been read is not read again.
