@@ -17,7 +17,8 @@ Views = Mapping[str, WorkerView]
 _IMAGE_PHASES: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 _CONFIG_PHASES: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 _CRASHING: Final = "CrashLoopBackOff"
-_UNPLACED: Final = frozenset({"SchedulerError", "Unschedulable"})
+UNPLACED: Final = frozenset({"SchedulerError", "Unschedulable"})
+"""Phases of a worker that no node takes."""
 
 _RESTARTS_OF_A_LOOP: Final = 2
 """A worker that ended once is started again at once, and may be well; one that ended twice without working is not."""
@@ -91,7 +92,7 @@ def _capacity_problems(observed: Observed, revision: str | None, pools: Iterator
             reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in pool.refusal else Reason.REFUSED
             yield problem(reason, f"the cluster refuses to create workers: {pool.refusal}")
     for worker in observed.workers:
-        if worker.revision == revision and worker.phase in _UNPLACED and not worker.terminating:
+        if worker.revision == revision and worker.phase in UNPLACED and not worker.terminating:
             volume = "persistentvolumeclaim" in worker.message.lower()
             reason = Reason.VOLUME_MISSING if volume else Reason.UNSCHEDULABLE
             yield problem(reason, f"worker {worker.name} finds no node: {worker.message}")

@@ -5,10 +5,15 @@ Nothing that comes after sees an optional setting or reads a default of its own.
 
 import hashlib
 import hmac
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
 
 from submodel.contract import env as worker_env
-from submodel_operator.api.v1alpha1 import EnvVar, ScalerType, SubModelEndpoint, Worker
+from submodel_operator.api.v1alpha1 import EndpointSpec, EnvVar, ScalerType, Schedule, SubModelEndpoint, Worker
 from submodel_operator.errors import InvalidEndpoint
 from submodel_operator.ports import Key
 from submodel_operator.settings import WorkerSettings
@@ -20,16 +25,48 @@ GOODBYE_SECONDS = 10
 """Part of the grace that the runtime leaves for reporting and leaving."""
 
 
+_ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+
+SERVICE_PRIOR_SECONDS_MAX = 30.0
+"""Longest run of a job that is believed before any has ended."""
+
+ADAPTIVE_STABILIZATION_SECONDS = 30
+SCALER_VALUE_DEFAULT = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedSchedule:
+    """An entry of the schedule; both texts were understood."""
+
+    cron: str
+    time_zone: str
+    workers_min: int
+
+
 @dataclass(frozen=True, slots=True)
 class ResolvedScaling:
     """Bounds and rule of the scaler."""
 
     workers_min: int
     workers_max: int
-    idle_timeout_seconds: int
+    idle_timeout_seconds: int | None
+    """None: as long as another start would take."""
+
     scaler_type: ScalerType
     scaler_value: float
     concurrency: int
+    standby: int
+    max_surge: int | None
+    """None: any number of workers may start at once."""
+
+    stabilization_seconds: int
+    schedules: tuple[ResolvedSchedule, ...]
+    shadow: ScalerType | None
+    shadow_value: float
+    """`scaler_value` of the shadow."""
+
+    service_prior_seconds: float
+    """How long a job is believed to run before any has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +99,12 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
     """Combine a validated endpoint with the operator's settings.
 
     Raises:
-        InvalidEndpoint: the worker's environment names a variable that the platform sets.
+        InvalidEndpoint: the worker's environment names a variable that the platform sets, or a schedule cannot be
+            read.
     """
     refuse_reserved_names(endpoint.spec.worker)
     key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
-    worker, scaling, jobs = endpoint.spec.worker, endpoint.spec.scaling, endpoint.spec.jobs
+    worker, jobs = endpoint.spec.worker, endpoint.spec.jobs
     longest_run_ms = jobs.execution_timeout_ms or jobs.ttl_ms
     grace_seconds = -(-longest_run_ms // 1000) + GRACE_MARGIN_SECONDS
     return ResolvedEndpoint(
@@ -79,14 +117,7 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
         env=tuple(worker.env),
         requests=tuple((name, str(quantity)) for name, quantity in sorted(worker.resources.requests.items())),
         limits=tuple((name, str(quantity)) for name, quantity in sorted(worker.resources.limits.items())),
-        scaling=ResolvedScaling(
-            workers_min=scaling.workers_min,
-            workers_max=scaling.workers_max,
-            idle_timeout_seconds=scaling.idle_timeout,
-            scaler_type=scaling.scaler_type,
-            scaler_value=scaling.scaler_value,
-            concurrency=worker.concurrency,
-        ),
+        scaling=resolve_scaling(endpoint.spec),
         execution_timeout_ms=jobs.execution_timeout_ms,
         ttl_ms=jobs.ttl_ms,
         models=tuple(dict.fromkeys(endpoint.spec.openai.models)),
@@ -94,6 +125,54 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
         drain_seconds=grace_seconds - GOODBYE_SECONDS,
         settings=settings,
     )
+
+
+def resolve_scaling(spec: EndpointSpec) -> ResolvedScaling:
+    """The scaling settings with nothing left open.
+
+    Raises:
+        InvalidEndpoint: a schedule cannot be read.
+    """
+    scaling = spec.scaling
+    if problems := list(_schedule_problems(scaling.schedules)):
+        raise InvalidEndpoint(problems)
+    adaptive = scaling.scaler_type is ScalerType.ADAPTIVE
+    stabilization = ADAPTIVE_STABILIZATION_SECONDS if adaptive else 0
+    same_unit = ScalerType.REQUEST_COUNT not in (scaling.scaler_type, scaling.shadow)
+    longest_run = spec.jobs.execution_timeout_ms / 1000 or float("inf")
+    return ResolvedScaling(
+        workers_min=scaling.workers_min,
+        workers_max=scaling.workers_max,
+        idle_timeout_seconds=None if isinstance(scaling.idle_timeout, str) else scaling.idle_timeout,
+        scaler_type=scaling.scaler_type,
+        scaler_value=scaling.scaler_value,
+        concurrency=spec.worker.concurrency,
+        standby=scaling.standby,
+        max_surge=scaling.max_surge,
+        stabilization_seconds=stabilization if scaling.stabilization_seconds is None else scaling.stabilization_seconds,
+        schedules=tuple(ResolvedSchedule(each.cron, each.time_zone, each.workers_min) for each in scaling.schedules),
+        shadow=scaling.shadow,
+        shadow_value=scaling.scaler_value if same_unit else SCALER_VALUE_DEFAULT,
+        service_prior_seconds=min(SERVICE_PRIOR_SECONDS_MAX, longest_run / 10),
+    )
+
+
+def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[str]:
+    for index, schedule in enumerate(schedules):
+        try:
+            ZoneInfo(schedule.time_zone)
+        except (LookupError, ValueError, OSError):
+            yield (
+                f"spec.scaling.schedules[{index}].timeZone: there is no time zone {schedule.time_zone}; "
+                "write a name such as Europe/Berlin"
+            )
+        try:
+            next(CronSim(schedule.cron, _ANY_DAY))
+        except (CronSimError, StopIteration):
+            yield (
+                f"spec.scaling.schedules[{index}].cron: {schedule.cron!r} never comes; "
+                "write minute, hour, day of month, month and day of week, such as 0 8 * * MON-FRI"
+            )
 
 
 def worker_token(endpoint: ResolvedEndpoint, revision: str) -> str:

@@ -13,7 +13,8 @@ from submodel.contract.states import WorkerPhase
 from submodel_operator.api.conditions import ConditionType, Reason
 from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, workers_problem
 from submodel_operator.ports import Manifest, Observed, Signals
-from submodel_operator.scaling import ScalingDecision
+from submodel_operator.scaling import ScalingDecision, ScalingInputs
+from submodel_operator.scaling.explained import describe
 
 FAILURES_KEPT = 5
 
@@ -32,6 +33,12 @@ class Account:
     replicas_before: int = 0
     last_decision: Manifest | None = None
     """The newest decision that changed the number, as the status shows it; None when none is known."""
+
+    shadow: Manifest | None = None
+    """What the other scaler would ask for; None when there is none."""
+
+    memory: str | None = None
+    """What the scaler remembers; None when this step did not get that far."""
 
     signals: Signals | None = None
     problem: Problem | None = None
@@ -122,21 +129,26 @@ def _jobs(account: Account, previous: Mapping[str, Any]) -> dict[str, int] | Non
 
 
 def _autoscaling(account: Account, previous: Mapping[str, Any]) -> Manifest | None:
-    if account.last_decision is None:
-        kept: Manifest | None = previous.get("autoscaling")
-        return kept
-    return {"lastDecision": account.last_decision}
-
-
-def describe_decision(decision: ScalingDecision, current: int, now: float) -> dict[str, Any]:
-    """A decision that changed the number of workers, as `status.autoscaling.lastDecision` shows it."""
-    return {
-        "at": _instant(now),
-        "current": current,
-        "desired": decision.replicas,
-        "reason": str(decision.term),
-        "message": decision.message,
+    kept: Mapping[str, Any] = previous.get("autoscaling") or {}
+    if account.decision is None:
+        return kept or None
+    shown = {
+        "lastDecision": account.last_decision or kept.get("lastDecision"),
+        "shadow": _shadow(account.shadow, kept.get("shadow")),
+        "memory": account.memory,
     }
+    return {name: value for name, value in shown.items() if value} or None
+
+
+def _shadow(shadow: Manifest | None, before: Manifest | None) -> Manifest | None:
+    """The one before stays while its number is the same: its words change with every second."""
+    same = shadow and before and all(shadow[name] == before.get(name) for name in ("scalerType", "desired"))
+    return before if same else shadow
+
+
+def describe_decision(decision: ScalingDecision, inputs: ScalingInputs, now: float) -> dict[str, Any]:
+    """A decision that changed the number of workers, as `status.autoscaling.lastDecision` shows it."""
+    return describe(decision, inputs, _instant(now))
 
 
 def _phase(account: Account, problem: Problem | None, workers: Mapping[str, int]) -> str:

@@ -11,6 +11,10 @@ from tests.support.endpoint_schema import openapi_schema
 
 _TEXT = st.text(alphabet="aA0_-./ y~", max_size=4)
 _QUANTITIES = st.sampled_from([0, 1, "1", "0.5", "500m", "2Gi", "1e3"])
+_TEXTS = {  # by pattern, where free text would hardly ever fit
+    r"^\S+( \S+){4}$": st.sampled_from(["0 8 * * MON-FRI", "*/5 * * * *", "0 0 31 2 *"]),
+    r"^[A-Za-z][A-Za-z0-9_+/-]*$": st.sampled_from(["UTC", "Europe/Berlin", "Nowhere"]),
+}
 _JUNK = st.sampled_from([None, True, -1, 0, 10**9, 1.5, "", "x", "5", "Ω", [], [None], {}, {"x": 1}]).map(copy.deepcopy)
 
 
@@ -60,6 +64,8 @@ def _places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _values(node: Mapping[str, Any]) -> st.SearchStrategy[Any]:
+    if node.get("pattern") == "^auto$":
+        return st.sampled_from(["auto", 0, 1, 5, 3600])
     if node.get("x-kubernetes-int-or-string"):
         return _QUANTITIES
     if "enum" in node:
@@ -83,4 +89,6 @@ def _values(node: Mapping[str, Any]) -> st.SearchStrategy[Any]:
             return st.sampled_from([node["minimum"], 1, 4.0, 4.5, node["maximum"]])
         case "boolean":
             return st.booleans()
+    if node.get("pattern") in _TEXTS:
+        return _TEXTS[node["pattern"]]
     return _TEXT.filter(bool) | st.sampled_from(["A", "B", "x" * node["maxLength"]])

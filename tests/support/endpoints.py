@@ -51,6 +51,13 @@ def scaling(**changes: Any) -> ResolvedScaling:
         "scaler_type": ScalerType.QUEUE_DELAY,
         "scaler_value": 4.0,
         "concurrency": 1,
+        "standby": 0,
+        "max_surge": None,
+        "stabilization_seconds": 0,
+        "schedules": (),
+        "shadow": None,
+        "shadow_value": 4.0,
+        "service_prior_seconds": 30.0,
     }
     return ResolvedScaling(**(values | changes))
 

@@ -40,6 +40,18 @@ def _quantity(value: object, check: ValidatorFunctionWrapHandler) -> int | str:
 Quantity = Annotated[int | Annotated[str, Field(pattern=_QUANTITY, max_length=64)], WrapValidator(_quantity)]
 """A Kubernetes quantity: a whole number or text, for example 1, 500m or 2Gi."""
 
+
+def _idle_timeout(value: object, check: ValidatorFunctionWrapHandler) -> int | str:
+    try:
+        seconds: int | str = check(value)
+    except ValidationError:
+        raise ValueError("must be a whole number of seconds, or auto") from None
+    return seconds
+
+
+IdleTimeout = Annotated[int | Annotated[str, Field(pattern=r"^auto$", max_length=4)], WrapValidator(_idle_timeout)]
+"""Whole seconds, or `auto`. A union has no numeric bounds in a structural schema: a rule of the spec holds them."""
+
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -78,6 +90,7 @@ class ScalerType(StrEnum):
 
     QUEUE_DELAY = "QUEUE_DELAY"
     REQUEST_COUNT = "REQUEST_COUNT"
+    ADAPTIVE = "ADAPTIVE"
 
 
 class Handler(Model):
@@ -169,6 +182,19 @@ class Worker(Model):
     """Jobs that one worker runs at once; above 1 only async handlers gain."""
 
 
+class Schedule(Model):
+    """So many workers from an instant on."""
+
+    cron: Annotated[str, Field(min_length=9, max_length=128, pattern=r"^\S+( \S+){4}$")]
+    """When the entry comes into force: minute, hour, day of month, month and day of week, as in cron."""
+
+    time_zone: Annotated[str, Field(max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")] = "UTC"
+    """Name of the time zone of cron, for example Europe/Berlin."""
+
+    workers_min: Annotated[int, Field(ge=0, le=1000)]
+    """Workers that run from then on, if scaling.workersMin does not ask for more. 0 ends an earlier entry."""
+
+
 class Scaling(Model):
     """How many workers run, and when they come and go."""
 
@@ -178,15 +204,32 @@ class Scaling(Model):
     workers_max: Annotated[int, Field(ge=0, le=1000)] = 3
     """Most workers that ever run. 0 parks the endpoint: jobs wait."""
 
-    idle_timeout: Annotated[int, Field(ge=1, le=3600)] = 5
-    """Seconds a worker stays after its last job."""
+    idle_timeout: IdleTimeout = 5
+    """Seconds a worker stays after its last job, 1 to 3600; auto means as long as another start would take, at least
+    5."""
 
     scaler_type: Annotated[ScalerType, Field(strict=False)] = ScalerType.QUEUE_DELAY
     """QUEUE_DELAY adds workers for jobs that wait longer than scalerValue seconds; REQUEST_COUNT keeps one worker per
-    scalerValue jobs."""
+    scalerValue jobs; ADAPTIVE aims at a wait of scalerValue seconds by the measured rate of arrivals, duration of jobs
+    and duration of starts."""
 
     scaler_value: Annotated[float, Field(ge=0.5, le=10_000)] = 4
-    """Seconds (QUEUE_DELAY) or jobs per worker (REQUEST_COUNT, a whole number)."""
+    """Seconds (QUEUE_DELAY, ADAPTIVE) or jobs per worker (REQUEST_COUNT, a whole number)."""
+
+    standby: Annotated[int, Field(ge=0, le=100)] = 0
+    """Workers kept free beside the busy ones as long as any job is queued or runs."""
+
+    max_surge: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Most workers that start at the same time. Unset, as many as are needed."""
+
+    stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
+    """Workers go only when so few were wanted for that long. Unset, 30 with ADAPTIVE and 0 else."""
+
+    schedules: Annotated[list[Schedule], Field(max_length=20)] = []
+    """Workers that are there at certain times. The entry that fired last is in force until the next one fires."""
+
+    shadow: Annotated[ScalerType, Field(strict=False)] | None = None
+    """A second scaler that decides beside the first and does nothing: the status shows what it would ask for."""
 
 
 class Jobs(Model):
@@ -233,9 +276,30 @@ SPEC_RULES = (
         field_path=".scaling.scalerValue",
     ),
     Rule(
-        rule="self.scaling.scalerType != 'QUEUE_DELAY' || self.scaling.scalerValue <= 3600.0",
-        message="scaling.scalerValue means seconds with QUEUE_DELAY: use at most 3600",
+        rule="self.scaling.scalerType == 'REQUEST_COUNT' || self.scaling.scalerValue <= 3600.0",
+        message="scaling.scalerValue means seconds with QUEUE_DELAY and ADAPTIVE: use at most 3600",
         field_path=".scaling.scalerValue",
+    ),
+    Rule(
+        rule="type(self.scaling.idleTimeout) == string || "
+        "(self.scaling.idleTimeout >= 1 && self.scaling.idleTimeout <= 3600)",
+        message="scaling.idleTimeout is 1 to 3600 seconds, or auto",
+        field_path=".scaling.idleTimeout",
+    ),
+    Rule(
+        rule="self.scaling.standby <= self.scaling.workersMax",
+        message="scaling.standby must not exceed scaling.workersMax; lower standby or raise workersMax",
+        field_path=".scaling.standby",
+    ),
+    Rule(
+        rule="!has(self.scaling.schedules) || self.scaling.schedules.all(s, s.workersMin <= self.scaling.workersMax)",
+        message="scaling.schedules must not ask for more workers than scaling.workersMax",
+        field_path=".scaling.schedules",
+    ),
+    Rule(
+        rule="!has(self.scaling.shadow) || self.scaling.shadow != self.scaling.scalerType",
+        message="scaling.shadow names another scaler than scaling.scalerType",
+        field_path=".scaling.shadow",
     ),
     Rule(
         rule="self.jobs.executionTimeoutMs == 0 || self.jobs.executionTimeoutMs >= 5000",
@@ -313,6 +377,10 @@ class EndpointSpec(Model):
             scaling.workers_min <= scaling.workers_max,
             not counts or (scaling.scaler_value >= 1 and scaling.scaler_value == int(scaling.scaler_value)),
             counts or scaling.scaler_value <= 3600,
+            isinstance(scaling.idle_timeout, str) or 1 <= scaling.idle_timeout <= 3600,
+            scaling.standby <= scaling.workers_max,
+            all(each.workers_min <= scaling.workers_max for each in scaling.schedules),
+            scaling.shadow is None or scaling.shadow is not scaling.scaler_type,
             jobs.execution_timeout_ms == 0 or jobs.execution_timeout_ms >= limits.EXECUTION_TIMEOUT_MS_MIN,
             jobs.ttl_ms >= jobs.execution_timeout_ms,
             all(e.value is None or e.value_from is None for e in worker.env),
@@ -380,6 +448,62 @@ class JobsStatus(StatusModel):
     """Jobs that run."""
 
 
+class DecisionInputs(StatusModel):
+    """What a decision rested on."""
+
+    queued: int | None = None
+    """Jobs that waited."""
+
+    late: int | None = None
+    """Jobs that had waited longer than scalerValue; counted with QUEUE_DELAY."""
+
+    oldest_seconds: float | None = None
+    """How long the oldest of them had waited."""
+
+    running: int | None = None
+    """Jobs that ran."""
+
+    working: int | None = None
+    """Workers that took jobs."""
+
+    busy: int | None = None
+    """Workers that held jobs."""
+
+    starting: int | None = None
+    """Workers on their way."""
+
+    arrivals_per_second: float | None = None
+    """Rate of arrivals; measured with ADAPTIVE."""
+
+    service_seconds: float | None = None
+    """Mean run of a job; measured with ADAPTIVE."""
+
+    cold_start_seconds: float | None = None
+    """What a start takes; believed until the first one was seen."""
+
+    signals_age_seconds: float | None = None
+    """How old the gateway's word was."""
+
+
+class PolicyProposal(StatusModel):
+    """What a policy asked for."""
+
+    scaler_type: Annotated[str, Field(max_length=64)]
+    """The policy."""
+
+    desired: int
+    """Workers it asked for."""
+
+    reason: Annotated[str, Field(max_length=1024)]
+    """Its term that decided."""
+
+    message: Annotated[str, Field(max_length=32_768)]
+    """Its reckoning in a sentence."""
+
+    change: Annotated[str, Field(max_length=1024)] | None = None
+    """What would have to happen for another number."""
+
+
 class LastDecision(StatusModel):
     """Why the number of workers is what it is."""
 
@@ -397,6 +521,12 @@ class LastDecision(StatusModel):
 
     message: Annotated[str, Field(max_length=32_768)]
     """The decision in a sentence with its numbers."""
+
+    inputs: DecisionInputs | None = None
+    """What it rested on."""
+
+    proposal: PolicyProposal | None = None
+    """What the policy asked for before limits."""
 
 
 class FailureStatus(StatusModel):
@@ -420,6 +550,12 @@ class AutoscalingStatus(StatusModel):
 
     last_decision: LastDecision | None = None
     """The newest decision that changed the number of workers."""
+
+    shadow: PolicyProposal | None = None
+    """What the scaler of spec.scaling.shadow would ask for; written when its number changes."""
+
+    memory: Annotated[str, Field(max_length=131_072)] | None = None
+    """What the scaler remembers between decisions, for itself."""
 
 
 class EndpointStatus(StatusModel):

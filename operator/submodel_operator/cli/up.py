@@ -23,7 +23,7 @@ from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.local import LocalCluster, LocalGateway
 from submodel_operator.ports import Key, Manifest
 from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
-from submodel_operator.resolve import refuse_reserved_names
+from submodel_operator.resolve import refuse_reserved_names, resolve_scaling
 from submodel_operator.settings import WorkerSettings
 
 LOCAL_IMAGE = "submodel-worker"
@@ -188,6 +188,7 @@ def _read(path: Path) -> SubModelEndpoint:
     try:
         endpoint = read_manifest(text, str(path))
         refuse_reserved_names(endpoint.spec.worker)
+        resolve_scaling(endpoint.spec)
     except InvalidEndpoint as error:
         raise InvalidEndpoint([_in_file(path, problem) for problem in error.problems]) from error
     if endpoint.spec.worker.handler is None:

@@ -27,7 +27,9 @@ from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Sc
 from submodel_operator.ports import Clock, Cluster, Gateway, Key, Manifest, Observed
 from submodel_operator.reconcile import gather
 from submodel_operator.resolve import ResolvedEndpoint, resolve
-from submodel_operator.scaling import decide
+from submodel_operator.scaling import ScalerState, ScalingDecision, decide
+from submodel_operator.scaling.explained import describe_proposal
+from submodel_operator.scaling.state import decode, encode
 from submodel_operator.settings import WorkerSettings
 from submodel_operator.status import Account, build_status, describe_decision
 
@@ -72,6 +74,7 @@ class Reconciler:
         self._status_period_seconds = status_period_seconds
         self._status_written_at: dict[Key, float] = {}
         self._last_decisions: dict[Key, dict[str, Any]] = {}
+        self._scalers: dict[Key, ScalerState] = {}
 
     async def reconcile(self, key: Key) -> Outcome:
         """One step for `key`.
@@ -99,12 +102,12 @@ class Reconciler:
         await self._tell_gateway(endpoint, observed, desired)
         signals = self._gateway.signals(observed.key.endpoint_id)
         inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
-        decision = decide(inputs)
+        decision, scaler = decide(inputs, self._remembered(observed), self._clock.now())
+        self._scalers[observed.key] = scaler
         for action in plan(observed, desired, decision, gather.views(signals)):
             await self._act(observed, action)
         if decision.replicas != inputs.replicas:
-            described = describe_decision(decision, inputs.replicas, self._clock.now())
-            self._last_decisions[observed.key] = described
+            self._note(observed.key, describe_decision(decision, inputs, self._clock.now()))
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
             url=endpoint.url,
@@ -113,9 +116,24 @@ class Reconciler:
             decision=decision,
             replicas_before=inputs.replicas,
             last_decision=self._last_decisions.get(observed.key),
+            shadow=_shadow(endpoint, decision),
+            memory=encode(scaler) if scaler != ScalerState(revision=scaler.revision) else None,
             signals=signals,
         )
         return account, decision.evaluate_after_seconds
+
+    def _note(self, key: Key, described: dict[str, Any]) -> None:
+        """A shrink takes several steps, each of which comes to the same decision: it is told once."""
+        last = self._last_decisions.get(key)
+        if last is None or any(last[name] != described[name] for name in ("current", "desired", "reason")):
+            self._last_decisions[key] = described
+
+    def _remembered(self, observed: Observed) -> ScalerState:
+        """The scaler's memory: this process's own, or after a restart the one that the status holds."""
+        if (known := self._scalers.get(observed.key)) is not None:
+            return known
+        status = observed.manifest.get("status") or {}
+        return decode((status.get("autoscaling") or {}).get("memory"))
 
     async def _tell_gateway(self, endpoint: ResolvedEndpoint, observed: Observed, desired: DesiredPool) -> None:
         revisions = gather.live_revisions(observed, desired.revision)
@@ -174,8 +192,14 @@ class Reconciler:
         """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""
         self._status_written_at.pop(key, None)
         self._last_decisions.pop(key, None)
+        self._scalers.pop(key, None)
         if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):
             await self._gateway.forget(key.endpoint_id)
+
+
+def _shadow(endpoint: ResolvedEndpoint, decision: ScalingDecision) -> dict[str, Any] | None:
+    policy = endpoint.scaling.shadow
+    return describe_proposal(policy, decision.shadow) if policy and decision.shadow else None
 
 
 def _reason(error: OperatorError) -> str:

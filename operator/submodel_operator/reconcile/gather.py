@@ -13,23 +13,24 @@ from submodel.contract.internal import (
 )
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import ScalerType
+from submodel_operator.diagnosis import UNPLACED, failures
 from submodel_operator.ports import Observed, ObservedWorker, Signals
-from submodel_operator.resolve import ResolvedEndpoint, worker_token
-from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, WorkerSignal
+from submodel_operator.resolve import ResolvedEndpoint, ResolvedScaling, worker_token
+from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Trouble, WorkerSignal
 
 _WORKING = (WorkerPhase.READY, WorkerPhase.DRAINING)
 
 
 def registration(endpoint: ResolvedEndpoint, revisions: Sequence[str]) -> EndpointRegistration:
     """What the gateway must know. Workers of every revision that still has pods keep their credential."""
-    by_delay = endpoint.scaling.scaler_type is ScalerType.QUEUE_DELAY
+    scaling = endpoint.scaling
     return EndpointRegistration(
         endpoint_id=endpoint.key.endpoint_id,
         epoch=endpoint.uid,
         generation=endpoint.generation,
         execution_timeout_ms=endpoint.execution_timeout_ms,
         ttl_ms=endpoint.ttl_ms,
-        late_after_ms=round(endpoint.scaling.scaler_value * 1000) if by_delay else None,
+        late_after_ms=_late_after_ms(scaling),
         workers_max=endpoint.scaling.workers_max,
         worker_tokens=[WorkerToken(revision=each, sha256=_sha256(worker_token(endpoint, each))) for each in revisions],
         models=list(endpoint.models),
@@ -72,8 +73,8 @@ def scaling_inputs(
     endpoint: ResolvedEndpoint, observed: Observed, revision: str, signals: Signals | None
 ) -> ScalingInputs:
     """Inputs of the decision for the pool of `revision`."""
-    fresh = signals if signals and signals.fresh else None
-    known = views(signals)
+    known = {view.worker: view for view in signals.snapshot.workers} if signals else {}
+    failing = {failure.worker for failure in failures(observed, revision, known) if failure.lasting}
     working: list[WorkerSignal] = []
     starting: list[StartingWorker] = []
     for worker in observed.workers:
@@ -81,27 +82,39 @@ def scaling_inputs(
             continue
         view = known.get(worker.name)
         if view and view.phase in _WORKING and signals:
-            working.append(_working(view, signals))
+            working.append(_working(worker, view, signals))
         else:
-            starting.append(_starting(worker, view))
+            starting.append(_starting(worker, view, worker.name in failing))
+    pool = next((pool for pool in observed.pools if pool.revision == revision), None)
     return ScalingInputs(
         scaling=endpoint.scaling,
-        replicas=next((pool.replicas for pool in observed.pools if pool.revision == revision), 0),
+        replicas=pool.replicas if pool else 0,
         workers=tuple(working),
         starting=tuple(starting),
-        demand=_demand(fresh, working) if fresh else None,
+        demand=_demand(signals, working) if signals else None,
+        revision=revision,
+        refusal=pool.refusal if pool else "",
     )
 
 
-def _working(view: WorkerView, signals: Signals) -> WorkerSignal:
+def _late_after_ms(scaling: ResolvedScaling) -> int | None:
+    """The gateway counts late jobs for the scaler that asks for them, or for its shadow."""
+    if scaling.scaler_type is ScalerType.QUEUE_DELAY:
+        return round(scaling.scaler_value * 1000)
+    return round(scaling.shadow_value * 1000) if scaling.shadow is ScalerType.QUEUE_DELAY else None
+
+
+def _working(worker: ObservedWorker, view: WorkerView, signals: Signals) -> WorkerSignal:
     idle_seconds = None
     if view.idle_since_ms is not None and not view.running:
         idle_seconds = _age_seconds(signals, view.idle_since_ms)
-    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining)
+    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining, worker.age_seconds)
 
 
-def _starting(worker: ObservedWorker, view: WorkerView | None) -> StartingWorker:
-    return StartingWorker(worker.name, worker.age_seconds, draining=view is not None and view.draining)
+def _starting(worker: ObservedWorker, view: WorkerView | None, failing: bool) -> StartingWorker:
+    unplaced = Trouble.UNSCHEDULABLE if worker.phase in UNPLACED else None
+    draining = view is not None and view.draining
+    return StartingWorker(worker.name, worker.age_seconds, draining, Trouble.FAILING if failing else unplaced)
 
 
 def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:
@@ -112,6 +125,10 @@ def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:
         late=snapshot.late,
         oldest_seconds=None if oldest is None else _age_seconds(signals, oldest),
         in_progress=sum(worker.running for worker in working),
+        arrived_total=snapshot.arrived_total,
+        finished_total=snapshot.completed_total + snapshot.failed_total,
+        age_seconds=signals.age_seconds,
+        fresh=signals.fresh,
     )
 
 

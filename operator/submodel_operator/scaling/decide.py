@@ -1,88 +1,135 @@
-"""The decision: a policy proposes, bounds limit, and only what is known to be idle may go.
+"""The decision: a policy proposes, limits hold it, and only what is known to be idle may go.
 
-Order: unknown signals hold; the policy's number; never below busy workers; `workersMin` and `workersMax`; then growth
-at once, or removal of idle workers after the idle timeout.
+Order: unknown signals hold; the policy's number; the limits (`limits`); then growth at once, or removal of idle workers
+after the stabilisation window and the idle timeout. Old signals let the endpoint grow and never shrink.
 """
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
 from submodel_operator.api.v1alpha1 import ScalerType
-from submodel_operator.scaling import queue_delay, request_count, victims
+from submodel_operator.scaling import adaptive, limits, memory, queue_delay, request_count, schedules, victims
 from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
+from submodel_operator.scaling.estimates import Estimates, estimate, idle_seconds
 from submodel_operator.scaling.signals import Demand, ScalingInputs
+from submodel_operator.scaling.state import ScalerState
 
-POLICIES = {ScalerType.QUEUE_DELAY: queue_delay.propose, ScalerType.REQUEST_COUNT: request_count.propose}
+Policy = Callable[[ScalingInputs, Demand, Estimates], Proposal]
+POLICIES: Final[Mapping[ScalerType, Policy]] = {
+    ScalerType.QUEUE_DELAY: queue_delay.propose,
+    ScalerType.REQUEST_COUNT: request_count.propose,
+    ScalerType.ADAPTIVE: adaptive.propose,
+}
+
+SIGHT_SECONDS: Final = 10.0
+"""After a silence of the gateway nobody goes for so long: workers have yet to come back to it."""
+
+RATE_LOOK_SECONDS: Final = 5.0
+"""How often a falling rate is looked at while workers are there."""
 
 
-def decide(inputs: ScalingInputs) -> ScalingDecision:
-    """How many workers, and who may leave. The same inputs always give the same decision."""
+def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[ScalingDecision, ScalerState]:
+    """How many workers, and who may leave; and what to remember for the next time.
+
+    `now` is in seconds since the epoch. The same arguments always give the same result, and the state that comes out
+    gives the same decision once more.
+    """
+    state = memory.remember(inputs, state, now)
     if inputs.demand is None:
-        return _hold_without_signals(inputs)
-    wanted = _bounded(inputs, POLICIES[inputs.scaling.scaler_type](inputs, inputs.demand))
+        return _hold_without_signals(inputs, now), state
+    demand, estimates = inputs.demand, estimate(inputs, state, now)
+    proposal = POLICIES[inputs.scaling.scaler_type](inputs, demand, estimates)
+    wanted = limits.limited(inputs, state, now, proposal)
+    window = inputs.scaling.stabilization_seconds
+    state = memory.remember_wanted(state, wanted.workers, window, now)
     if wanted.workers >= inputs.replicas:
-        return ScalingDecision(
-            replicas=wanted.workers,
-            term=wanted.term,
-            message=wanted.message,
-            evaluate_after_seconds=_next_look(inputs, inputs.demand),
-        )
-    return _shrink(inputs, inputs.demand, wanted)
+        decision = ScalingDecision(wanted.workers, wanted.term, wanted.message)
+    elif not demand.fresh:
+        decision = _held(inputs)
+    else:
+        decision = _shrink(inputs, state, now, _stabilised(inputs, state, now, wanted))
+    look = _next_look(inputs, demand, state, now)
+    shadow = _shadow(inputs, demand, estimates, state, now)
+    explained = replace(decision, proposal=proposal, estimates=estimates, shadow=shadow)
+    return replace(explained, evaluate_after_seconds=look), state
 
 
-def _hold_without_signals(inputs: ScalingInputs) -> ScalingDecision:
+def _hold_without_signals(inputs: ScalingInputs, now: float) -> ScalingDecision:
     """The last known number stays; only the floor that needs no signal is kept up."""
-    floor = inputs.scaling.workers_min
-    if floor > inputs.replicas:
-        return ScalingDecision(floor, Term.MINIMUM, f"workersMin keeps {floor}")
+    nothing = Proposal(0, Term.STEADY, "")
+    wanted = limits.floor(inputs, now, nothing)
+    look = schedules.seconds_until_next(inputs.scaling.schedules, now)
+    if inputs.replicas < wanted.workers <= inputs.scaling.workers_max:
+        return ScalingDecision(wanted.workers, wanted.term, wanted.message, evaluate_after_seconds=look)
+    return replace(_held(inputs), evaluate_after_seconds=look)
+
+
+def _held(inputs: ScalingInputs) -> ScalingDecision:
     return ScalingDecision(
         replicas=inputs.replicas,
         term=Term.SIGNALS_UNKNOWN,
-        message="the gateway's signals are missing or old: the number of workers is held",
+        message="the gateway's signals are missing or old: no worker goes",
     )
 
 
-def _bounded(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
-    scaling = inputs.scaling
-    if proposal.workers < scaling.workers_min:
-        proposal = Proposal(scaling.workers_min, Term.MINIMUM, f"workersMin keeps {scaling.workers_min}")
-    if proposal.workers > scaling.workers_max:
-        message = f"{proposal.message}; workersMax allows {scaling.workers_max}"
-        proposal = Proposal(scaling.workers_max, Term.MAXIMUM, message)
-    if proposal.workers < inputs.busy:
-        proposal = Proposal(inputs.busy, Term.BUSY, f"{counted(inputs.busy, 'busy worker')} until they are done")
-    return proposal
+def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal) -> Proposal:
+    window = inputs.scaling.stabilization_seconds
+    highest = min(memory.highest_wanted(state, window, now), inputs.scaling.workers_max)
+    if highest <= wanted.workers:
+        return wanted
+    message = f"{wanted.message}; {highest} were wanted within the last {window:g} s"
+    return Proposal(highest, Term.STABILIZATION, message)
 
 
-def _shrink(inputs: ScalingInputs, demand: Demand, wanted: Proposal) -> ScalingDecision:
-    evaluate_after = _next_look(inputs, demand)
+def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal) -> ScalingDecision:
     if not inputs.settled:
-        return ScalingDecision(
-            replicas=inputs.replicas,
-            term=Term.UNSETTLED,
-            message=f"{counted(inputs.replicas, 'worker')} asked for, another number exists at the moment: wait",
-            evaluate_after_seconds=evaluate_after,
-        )
-    surplus = inputs.replicas - wanted.workers
+        message = f"{counted(inputs.replicas, 'worker')} asked for, another number exists at the moment: wait"
+        return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
+    if now - state.sighted_at < SIGHT_SECONDS:
+        message = f"the gateway was silent until {now - state.sighted_at:.0f} s ago: wait for its workers"
+        return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
+    surplus = max(0, inputs.replicas - wanted.workers)
+    stay_seconds = idle_seconds(inputs, state)
     if inputs.starting:
-        remove = victims.unneeded_starts(inputs, surplus)
+        remove = victims.unneeded_starts(inputs, surplus, stay_seconds)
         term, message = Term.UNNEEDED_STARTS, f"{counted(len(remove), 'starting worker')} not needed any more"
     else:
         over_maximum = inputs.replicas > inputs.scaling.workers_max
-        after_seconds = 0.0 if over_maximum else float(inputs.scaling.idle_timeout_seconds)
+        after_seconds = 0.0 if over_maximum else stay_seconds
         remove = victims.idle(inputs, surplus, after_seconds)
         term = Term.MAXIMUM if over_maximum else Term.IDLE
         message = f"{counted(len(remove), 'worker')} idle for {after_seconds:g} s; {wanted.message}"
     if not remove:
-        term, message = Term.STEADY, f"{wanted.message}; idle workers stay for idleTimeout"
-    return ScalingDecision(
-        replicas=inputs.replicas - len(remove),
-        term=term,
-        message=message,
-        remove=remove,
-        evaluate_after_seconds=evaluate_after,
-    )
+        held = wanted.term is Term.STABILIZATION
+        term = Term.STABILIZATION if held else Term.STEADY
+        message = wanted.message if held else f"{wanted.message}; idle workers stay for idleTimeout"
+    return ScalingDecision(inputs.replicas - len(remove), term, message, remove)
 
 
-def _next_look(inputs: ScalingInputs, demand: Demand) -> float | None:
-    looks = [victims.seconds_until_next(inputs)]
-    if inputs.scaling.scaler_type is ScalerType.QUEUE_DELAY:
+def _shadow(
+    inputs: ScalingInputs, demand: Demand, estimates: Estimates, state: ScalerState, now: float
+) -> Proposal | None:
+    """What the other policy asks for at the present workers, within the same limits."""
+    other = inputs.scaling.shadow
+    if other is None:
+        return None
+    scaling = replace(inputs.scaling, scaler_type=other, scaler_value=inputs.scaling.shadow_value, shadow=None)
+    seen = replace(inputs, scaling=scaling)
+    return limits.limited(seen, state, now, POLICIES[other](seen, demand, estimates))
+
+
+def _next_look(inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float) -> float | None:
+    scaling = inputs.scaling
+    looks = [
+        victims.seconds_until_next(inputs, idle_seconds(inputs, state)),
+        memory.seconds_until_forgotten(state, scaling.stabilization_seconds, now),
+        schedules.seconds_until_next(scaling.schedules, now),
+    ]
+    if scaling.scaler_type is ScalerType.QUEUE_DELAY:
         looks.append(queue_delay.seconds_until_late(inputs, demand))
+    if scaling.scaler_type is ScalerType.ADAPTIVE and inputs.replicas > scaling.workers_min:
+        looks.append(RATE_LOOK_SECONDS)
+    if inputs.replicas and now - state.sighted_at < SIGHT_SECONDS:
+        looks.append(SIGHT_SECONDS - (now - state.sighted_at))
     return min((seconds for seconds in looks if seconds is not None), default=None)

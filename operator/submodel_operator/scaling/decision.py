@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from submodel_operator.scaling.estimates import Estimates
+
 
 class Term(StrEnum):
     """The rule that decided the number; stable words that scripts may compare."""
@@ -10,9 +12,17 @@ class Term(StrEnum):
     FIRST_JOB = "FirstJob"
     LATE_JOBS = "LateJobs"
     REQUEST_COUNT = "RequestCount"
+    BACKLOG = "Backlog"
+    ARRIVAL_RATE = "ArrivalRate"
     BUSY = "BusyWorkers"
+    STANDBY = "Standby"
+    SCHEDULE = "Schedule"
     MINIMUM = "WorkersMin"
     MAXIMUM = "WorkersMax"
+    SURGE = "MaxSurge"
+    CAPACITY = "NoCapacity"
+    FAILING_STARTS = "FailingStarts"
+    STABILIZATION = "Stabilization"
     STEADY = "Steady"
     IDLE = "IdleTimeout"
     UNNEEDED_STARTS = "UnneededStarts"
@@ -27,11 +37,13 @@ def counted(count: int, noun: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a policy asks for, before bounds: at least `workers`, because of `term`."""
+    """What a policy asks for, before limits: at least `workers`, because of `term`."""
 
     workers: int
     term: Term
     message: str
+    change: str = ""
+    """What would have to happen for another number, as a sentence without its full stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +60,12 @@ class ScalingDecision:
     remove: tuple[str, ...] = ()
     evaluate_after_seconds: float | None = None
     """When time alone may change the decision; None when only an event can."""
+
+    proposal: Proposal | None = None
+    """What the policy asked for before limits; None when it was not asked."""
+
+    estimates: Estimates | None = None
+    """What it believed of jobs and starts."""
+
+    shadow: Proposal | None = None
+    """What the policy of `scaling.shadow` would have asked for. Nothing is done with it."""

@@ -6,14 +6,20 @@ Workers that are starting count as capacity on its way, so that one late job doe
 from math import ceil
 
 from submodel_operator.scaling.decision import Proposal, Term, counted
+from submodel_operator.scaling.estimates import Estimates
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 
-def propose(inputs: ScalingInputs, demand: Demand) -> Proposal:
-    """Workers wanted for `demand`; the present number when nothing is late."""
+def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
+    """Workers wanted for `demand`; the present number when nothing is late. Estimates are not used."""
     target_seconds = inputs.scaling.scaler_value
     if demand.queued and not inputs.replicas:
-        return Proposal(1, Term.FIRST_JOB, f"{counted(demand.queued, 'job')} queued and no worker runs: start one")
+        return Proposal(
+            1,
+            Term.FIRST_JOB,
+            f"{counted(demand.queued, 'job')} queued and no worker runs: start one",
+            f"more workers come for jobs that wait longer than {target_seconds:g} s",
+        )
     needed = ceil(demand.late / inputs.scaling.concurrency)
     more = max(0, needed - inputs.pending)
     if more:
@@ -22,11 +28,16 @@ def propose(inputs: ScalingInputs, demand: Demand) -> Proposal:
             Term.LATE_JOBS,
             f"{counted(demand.late, 'job')} waited longer than {target_seconds:g} s while "
             f"{counted(inputs.pending, 'worker')} started: {more} more",
+            "more workers come for more late jobs than there are workers starting",
         )
     if not demand.queued:
-        return Proposal(0, Term.STEADY, "no job queued")
+        change = f"a job that waits longer than {target_seconds:g} s starts another worker"
+        return Proposal(0, Term.STEADY, "no job queued", change)
     message = f"{counted(demand.queued, 'job')} queued, none for longer than {target_seconds:g} s"
-    return Proposal(inputs.replicas, Term.STEADY, message)
+    if demand.late:
+        late = counted(demand.late, "job")
+        message = f"{late} waited longer than {target_seconds:g} s and {counted(inputs.pending, 'worker')} started"
+    return Proposal(inputs.replicas, Term.STEADY, message, "idle workers may go once no job is queued")
 
 
 def seconds_until_late(inputs: ScalingInputs, demand: Demand) -> float | None:

@@ -3,16 +3,19 @@
 from math import ceil
 
 from submodel_operator.scaling.decision import Proposal, Term
+from submodel_operator.scaling.estimates import Estimates
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 
-def propose(inputs: ScalingInputs, demand: Demand) -> Proposal:
-    """`ceil((queued + in progress) / scalerValue)`, as the hosted platforms document it."""
+def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
+    """`ceil((queued + in progress) / scalerValue)`, as the hosted platforms document it. Estimates are not used."""
     jobs_per_worker = inputs.scaling.scaler_value
-    workers = ceil((demand.queued + demand.in_progress) / jobs_per_worker)
+    jobs = demand.queued + demand.in_progress
+    workers = ceil(jobs / jobs_per_worker)
     return Proposal(
         workers,
         Term.REQUEST_COUNT,
         f"{demand.queued} queued and {demand.in_progress} running jobs at {jobs_per_worker:g} per worker "
         f"need {workers}",
+        f"another worker comes above {workers * jobs_per_worker:g} jobs, queued and running together",
     )

@@ -1,8 +1,19 @@
 """What the scaling decision reads. Ages instead of instants, so that no two clocks ever meet here."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from submodel_operator.resolve import ResolvedScaling
+
+
+class Trouble(StrEnum):
+    """Why a starting worker does not come up by waiting for it alone."""
+
+    UNSCHEDULABLE = "Unschedulable"
+    """No node has room for it."""
+
+    FAILING = "Failing"
+    """It was placed and fails: a crash loop, an image that cannot be pulled, a worker that says it is unhealthy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +30,9 @@ class WorkerSignal:
     draining: bool = False
     """Whether it was asked to take no more jobs."""
 
+    age_seconds: float = 0.0
+    """Time since it was created."""
+
 
 @dataclass(frozen=True, slots=True)
 class StartingWorker:
@@ -27,6 +41,7 @@ class StartingWorker:
     name: str
     age_seconds: float
     draining: bool = False
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,18 @@ class Demand:
     in_progress: int
     """Jobs held by workers of the present revision; those of older revisions end where they are."""
 
+    arrived_total: int = 0
+    """Jobs accepted since the endpoint's first one. The total begins again when the gateway lost its store."""
+
+    finished_total: int = 0
+    """Jobs that ran to an end, good or bad."""
+
+    age_seconds: float = 0.0
+    """How old this word of the gateway is."""
+
+    fresh: bool = True
+    """Whether a shrink may rest on it. The last word of a silent gateway still lets the endpoint grow."""
+
 
 @dataclass(frozen=True, slots=True)
 class ScalingInputs:
@@ -55,7 +82,13 @@ class ScalingInputs:
     workers: tuple[WorkerSignal, ...]
     starting: tuple[StartingWorker, ...]
     demand: Demand | None
-    """None when the gateway is silent or its word is too old: unknown, never zero."""
+    """None when the gateway has not spoken of the endpoint: unknown, never zero."""
+
+    revision: str = ""
+    """What the workers are made of; what was learned of starts holds for one revision."""
+
+    refusal: str = ""
+    """Why the cluster creates no more workers (quota, admission), in its own words."""
 
     @property
     def settled(self) -> bool:

@@ -3,13 +3,13 @@
 from submodel_operator.scaling.signals import ScalingInputs
 
 
-def unneeded_starts(inputs: ScalingInputs, surplus: int) -> tuple[str, ...]:
+def unneeded_starts(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str, ...]:
     """Workers that are starting although nobody needs them any more, the youngest first.
 
     They go before idle ones: a ReplicaSet that shrinks takes pods that are not ready first, whatever was marked.
     They get as long as an idle worker would, because demand that comes back would start them again.
     """
-    expired = [worker for worker in inputs.starting if worker.age_seconds >= inputs.scaling.idle_timeout_seconds]
+    expired = [worker for worker in inputs.starting if worker.age_seconds >= after_seconds]
     expired.sort(key=lambda worker: (not worker.draining, worker.age_seconds, worker.name))
     return tuple(worker.name for worker in expired[:surplus])
 
@@ -24,9 +24,9 @@ def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str
     return tuple(name for _, _, name in sorted(candidates)[:surplus])
 
 
-def seconds_until_next(inputs: ScalingInputs) -> float | None:
-    """When the next worker will have been idle (or starting) for the idle timeout."""
+def seconds_until_next(inputs: ScalingInputs, after_seconds: float) -> float | None:
+    """When the next worker will have been idle (or starting) for as long as idle workers stay."""
     ages = [worker.idle_seconds for worker in inputs.workers if worker.idle_seconds is not None]
     ages += [worker.age_seconds for worker in inputs.starting]
-    remaining = [inputs.scaling.idle_timeout_seconds - age for age in ages]
+    remaining = [after_seconds - age for age in ages]
     return min((seconds for seconds in remaining if seconds > 0), default=None)

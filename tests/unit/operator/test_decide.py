@@ -5,10 +5,23 @@ from typing import Any
 import pytest
 
 from submodel_operator.api.v1alpha1 import ScalerType
-from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Term, WorkerSignal, decide
+from submodel_operator.scaling import (
+    Demand,
+    ScalerState,
+    ScalingDecision,
+    ScalingInputs,
+    StartingWorker,
+    Term,
+    WorkerSignal,
+)
+from submodel_operator.scaling import decide as decide_with_state
 from tests.support.endpoints import scaling
 
 QUIET = Demand(queued=0, late=0, oldest_seconds=None, in_progress=0)
+
+
+def decide(inputs: ScalingInputs) -> ScalingDecision:
+    return decide_with_state(inputs, ScalerState(), 1_800_000_000.0)[0]
 
 
 def demand(queued: int = 0, late: int = 0, oldest: float | None = None, in_progress: int = 0) -> Demand:
@@ -104,6 +117,14 @@ def test_nothing_is_removed_while_jobs_wait_with_queue_delay() -> None:
 
 def test_unknown_signals_hold_the_number_of_workers() -> None:
     decision = decide(inputs(idle("a", 100.0), demand=None))
+    assert (decision.replicas, decision.term, decision.remove) == (1, Term.SIGNALS_UNKNOWN, ())
+
+
+def test_old_signals_let_the_endpoint_grow_by_the_last_known_backlog_and_never_shrink() -> None:
+    old = Demand(queued=9, late=9, oldest_seconds=9.0, in_progress=1, fresh=False)
+    assert decide(inputs(busy("a"), demand=old)).replicas == 3
+    quiet = Demand(queued=0, late=0, oldest_seconds=None, in_progress=0, fresh=False)
+    decision = decide(inputs(idle("a", 100.0), demand=quiet))
     assert (decision.replicas, decision.term, decision.remove) == (1, Term.SIGNALS_UNKNOWN, ())
 
 

@@ -193,6 +193,61 @@ async def test_old_signals_never_shrink(world: World) -> None:
     assert (world.replicas, world.gateway.drained) == ([1], [])
 
 
+async def test_what_the_scaler_remembers_survives_a_restart_of_the_operator() -> None:
+    world = World(scaling={"scalerType": "REQUEST_COUNT", "scalerValue": 1, "stabilizationSeconds": 60})
+    await world.step()
+    world.gateway.say(signals(queued=2))
+    await world.step()
+    names = world.cluster.start_missing()
+    revision = world.status["revision"]
+    world.gateway.say(signals(*(view(name, revision, idle_since_ms=0) for name in names)))
+    await world.step()
+    world.reconciler = Reconciler(world.cluster, world.gateway, world.clock, worker_settings())
+    await world.step()
+    assert (world.replicas, world.gateway.drained) == ([2], [])
+    world.clock.seconds += 60
+    await world.step()
+    assert sorted(world.gateway.drained) == sorted(names)
+
+
+async def test_a_shrink_in_several_steps_is_told_once(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    world.gateway.say(signals(view(name, world.status["revision"], idle_since_ms=0)))
+    await world.step()
+    told = world.status["autoscaling"]["lastDecision"]
+    await world.step()
+    assert world.status["autoscaling"]["lastDecision"] == told
+    assert (told["current"], told["desired"], told["reason"]) == (1, 0, "IdleTimeout")
+
+
+async def test_pods_without_room_and_refused_pods_start_no_further_ones() -> None:
+    world = World(scaling={"workersMax": 20})
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    revision = world.status["revision"]
+    world.cluster.set_workers(worker(name, revision, phase="Unschedulable"))
+    world.gateway.say(signals(queued=9, late=9))
+    await world.step()
+    assert world.replicas == [1]
+    world.cluster.set_workers(worker(name, revision))
+    await world.step()
+    assert world.replicas == [9]
+
+
+async def test_an_unreadable_schedule_shows_as_a_condition_that_names_it() -> None:
+    entry = {"cron": "0 8 * * NEVER", "timeZone": "Mars/Olympus", "workersMin": 1}
+    world = World(scaling={"schedules": [entry]})
+    await world.step()
+    assert world.ready()["reason"] == "InvalidSpec"
+    for words in ("schedules[0].cron: '0 8 * * NEVER' never comes", "schedules[0].timeZone: there is no time zone"):
+        assert words in world.ready()["message"]
+
+
 async def test_a_deleted_endpoint_is_forgotten_by_the_gateway(world: World) -> None:
     await world.step()
     world.gateway.say(signals())

@@ -6,9 +6,10 @@ from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import EndpointStatus
 from submodel_operator.diagnosis import Problem
 from submodel_operator.ports import WorkerEnd
-from submodel_operator.scaling import ScalingDecision, Term
+from submodel_operator.scaling import Demand, Proposal, ScalingDecision, ScalingInputs, Term
+from submodel_operator.scaling.explained import in_words
 from submodel_operator.status import FAILURES_KEPT, Account, build_status, describe_decision
-from tests.support.endpoints import manifest, observed, pool, signals, view, worker
+from tests.support.endpoints import manifest, observed, pool, scaling, signals, view, worker
 
 NOW = 1_800_000_000.0
 STEADY = ScalingDecision(1, Term.STEADY, "steady")
@@ -59,11 +60,52 @@ def test_an_unchanged_endpoint_gives_the_same_status_at_any_later_time() -> None
     assert build_status(again, NOW + 3600) == first
 
 
-def test_a_changed_number_of_workers_is_recorded_with_its_reason() -> None:
-    described = describe_decision(ScalingDecision(2, Term.LATE_JOBS, "1 job waited"), 1, NOW)
-    assert build_status(account(last_decision=described), NOW)["autoscaling"]["lastDecision"] == {
-        "at": "2027-01-15T08:00:00Z", "current": 1, "desired": 2, "reason": "LateJobs", "message": "1 job waited",
+def test_a_changed_number_of_workers_is_recorded_with_its_reason_and_what_it_rested_on() -> None:
+    proposal = Proposal(9, Term.LATE_JOBS, "9 jobs waited", "more late jobs")
+    decision = ScalingDecision(3, Term.MAXIMUM, "9 jobs waited; workersMax allows 3", proposal=proposal)
+    seen = ScalingInputs(scaling(), 1, (), (), Demand(queued=9, late=9, oldest_seconds=4.26, in_progress=1))
+    described = describe_decision(decision, seen, NOW)
+    status = build_status(account(last_decision=described), NOW)
+    assert status["autoscaling"]["lastDecision"] == {
+        "at": "2027-01-15T08:00:00Z",
+        "current": 1,
+        "desired": 3,
+        "reason": "WorkersMax",
+        "message": "9 jobs waited; workersMax allows 3",
+        "inputs": {
+            "working": 0, "busy": 0, "starting": 1, "queued": 9, "running": 1, "signalsAgeSeconds": 0.0, "late": 9,
+            "oldestSeconds": 4.3,
+        },
+        "proposal": {
+            "scalerType": "QUEUE_DELAY", "desired": 9, "reason": "LateJobs", "message": "9 jobs waited",
+            "change": "more late jobs",
+        },
     }  # fmt: skip
+    EndpointStatus.model_validate(status)
+
+
+def test_a_decision_is_told_in_sentences_with_its_numbers() -> None:
+    proposal = Proposal(9, Term.LATE_JOBS, "9 jobs waited", "more workers come for more late jobs")
+    decision = ScalingDecision(3, Term.MAXIMUM, "9 jobs waited; workersMax allows 3", proposal=proposal)
+    seen = ScalingInputs(scaling(), 1, (), (), Demand(queued=9, late=9, oldest_seconds=4.26, in_progress=1))
+    assert in_words(describe_decision(decision, seen, NOW)) == [
+        "2027-01-15T08:00:00Z: 1 worker → 3 (WorkersMax): 9 jobs waited; workersMax allows 3.",
+        "QUEUE_DELAY asked for 9 (LateJobs): 9 jobs waited.",
+        "WorkersMax made it 3.",
+        "It saw: 0 workers took jobs (0 busy) and 1 started; 9 jobs queued, the oldest for 4.3 s, 9 of them late, "
+        "1 running; the gateway's word was 0 s old.",
+        "What would change it: more workers come for more late jobs.",
+    ]
+
+
+def test_a_shadow_is_written_again_only_when_its_number_changes() -> None:
+    before = {"scalerType": "ADAPTIVE", "desired": 2, "reason": "Backlog", "message": "then"}
+    document = manifest() | {"status": {"autoscaling": {"shadow": before}}}
+    at_rest = account(observed=observed(document=document), shadow={**before, "message": "now"})
+    assert build_status(at_rest, NOW)["autoscaling"]["shadow"] == before
+    changed = account(observed=observed(document=document), shadow={**before, "message": "now", "desired": 3})
+    assert build_status(changed, NOW)["autoscaling"]["shadow"]["message"] == "now"
+    assert "autoscaling" not in build_status(account(observed=observed(document=document)), NOW)
 
 
 def test_the_last_decision_stays_while_the_number_stays() -> None:

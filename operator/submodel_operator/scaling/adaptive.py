@@ -1,0 +1,81 @@
+"""ADAPTIVE: as many workers as keep the wait below the target, by what is known of jobs and of starts.
+
+Two terms, and the larger wins. *Rate*: workers for the load that arrives, with a margin of one standard deviation
+(square-root staffing). *Backlog*: workers for those queued jobs that the present ones, and those on their way, would
+not start before a new worker could; a worker that would be ready only after the queue has drained is not started.
+"""
+
+from math import ceil, sqrt
+from typing import Final
+
+from submodel_operator.scaling.decision import Proposal, Term, counted
+from submodel_operator.scaling.estimates import Estimates
+from submodel_operator.scaling.signals import Demand, ScalingInputs
+
+MARGIN: Final = 1.0
+"""Standard deviations of the offered load that are kept in reserve."""
+
+LEAST_LOAD: Final = 0.5
+"""Below half a worker's load nobody is kept for what may come."""
+
+LEAST_ARRIVALS: Final = 5
+"""Fewer arrivals make no rate."""
+
+SHARED_UTILISATION: Final = 0.8
+"""Load per slot that is aimed at where workers run several jobs at once."""
+
+
+def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
+    """Workers wanted; without a queue, what the rate of arrivals deserves."""
+    by_rate = _rate_term(inputs, estimates)
+    by_backlog = _backlog_term(inputs, demand, estimates) if demand.queued else None
+    if by_backlog and by_backlog.workers >= by_rate.workers:
+        return by_backlog
+    return by_rate
+
+
+def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
+    rate = max(estimates.slow_rate, estimates.sure_fast_rate)
+    slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
+    load = rate * estimates.service_seconds / slots
+    kept = load > LEAST_LOAD and estimates.arrivals >= LEAST_ARRIVALS
+    workers = ceil(load + MARGIN * sqrt(load)) if kept else 0
+    words = f"{rate:.3g} jobs/s of {estimates.service_seconds:.3g} s"
+    if not kept:
+        return Proposal(0, Term.STEADY, f"no job queued, and {words} keep no worker", "a queued job starts workers")
+    change = f"another worker comes when the load of {load:.2f} workers grows"
+    return Proposal(workers, Term.ARRIVAL_RATE, f"{words} are a load of {load:.2f}, which needs {workers}", change)
+
+
+def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
+    target, service = inputs.scaling.scaler_value, estimates.service_seconds
+    slots, cold_start = inputs.scaling.concurrency, estimates.cold_start_seconds
+    horizon = max(target, cold_start)
+    expected = demand.queued + estimates.sustained_rate * horizon
+    left = max(0.0, expected - _capacity(inputs, demand, estimates, horizon))
+    in_time = max(target - cold_start, 1.0, target / 4)
+    more = min(ceil(left / slots), ceil(left * service / (slots * in_time)))
+    queued = counted(demand.queued, "job")
+    if not more:
+        workers = counted(inputs.replicas, "worker")
+        message = f"{queued} queued, which {workers} will have started within {horizon:.3g} s"
+        change = f"more workers come for jobs that these would not start within {horizon:.3g} s"
+        return Proposal(inputs.replicas, Term.STEADY, message, change)
+    message = (
+        f"{queued} queued; in the {horizon:.3g} s that a start or the target takes, {left:.3g} of {expected:.3g} jobs "
+        f"of {service:.3g} s would find no worker: {more} more"
+    )
+    change = "fewer are needed when jobs run shorter, workers start sooner, or scalerValue allows a longer wait"
+    return Proposal(inputs.replicas + more, Term.BACKLOG, message, change)
+
+
+def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horizon: float) -> float:
+    """Jobs that present and coming workers will have started within `horizon` seconds."""
+    slots, service = inputs.scaling.concurrency, estimates.service_seconds
+    ready = len(inputs.workers)
+    free = max(0, ready * slots - demand.in_progress)
+    ages = [worker.age_seconds for worker in inputs.starting]
+    ages += [0.0] * (inputs.pending - len(ages))  # asked for, and not there yet
+    remaining = (max(0.0, estimates.cold_start_seconds - age) for age in ages[: inputs.pending])
+    coming = sum(slots * (1 + max(0.0, horizon - seconds) / service) for seconds in remaining)
+    return free + ready * slots * horizon / service + coming

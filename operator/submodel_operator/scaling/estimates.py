@@ -1,0 +1,80 @@
+"""What the scaler believes of an endpoint: how often jobs come, how long they run, how long a worker takes to start."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+from submodel_operator.scaling import history
+from submodel_operator.scaling.signals import ScalingInputs
+from submodel_operator.scaling.state import ScalerState
+
+COLD_START_PRIOR_SECONDS: Final = 10.0
+"""Believed until a worker of the revision has come up."""
+
+SHORTEST_SERVICE_SECONDS: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Beliefs at one instant."""
+
+    arrivals: int
+    """Jobs that came within the slow window."""
+
+    slow_rate: float
+    """Jobs per second over the slow window."""
+
+    sure_fast_rate: float
+    """Jobs per second over the last six, less what chance alone may add."""
+
+    sustained_rate: float
+    """What the last six seconds and the time before agree upon: one batch of jobs is no trend."""
+
+    service_seconds: float
+    cold_start_seconds: float
+
+
+def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates:
+    """Beliefs from what is remembered; priors where nothing is."""
+    service = _service_seconds(inputs, state, now)
+    window = history.window_seconds(service)
+    heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
+    fast_since = heard_at - history.FAST_SECONDS
+    before = history.arrivals(state.samples, heard_at - window, fast_since)
+    lately = history.arrivals(state.samples, fast_since, heard_at)
+    return Estimates(
+        arrivals=before + lately,
+        slow_rate=(before + lately) / window,
+        sure_fast_rate=history.sure_fast_rate(state.samples, heard_at),
+        sustained_rate=min(before / (window - history.FAST_SECONDS), lately / history.FAST_SECONDS),
+        service_seconds=service,
+        cold_start_seconds=cold_start_seconds(inputs, state),
+    )
+
+
+def cold_start_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
+    """The 90th percentile of what starts took; at least the age of a start that is still under way."""
+    known = sorted(state.cold_starts)
+    believed = known[ceil(0.9 * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
+    return max([believed, *(each.age_seconds for each in inputs.starting if each.trouble is None)])
+
+
+def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
+    """How long an idle worker stays.
+
+    With `auto`, as long as another start would take: waiting that long and then leaving costs at most twice what
+    somebody would pay who knew when the next job comes.
+    """
+    configured = inputs.scaling.idle_timeout_seconds
+    if configured is not None:
+        return float(configured)
+    known = ScalingInputs(inputs.scaling, 0, (), (), None)  # a start under way must not move the bound with its age
+    return max(5.0, cold_start_seconds(known, state))
+
+
+def _service_seconds(inputs: ScalingInputs, state: ScalerState, now: float) -> float:
+    measured = history.service_seconds(state.samples, now)
+    if measured is None:
+        believed = inputs.scaling.service_prior_seconds if state.service_seconds is None else state.service_seconds
+        measured = max(believed, history.unfinished_seconds(state.samples, now))
+    return max(SHORTEST_SERVICE_SECONDS, measured)

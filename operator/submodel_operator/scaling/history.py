@@ -1,0 +1,102 @@
+"""Arrivals and completions over time, from nothing but the gateway's totals.
+
+Rates come from the difference of two totals. The time a job runs comes from Little's law: the time that jobs spent
+running, divided by those that ended. It is right for jobs that outlast any window, too: what still runs counts.
+"""
+
+from math import sqrt
+from typing import Final
+
+from submodel_operator.scaling.signals import Demand
+from submodel_operator.scaling.state import SAMPLES_SECONDS, Sample
+
+FAST_SECONDS: Final = 6.0
+"""Window that notices a burst."""
+
+FAST_ARRIVALS: Final = 5
+"""Fewer arrivals in the fast window are chance."""
+
+COMPLETIONS: Final = 50
+"""Completions that make a mean of the service time; older ones do not count."""
+
+FINEST_SECONDS: Final = 0.5
+THINNING: Final = 6
+"""Samples stay apart by a sixth of their age, so that a quarter of an hour fits into a few dozen."""
+
+Samples = tuple[Sample, ...]
+
+
+def record(samples: Samples, demand: Demand, now: float) -> Samples:
+    """`samples` with the totals of `demand`, if they differ from the last. Totals that shrank begin anew."""
+    at = round(now - demand.age_seconds, 3)
+    totals = (demand.arrived_total, demand.finished_total, demand.in_progress)
+    if not samples:
+        return (Sample(at, *totals, 0.0),)
+    last = samples[-1]
+    if (last.arrived, last.finished, last.running) == totals:
+        return samples
+    if demand.arrived_total < last.arrived or demand.finished_total < last.finished:
+        return (Sample(at, *totals, 0.0),)
+    at = max(at, last.at)
+    added = Sample(at, *totals, round(job_seconds(last, at), 3))
+    return _thinned((*samples, added), now)
+
+
+def job_seconds(sample: Sample, at: float) -> float:
+    """Time that jobs had spent running until `at`, if nothing changed since `sample`."""
+    return sample.job_seconds + sample.running * (at - sample.at)
+
+
+def arrivals(samples: Samples, since: float, until: float) -> int:
+    """Jobs that came after `since` and not after `until`."""
+    if not samples:
+        return 0
+    return _at(samples, until).arrived - _at(samples, since).arrived
+
+
+def window_seconds(service_seconds: float) -> float:
+    """How far back the slow rate looks: long jobs need a long window."""
+    return min(SAMPLES_SECONDS, max(60.0, 5 * service_seconds))
+
+
+def sure_fast_rate(samples: Samples, now: float) -> float:
+    """Jobs per second of the last six, less what chance alone may add; 0 when they are few."""
+    came = arrivals(samples, now - FAST_SECONDS, now)
+    return (came - sqrt(came)) / FAST_SECONDS if came >= FAST_ARRIVALS else 0.0
+
+
+def service_seconds(samples: Samples, now: float) -> float | None:
+    """Mean run of a job over the last completions; None while none has ended."""
+    if not samples:
+        return None
+    last, first = samples[-1], samples[0]
+    for sample in reversed(samples):
+        if last.finished - sample.finished >= COMPLETIONS:
+            first = sample
+            break
+    finished = last.finished - first.finished
+    return (job_seconds(last, now) - first.job_seconds) / finished if finished else None
+
+
+def unfinished_seconds(samples: Samples, now: float) -> float:
+    """Time spent running by jobs of which none has ended yet: a run takes at least that long."""
+    if not samples or samples[-1].finished != samples[0].finished:
+        return 0.0
+    return job_seconds(samples[-1], now) / max(1, samples[-1].running)
+
+
+def _at(samples: Samples, at: float) -> Sample:
+    """The totals at an instant; the first known ones before that."""
+    return next((sample for sample in reversed(samples) if sample.at <= at), samples[0])
+
+
+def _thinned(samples: Samples, now: float) -> Samples:
+    """Without those that are too old, or closer to their neighbours than their age deserves."""
+    oldest = now - SAMPLES_SECONDS
+    start = next((index - 1 for index, sample in enumerate(samples) if index and sample.at > oldest), 0)
+    kept = [samples[start]]
+    for index in range(start + 1, len(samples) - 1):
+        following = samples[index + 1].at
+        if following - kept[-1].at > max(FINEST_SECONDS, (now - following) / THINNING):
+            kept.append(samples[index])
+    return (*kept, samples[-1])

@@ -1,0 +1,351 @@
+"""One scenario per sentence of the scaling documentation, with explicit instants."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from submodel_operator.api.v1alpha1 import ScalerType
+from submodel_operator.resolve import ResolvedScaling, ResolvedSchedule
+from submodel_operator.scaling import (
+    Demand,
+    ScalerState,
+    ScalingDecision,
+    ScalingInputs,
+    StartingWorker,
+    Term,
+    Trouble,
+    WorkerSignal,
+    decide,
+)
+from tests.support.endpoints import scaling
+
+EIGHT_ON_A_MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC).timestamp()
+
+
+@dataclass
+class Scene:
+    """One endpoint whose clock a test moves; it remembers what the scaler remembers."""
+
+    settings: ResolvedScaling
+    now: float = EIGHT_ON_A_MONDAY
+    state: ScalerState = field(default_factory=ScalerState)
+    revision: str = "r1"
+    arrived: int = 0
+    finished: int = 0
+
+    def at(self, seconds: float) -> "Scene":
+        """The scene so many seconds after its beginning."""
+        self.now = EIGHT_ON_A_MONDAY + seconds
+        return self
+
+    def decide(
+        self,
+        *workers: WorkerSignal,
+        queued: int = 0,
+        late: int = 0,
+        starting: tuple[StartingWorker, ...] = (),
+        silent: bool = False,
+        fresh: bool = True,
+        **others: Any,
+    ) -> ScalingDecision:
+        """What is decided now. As many workers were asked for as are there, if nothing else is said."""
+        running = sum(worker.running for worker in workers)
+        demand = Demand(
+            queued,
+            late,
+            1.0 if queued else None,
+            running,
+            arrived_total=self.arrived,
+            finished_total=self.finished,
+            fresh=fresh,
+        )
+        replicas = others.pop("replicas", len(workers) + len(starting))
+        seen = ScalingInputs(
+            self.settings, replicas, workers, starting, None if silent else demand, self.revision, **others
+        )
+        decision, self.state = decide(seen, self.state, self.now)
+        return decision
+
+
+def adaptive(**changes: Any) -> Scene:
+    """An endpoint with ADAPTIVE and a target of ten seconds."""
+    values = {"scaler_type": ScalerType.ADAPTIVE, "scaler_value": 10.0, "workers_max": 50, "idle_timeout_seconds": None}
+    return Scene(scaling(**(values | changes)))
+
+
+def idle(name: str, seconds: float = 0.0, age: float = 100.0) -> WorkerSignal:
+    return WorkerSignal(name, 0, seconds, age_seconds=age)
+
+
+def busy(name: str) -> WorkerSignal:
+    return WorkerSignal(name, 1, None, age_seconds=100.0)
+
+
+def steady_traffic(scene: Scene, per_second: int, service_seconds: float, seconds: int) -> tuple[WorkerSignal, ...]:
+    """Lets so much traffic pass, on as many busy workers as it needs; returns these."""
+    workers = tuple(busy(f"w{i}") for i in range(round(per_second * service_seconds)))
+    for second in range(seconds):
+        scene.arrived, scene.finished = second * per_second, round(max(0.0, second - service_seconds) * per_second)
+        scene.at(second).decide(*workers)
+    return workers
+
+
+# ADAPTIVE
+
+
+def test_adaptive_starts_for_a_batch_at_zero_all_that_it_needs_in_one_step() -> None:
+    scene = adaptive()
+    scene.state = ScalerState(revision="r1", cold_starts=(2.0,), service_seconds=4.0)
+    scene.decide()
+    decision = scene.at(1).decide(queued=80)
+    # 80 jobs of 4 s, of which each worker must do two in the 10 - 2 seconds that are left
+    assert (decision.replicas, decision.term) == (40, Term.BACKLOG)
+    assert decision.message == (
+        "80 jobs queued; in the 10 s that a start or the target takes, 80 of 80 jobs of 4 s would find no worker: "
+        "40 more"
+    )
+
+
+def test_adaptive_counts_workers_on_their_way_and_what_they_will_do() -> None:
+    scene = adaptive()
+    scene.state = ScalerState(revision="r1", cold_starts=(2.0,), service_seconds=4.0)
+    starting = tuple(StartingWorker(f"s{i}", 1.0) for i in range(40))
+    assert scene.decide(queued=80, starting=starting).replicas == 40
+
+
+def test_adaptive_starts_no_worker_that_would_be_ready_only_after_the_queue_has_drained() -> None:
+    scene = adaptive()
+    scene.state = ScalerState(revision="r1", cold_starts=(60.0,), service_seconds=2.0)
+    workers = tuple(busy(f"w{i}") for i in range(2))
+    assert scene.decide(*workers, queued=50).replicas == 2  # two workers do 60 jobs while another starts
+    assert scene.decide(*workers, queued=70).replicas == 10  # 10 jobs of 2 s are left, to be done in 2.5 s
+
+
+def test_adaptive_keeps_workers_for_the_rate_with_a_margin_and_not_for_chance() -> None:
+    scene = adaptive()
+    workers = steady_traffic(scene, per_second=2, service_seconds=2.0, seconds=120)
+    decision = scene.at(120).decide(*workers)
+    assert decision.term is Term.ARRIVAL_RATE
+    assert decision.replicas in (6, 7)  # a load of 4, its root of 2, and what is measured beside that
+    rare = adaptive()
+    rare.decide()
+    rare.arrived = rare.finished = 4
+    assert rare.at(30).decide(idle("a", 100.0)).replicas == 0
+
+
+def test_adaptive_measures_the_duration_of_jobs_that_outlast_any_window() -> None:
+    scene = adaptive()
+    scene.decide()
+    scene.arrived = 3
+    scene.at(1).decide(busy("a"), busy("b"), busy("c"))
+    decision = scene.at(601).decide(busy("a"), busy("b"), busy("c"))
+    assert decision.estimates
+    assert decision.estimates.service_seconds == pytest.approx(600, rel=0.01)
+
+
+def test_one_batch_of_jobs_is_no_trend() -> None:
+    scene = adaptive()
+    scene.decide()
+    scene.arrived = 80
+    decision = scene.at(30).decide(*(busy(f"w{i}") for i in range(3)), queued=77)
+    assert decision.estimates
+    assert decision.estimates.sustained_rate == 0.0
+
+
+def test_with_idle_timeout_auto_a_worker_stays_as_long_as_another_start_would_take() -> None:
+    scene = adaptive()
+    starting = (StartingWorker("a", 1.0),)
+    scene.decide(starting=starting)
+    scene.at(40).decide(idle("a", 0.0, age=40.0))  # it took 40 s to come up
+    assert scene.at(79).decide(idle("a", 39.0)).remove == ()
+    assert scene.at(80).decide(idle("a", 40.0)).remove == ("a",)
+
+
+def test_a_new_revision_forgets_how_long_starts_took() -> None:
+    scene = adaptive()
+    scene.state = ScalerState(revision="r1", cold_starts=(60.0,))
+    scene.revision = "r2"
+    scene.decide()
+    assert scene.state.cold_starts == ()
+
+
+def test_a_start_that_takes_longer_than_any_before_is_believed_to_take_that_long() -> None:
+    scene = adaptive()
+    decision = scene.decide(starting=(StartingWorker("a", 90.0),), queued=1)
+    assert decision.estimates
+    assert decision.estimates.cold_start_seconds == 90.0
+
+
+def test_a_worker_that_was_not_seen_starting_teaches_nothing_of_starts() -> None:
+    scene = adaptive()
+    scene.decide(starting=(StartingWorker("a", 500.0),))  # it lost the gateway for a while
+    scene.at(1).decide(idle("a", 0.0, age=501.0))
+    assert scene.state.cold_starts == ()
+
+
+# Limits
+
+
+def test_standby_keeps_workers_free_beside_the_busy_ones_while_there_is_work() -> None:
+    scene = Scene(scaling(standby=2, workers_max=10))
+    decision = scene.decide(busy("a"))
+    assert (decision.replicas, decision.term) == (3, Term.STANDBY)
+    assert scene.at(10).decide(idle("a", 9.0), idle("b", 9.0), idle("c", 9.0)).remove == ("a", "b", "c")
+
+
+def test_max_surge_lets_only_so_many_start_at_a_time() -> None:
+    scene = Scene(scaling(max_surge=4, workers_max=50))
+    decision = scene.decide(busy("a"), busy("b"), queued=30, late=30)
+    assert (decision.replicas, decision.term) == (6, Term.SURGE)
+    starting = tuple(StartingWorker(f"s{i}", 1.0) for i in range(4))
+    assert scene.decide(busy("a"), busy("b"), queued=30, late=30, starting=starting).replicas == 6
+    assert scene.decide(busy("a"), busy("b"), idle("s0"), queued=30, late=30, starting=starting[1:]).replicas == 7
+
+
+def test_no_further_worker_is_started_while_no_node_has_room_for_one() -> None:
+    scene = Scene(scaling(workers_max=50))
+    waiting = StartingWorker("s", 30.0, trouble=Trouble.UNSCHEDULABLE)
+    decision = scene.decide(busy("a"), queued=9, late=9, starting=(waiting,))
+    assert (decision.replicas, decision.term) == (2, Term.CAPACITY)
+    placed = StartingWorker("s", 31.0)
+    assert scene.decide(busy("a"), queued=9, late=9, starting=(placed,)).replicas == 10
+
+
+def test_no_further_worker_is_started_while_a_quota_refuses_them() -> None:
+    scene = Scene(scaling(workers_max=50))
+    decision = scene.decide(busy("a"), queued=9, late=9, replicas=2, refusal="exceeded quota: gpus")
+    assert (decision.replicas, decision.term) == (2, Term.CAPACITY)
+    assert "exceeded quota: gpus" in decision.message
+
+
+def test_after_three_failed_starts_in_a_row_one_at_a_time_tries_again_until_one_comes_up() -> None:
+    scene = Scene(scaling(workers_max=50))
+    failing = tuple(StartingWorker(f"s{i}", 9.0, trouble=Trouble.FAILING) for i in range(3))
+    decision = scene.decide(queued=30, late=30, starting=failing)
+    assert (decision.replicas, decision.term) == (3, Term.FAILING_STARTS)
+    scene.at(60).decide()  # the jobs are gone, and so are the workers
+    assert scene.at(70).decide(queued=30, late=30).replicas == 1
+    probe = (StartingWorker("probe", 2.0),)
+    assert scene.at(72).decide(queued=30, late=30, starting=probe).replicas == 1
+    assert scene.at(75).decide(busy("probe"), queued=29, late=29).replicas == 30
+
+
+def test_a_new_revision_may_start_as_many_as_it_needs_again() -> None:
+    scene = Scene(scaling(workers_max=50))
+    scene.state = ScalerState(revision="r1", failed=("a", "b", "c"))
+    scene.revision = "r2"
+    assert scene.decide(busy("a"), queued=9, late=9).replicas == 10
+
+
+def test_workers_go_only_when_so_few_were_wanted_for_the_whole_window() -> None:
+    scene = Scene(scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=1.0, stabilization_seconds=60))
+    workers = (busy("a"), busy("b"), busy("c"))
+    scene.at(0).decide(*workers)
+    resting = (idle("a", 30.0), idle("b", 30.0), idle("c", 30.0))
+    decision = scene.at(30).decide(*resting)
+    assert (decision.replicas, decision.term, decision.evaluate_after_seconds) == (3, Term.STABILIZATION, 60.0)
+    assert scene.at(89).decide(*resting).replicas == 3
+    assert scene.at(91).decide(*resting).replicas == 0
+
+
+def test_a_lowered_maximum_does_not_wait_for_the_window() -> None:
+    scene = Scene(scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=1.0, stabilization_seconds=60))
+    scene.decide(busy("a"), busy("b"))
+    scene.settings = scaling(scaler_type=ScalerType.REQUEST_COUNT, stabilization_seconds=60, workers_max=0)
+    assert scene.at(1).decide(idle("a", 0.5), idle("b", 0.5)).remove == ("a", "b")
+
+
+# Schedules
+
+OFFICE_HOURS = (
+    ResolvedSchedule("0 8 * * MON-FRI", "UTC", 5),
+    ResolvedSchedule("0 18 * * MON-FRI", "UTC", 0),
+)
+HOUR = 3600.0
+
+
+def test_a_schedule_keeps_workers_from_its_instant_on_until_the_next_entry_fires() -> None:
+    scene = Scene(scaling(schedules=OFFICE_HOURS, workers_max=10))
+    assert scene.at(-1).decide().replicas == 0
+    decision = scene.at(0).decide()
+    assert (decision.replicas, decision.term) == (5, Term.SCHEDULE)
+    assert scene.at(9.99 * HOUR).decide().replicas == 5
+    assert scene.at(10 * HOUR).decide().replicas == 0
+
+
+def test_the_scaler_looks_again_when_the_next_entry_fires() -> None:
+    scene = Scene(scaling(schedules=OFFICE_HOURS, workers_max=10))
+    assert scene.at(-90).decide().evaluate_after_seconds == 90.0
+
+
+def test_workers_min_stands_when_a_schedule_asks_for_less() -> None:
+    scene = Scene(scaling(schedules=OFFICE_HOURS, workers_min=2, workers_max=10))
+    assert scene.at(11 * HOUR).decide().replicas == 2
+
+
+def test_a_schedule_is_kept_while_the_gateway_is_silent() -> None:
+    scene = Scene(scaling(schedules=OFFICE_HOURS, workers_max=10))
+    assert scene.at(1).decide(silent=True).replicas == 5
+
+
+def test_a_schedule_follows_the_clock_of_its_time_zone_through_the_change_of_the_hour() -> None:
+    berlin = (ResolvedSchedule("0 8 * * *", "Europe/Berlin", 5), ResolvedSchedule("0 9 * * *", "Europe/Berlin", 0))
+    scene = Scene(scaling(schedules=berlin, workers_max=10))
+    winter, summer = datetime(2026, 3, 28, 7, 30, tzinfo=UTC), datetime(2026, 3, 29, 6, 30, tzinfo=UTC)
+    for instant in (winter, summer):
+        scene.now = instant.timestamp()
+        assert scene.decide().replicas == 5
+
+
+def test_an_entry_whose_day_never_comes_keeps_nobody() -> None:
+    scene = Scene(scaling(schedules=(ResolvedSchedule("0 0 30 2 *", "UTC", 5),), workers_max=10))
+    assert scene.decide().replicas == 0
+
+
+# Shadow
+
+
+def test_a_shadow_says_what_it_would_ask_for_and_does_nothing() -> None:
+    scene = Scene(scaling(shadow=ScalerType.REQUEST_COUNT, shadow_value=1.0, workers_max=10))
+    decision = scene.decide(busy("a"), queued=7)
+    assert decision.replicas == 1
+    assert decision.shadow
+    assert (decision.shadow.workers, decision.shadow.term) == (8, Term.REQUEST_COUNT)
+
+
+def test_a_shadow_is_held_by_the_same_limits() -> None:
+    scene = Scene(scaling(shadow=ScalerType.REQUEST_COUNT, shadow_value=1.0, workers_max=3))
+    decision = scene.decide(busy("a"), queued=7)
+    assert decision.shadow
+    assert (decision.shadow.workers, decision.shadow.term) == (3, Term.MAXIMUM)
+
+
+# Silence
+
+
+def test_after_a_silence_of_the_gateway_nobody_goes_for_ten_seconds() -> None:
+    scene = Scene(scaling())
+    scene.at(0).decide(idle("a", 100.0), fresh=False)
+    assert scene.at(20).decide(idle("a", 100.0)).remove == ()
+    assert scene.at(29).decide(idle("a", 100.0)).remove == ()
+    assert scene.at(30).decide(idle("a", 100.0)).remove == ("a",)
+
+
+def test_a_clock_set_back_by_an_hour_keeps_what_was_measured() -> None:
+    scene = adaptive()
+    workers = steady_traffic(scene, per_second=2, service_seconds=2.0, seconds=120)
+    before = scene.at(119).decide(*workers)
+    after = scene.at(119 - HOUR).decide(*workers)
+    assert (after.replicas, after.term) == (before.replicas, before.term)
+    assert after.term is Term.ARRIVAL_RATE
+
+
+def test_a_gateway_that_lost_its_store_makes_no_negative_rates() -> None:
+    scene = adaptive()
+    workers = steady_traffic(scene, per_second=2, service_seconds=2.0, seconds=60)
+    scene.arrived = scene.finished = 0
+    decision = scene.at(61).decide(*workers)
+    assert decision.estimates
+    assert (decision.estimates.slow_rate, decision.replicas) == (0.0, 4)
