@@ -14,12 +14,16 @@ User code imports this module; everything else here is the runtime's own:
 | `legacy_session`, `legacy_bodies`, `legacy_urls`, `legacy_exchange` | the same in the hosted platforms' dialect |
 | `conversation`, `dialect` | what both dialects have in common |
 | `link`, `http_reply` | one connection to the gateway |
+| `local` | the same without a gateway: tests, development server, realtime |
 
 `utils` and `modules` hold what handlers import under the names of the hosted platforms; `environment` is their edge.
 """
 
 import importlib
 import os
+import sys
+import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from submodel.errors import ConfigurationError
@@ -34,6 +38,11 @@ __all__ = ["VolumeCache", "progress_update", "start"]
 
 _process_worker: "Worker | None" = None
 """The worker of this process: made by `start`, or by `python -m submodel.serverless` before the handler's file runs."""
+
+_progress: Callable[[str, Any], None] | None = None
+"""Who hears of progress where there is no worker: a test or a development server."""
+
+_imported_at = time.perf_counter()
 
 
 def start(config: dict[str, Any]) -> None:
@@ -53,6 +62,12 @@ def start(config: dict[str, Any]) -> None:
     if not callable(handler):
         found = "is missing" if handler is None else f"is {type(handler).__name__}, not a callable"
         raise ConfigurationError(f'start(): config["handler"] {found}; pass the function that runs a job')
+    from submodel.serverless.local import mode
+
+    if mode.has_flags(sys.argv[1:]) or mode.is_realtime(os.environ) or not mode.names_a_platform(os.environ):
+        from submodel.serverless.local import entry
+
+        handler = entry.begin(config, handler, _imported_at, _listen)
     from submodel.serverless.worker import Worker
 
     if _process_worker is None:
@@ -65,8 +80,14 @@ def progress_update(job: dict[str, Any], progress: Any) -> None:
 
     Raises `TypeError` when `progress` cannot be sent as JSON. Does nothing when the job is not running here (any more).
     """
-    if _process_worker is not None:
-        _process_worker.progress(str(job.get("id")), progress)
+    publish = _process_worker.progress if _process_worker is not None else _progress
+    if publish is not None:
+        publish(str(job.get("id")), progress)
+
+
+def _listen(publish: Callable[[str, Any], None]) -> None:
+    global _progress
+    _progress = publish
 
 
 def __getattr__(name: str) -> Any:

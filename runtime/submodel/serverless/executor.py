@@ -18,10 +18,10 @@ from typing import Any
 
 from submodel.contract.exchange import LeasedJob
 from submodel.serverless import outcome
-from submodel.serverless.conversation import Conversation
 from submodel.serverless.dialect import News
 from submodel.serverless.log import about, logger
 from submodel.serverless.outcome import Identity, Outcome
+from submodel.serverless.source import JobSource
 
 Handler = Callable[[dict[str, Any]], Any]
 
@@ -35,7 +35,7 @@ class Executor:
     """
 
     def __init__(
-        self, handler: Handler, aggregate: bool, identity: Identity, exchange: Conversation, on_exit: Callable[[], None]
+        self, handler: Handler, aggregate: bool, identity: Identity, exchange: JobSource, on_exit: Callable[[], None]
     ) -> None:
         self._handler = handler
         self._aggregate = aggregate
@@ -130,7 +130,7 @@ class Executor:
 class _Stream:
     """The chunks of one job."""
 
-    def __init__(self, token: str, exchange: Conversation, aggregate: bool) -> None:
+    def __init__(self, token: str, exchange: JobSource, aggregate: bool) -> None:
         self._token = token
         self._exchange = exchange
         self._aggregate = aggregate

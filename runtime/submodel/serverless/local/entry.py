@@ -1,0 +1,63 @@
+"""What `start` does when the command line or the environment asks for something else than a plain worker."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from submodel.errors import ConfigurationError
+from submodel.serverless import log
+from submodel.serverless.executor import Handler
+from submodel.serverless.local import arguments, mode, trial
+from submodel.serverless.local.arguments import Arguments
+from submodel.serverless.local.mode import Mode
+from submodel.serverless.modules.rp_logger import RunPodLogger
+
+Publish = Callable[[str, Any], None]
+"""Takes the id of a job and its newest progress."""
+
+
+def begin(config: dict[str, Any], handler: Handler, imported_at: float, listen: Callable[[Publish], None]) -> Handler:
+    """Read the command line and do what it asks for. Returns the handler when that is to work, else ends the process.
+
+    Args:
+        config: gets `rp_args` and `sm_args`.
+        imported_at: when `submodel.serverless` was imported, on the clock of `time.perf_counter`.
+        listen: is given whom to tell of progress.
+    """
+    try:
+        given = _arguments(config)
+        if given.debugger:
+            from submodel.serverless.local.debugger import measured
+
+            handler = measured(handler, imported_at)
+        chosen = mode.choose(given, os.environ)
+        _set_level(given.log_level, chosen)
+        if chosen is Mode.WORKER:
+            return handler
+        aggregate = bool(config.get("return_aggregate_stream"))
+        sys.exit(_run(chosen, given, handler, aggregate, listen))
+    except ConfigurationError as error:
+        RunPodLogger().error(str(error))
+        sys.exit(1)
+
+
+def _run(chosen: Mode, given: Arguments, handler: Handler, aggregate: bool, listen: Callable[[Publish], None]) -> int:
+    job = trial.find_job(given.test_input, Path())
+    return trial.run(handler, aggregate, job, lambda found: listen(found.progress))
+
+
+def _arguments(config: dict[str, Any]) -> Arguments:
+    given, rest = arguments.parse(sys.argv[1:])
+    sys.argv[1:] = rest
+    config["rp_args"] = given.as_config("rp")
+    config["sm_args"] = given.as_config("sm")
+    return given
+
+
+def _set_level(level: str | None, chosen: Mode) -> None:
+    if level is not None:
+        RunPodLogger().set_level(level)
+    if level is not None or chosen is not Mode.WORKER:
+        log.configure({"NOTSET": "CRITICAL", "TRACE": "DEBUG"}.get(level or "INFO", level or "INFO"))

@@ -1,0 +1,178 @@
+"""One job without a platform: `--test_input`, or `test_input.json` in the working directory; then the process ends.
+
+The lines are those of the hosted platforms, where people and scripts look for them; chunks, progress and the traceback
+of a failure are shown as well.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from submodel.errors import ConfigurationError
+from submodel.serverless import encoding
+from submodel.serverless.executor import Executor, Handler
+from submodel.serverless.local.arguments import job_of
+from submodel.serverless.local.jobs import identity, leased
+from submodel.serverless.modules.rp_logger import RunPodLogger
+from submodel.serverless.outcome import Outcome
+from submodel.serverless.session import News
+
+FILE = "test_input.json"
+RUNTIME = str(Path(__file__).parents[1])
+LINE_CHARACTERS = 100
+"""A value longer than this is shown on lines of its own."""
+
+
+def find_job(given: str | None, folder: Path) -> dict[str, Any]:
+    """The job to run: `given` on the command line (JSON, or `@file`), else that of the file in `folder`.
+
+    Raises `ConfigurationError` when there is none, or it cannot be used.
+    """
+    if given is None:
+        path = folder / FILE
+        if not path.is_file():
+            raise ConfigurationError(
+                f'{FILE} not found, exiting. To try the handler put {{"input": …}} into {FILE}, give it with '
+                "--test_input, or serve it with --rp_serve_api. A worker is told by SUBMODEL_GATEWAY_URL where its "
+                "jobs come from."
+            )
+        RunPodLogger().info(f"Using {FILE} as job input.")
+        return job_of(_text(path), FILE)
+    if given.startswith("@"):
+        path = folder / given[1:]
+        return job_of(_text(path), str(path))
+    RunPodLogger().info("test_input set, using test_input as job input.")
+    return job_of(given, "--test_input")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from error
+
+
+def run(handler: Handler, aggregate: bool, job: dict[str, Any], listen: Callable[["Trial"], None]) -> int:
+    """Run one job and show what becomes of it; returns the exit code of the process.
+
+    Args:
+        listen: is given the trial before it begins, to tell it of progress.
+    """
+    trial = Trial(job)
+    listen(trial)
+    try:
+        exit_code = asyncio.run(trial.run(handler, aggregate))
+    except KeyboardInterrupt:
+        RunPodLogger().error("Interrupted.", trial.id)
+        return 130
+    return exit_code
+
+
+class Trial:
+    """The source of one job."""
+
+    congested = False
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        self.id: str = job["id"]
+        self._job = job
+        self._log = RunPodLogger()
+        self._chunks = 0
+        self._outcome: Outcome | None = None
+        self._ended: Callable[[], None] = _nothing
+
+    async def run(self, handler: Handler, aggregate: bool) -> int:
+        """Call the handler as a worker does; returns the exit code."""
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
+        self._ended = lambda: _told(loop, ended)
+        executor = Executor(handler, aggregate, identity(), self, _nothing)
+        self._log.debug(f"Retrieved local job: {json.dumps(self._job, ensure_ascii=False)}")
+        executor.hear(News([leased(self.id, self.id, self._job)], []))
+        await ended.wait()
+        assert self._outcome is not None
+        self._show(self._outcome)
+        if executor.exit is not None:
+            return executor.exit.code if isinstance(executor.exit.code, int) and executor.exit.code else 1
+        return 0 if self._outcome.error is None else 1
+
+    def progress(self, job_id: str, value: Any) -> None:
+        """See `submodel.serverless.progress_update`."""
+        text = encoding.encode(value, "progress")
+        if job_id == self.id:
+            self._log.info(f"Progress: {_shown(text)}", self.id)
+
+    # -- what the executor says ---------------------------------------------------------------------------------
+
+    def begin(self, token: str) -> bool:
+        self._log.info("Started.", self.id)
+        return True
+
+    def add_chunk(self, token: str, chunk: bytes) -> bool:
+        self._chunks += 1
+        self._log.info(f"Chunk {self._chunks}: {_shown(chunk)}", self.id)
+        return True
+
+    def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
+        self._outcome = outcome
+        self._ended()
+
+    def limit(self, concurrency: int) -> bool:
+        return False
+
+    def wait_for_room(self) -> None:
+        """Nothing is ever congested: lines are printed at once."""
+
+    # -- what people read ---------------------------------------------------------------------------------------
+
+    def _show(self, outcome: Outcome) -> None:
+        if outcome.error is None:
+            self._log.info(f"Job {self.id} completed successfully.")
+        else:
+            self._log.error(f"Job {self.id} failed with error: {readable(outcome.error)}")
+        parts = [] if outcome.output is None else [b'"output":' + outcome.output]
+        parts += [] if outcome.error is None else [b'"error":' + encoding.encode(_summary(outcome.error), "error")]
+        self._log.info(f"Job result: {_shown(b'{' + b','.join(parts) + b'}')}")
+        self._log.info("Local testing complete, exiting.")
+
+
+def readable(error: str) -> str:
+    """The text of a failure for people: a handler's exception as its traceback."""
+    report = _report(error)
+    return error if report is None else f"{report['error_message']}\n{_own_frames(report['error_traceback'])}"
+
+
+def _own_frames(traceback: str) -> str:
+    """A traceback without the frames of the runtime, which lead every one."""
+    head, *frames = re.split(r'(?m)^(?=  File ")', traceback.rstrip())
+    return head + "".join(frame for frame in frames if not frame.startswith(f'  File "{RUNTIME}'))
+
+
+def _summary(error: str) -> str:
+    report = _report(error)
+    return error if report is None else f"{report['error_type']}: {report['error_message']}"
+
+
+def _report(error: str) -> dict[str, str] | None:
+    try:
+        report = json.loads(error)
+    except ValueError:
+        return None
+    whole = isinstance(report, dict) and isinstance(report.get("error_traceback"), str)
+    return report if whole and "error_message" in report and "error_type" in report else None
+
+
+def _shown(text: bytes) -> str:
+    """JSON for people: on one line when it is short."""
+    line = json.dumps(json.loads(text), ensure_ascii=False)
+    return line if len(line) <= LINE_CHARACTERS else "\n" + json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+
+
+def _told(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    loop.call_soon_threadsafe(ended.set)
+
+
+def _nothing() -> None:
+    """Nobody waits."""
