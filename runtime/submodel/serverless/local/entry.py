@@ -44,8 +44,17 @@ def begin(config: dict[str, Any], handler: Handler, imported_at: float, listen: 
 
 
 def _run(chosen: Mode, given: Arguments, handler: Handler, aggregate: bool, listen: Callable[[Publish], None]) -> int:
-    job = trial.find_job(given.test_input, Path())
-    return trial.run(handler, aggregate, job, lambda found: listen(found.progress))
+    if chosen is Mode.TEST:
+        job = trial.find_job(given.test_input, Path())
+        return trial.run(handler, aggregate, job, lambda found: listen(found.progress))
+    from submodel.serverless.local import options, serve
+    from submodel.serverless.local.reload import Reload, command_of
+
+    if chosen is Mode.REALTIME:
+        return serve.run(handler, aggregate, options.realtime(os.environ), None, listen)
+    command = command_of(sys.orig_argv) if given.reload else None
+    reload = Reload(command, os.environ) if command else None
+    return serve.run(handler, aggregate, options.development(given, os.environ), reload, listen)
 
 
 def _arguments(config: dict[str, Any]) -> Arguments:

@@ -56,6 +56,9 @@ class LocalJob:
     """One job. `output_bytes_max` is what the gateway would take of it."""
 
     id: str
+    called: str
+    """Its id for the handler."""
+
     request: dict[str, Any]
     policy: JobPolicy
     output_bytes_max: int
@@ -79,7 +82,7 @@ class LocalJob:
 
     def leased(self) -> LeasedJob:
         """What the executor takes."""
-        return leased(self.id, self.id, self.request, self.policy)
+        return leased(self.called, self.id, self.request, self.policy)
 
     def begin(self, now: float) -> bool:
         """The handler is called; False when the job has ended before."""

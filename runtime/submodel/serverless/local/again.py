@@ -1,0 +1,55 @@
+"""`python -m submodel.serverless.local.again -f FILE …`: runs a handler's file for another time.
+
+A file that fails is waited for: the next change runs it anew. It fails in the hands of its author, who mends it.
+"""
+
+import os
+import runpy
+import socket
+import sys
+import traceback
+from pathlib import Path
+
+from submodel.serverless.local.reload import SOCKET, sources, start_over, state_of, wait_for_change
+
+
+def main(arguments: list[str]) -> int:
+    kind, target, *rest = arguments
+    sys.argv[:] = [target, *rest]
+    try:
+        run(kind, target)
+    except Exception as error:
+        files = _files(error)
+        known = state_of(files)
+        traceback.print_exception(error)
+        sys.stderr.write("Waiting for a change.\n")
+        wait_for_change(lambda: files, known)
+        start_over([sys.executable, *sys.orig_argv[1:]], _passed_on())
+    return 0
+
+
+def run(kind: str, target: str) -> None:
+    """Run a file (`-f`) or a module (`-m`) as Python does when it is started with it."""
+    if kind == "-m":
+        runpy.run_module(target, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = str(Path(target).resolve().parent)
+        runpy.run_path(target, run_name="__main__")
+
+
+def _files(error: Exception) -> set[Path]:
+    """Where the mistake may be: what was imported, and what the error names."""
+    named = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    if isinstance(error, SyntaxError) and error.filename:
+        named.add(error.filename)
+    known = {name: file for name, module in sys.modules.items() if (file := getattr(module, "__file__", None))}
+    return sources(known | {name: name for name in named} | {"": os.path.abspath(sys.argv[0])})
+
+
+def _passed_on() -> socket.socket | None:
+    number = os.environ.get(SOCKET, "")
+    return socket.socket(fileno=int(number)) if number.isdigit() else None
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
