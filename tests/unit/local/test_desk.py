@@ -4,11 +4,11 @@ import pytest
 
 from submodel.contract.exchange import JobPolicy, LeasedJob
 from submodel.contract.states import JobState
+from submodel.serverless.dialect import News
 from submodel.serverless.local import desk as desks
 from submodel.serverless.local.desk import Closed, Desk
 from submodel.serverless.local.jobs import LocalJob
 from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import News
 
 MIB = 2**20
 

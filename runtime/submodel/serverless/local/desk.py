@@ -15,9 +15,9 @@ from submodel.contract.exchange import JobPolicy
 from submodel.contract.states import JobState
 from submodel.errors import SubModelError
 from submodel.serverless import encoding
+from submodel.serverless.dialect import News
 from submodel.serverless.local.jobs import JobStatus, LocalJob
 from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import News
 
 KEPT = 1000
 """How many jobs that have ended can still be read."""

@@ -13,12 +13,12 @@ from typing import Any
 
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding
+from submodel.serverless.dialect import News
 from submodel.serverless.executor import Executor, Handler
 from submodel.serverless.local.arguments import job_of
 from submodel.serverless.local.jobs import identity, leased
 from submodel.serverless.modules.rp_logger import RunPodLogger
 from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import News
 
 FILE = "test_input.json"
 RUNTIME = str(Path(__file__).parents[1])
