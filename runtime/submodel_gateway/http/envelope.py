@@ -3,6 +3,7 @@
 Everything that is asked for and not available is refused by name; nothing is accepted and then ignored.
 """
 
+import asyncio
 import hashlib
 from typing import TypeVar
 
@@ -12,6 +13,7 @@ from submodel.contract import limits
 from submodel.contract.states import JobState
 from submodel.contract.wire import Message
 from submodel_gateway.errors import InvalidRequest
+from submodel_gateway.http.shape import DEPTH_MAX, FIELDS_MAX, Shape, shape_of
 from submodel_gateway.service.clients import NewJob, SubmitKey
 
 T = TypeVar("T")
@@ -19,6 +21,8 @@ T = TypeVar("T")
 _WEBHOOKS = ("webhook", "webhookV2")
 PRIORITY_MAX = 100
 KEY_LENGTH_MAX = 255
+LARGE_BYTES = 262_144
+"""Larger bodies are read beside the event loop."""
 
 _HANDLED = {"input", "policy", *_WEBHOOKS}
 
@@ -49,12 +53,63 @@ def parse(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     except msgspec.DecodeError as error:
         raise InvalidRequest(f"the body is not JSON: {error}") from error
     except RecursionError as error:
-        raise InvalidRequest("the body is nested too deeply; send a flatter document") from error
+        raise _too_deep() from error
+
+
+async def read(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """The same, beside the event loop when the body is large."""
+    return await asyncio.to_thread(parse, body, decoder) if len(body) > LARGE_BYTES else parse(body, decoder)
+
+
+def object_fields(body: bytes) -> dict[str, msgspec.Raw]:
+    """The fields of a JSON object, their values unparsed. Raises `InvalidRequest`.
+
+    Also for one that is too deep, has too many fields or one of them twice: readers differ in which of the two counts.
+    """
+    if len(body) > LARGE_BYTES:
+        # Looked at before it is parsed: the parser is not bounded and makes everybody wait.
+        shape = _checked(shape_of(body))
+        fields = parse(body, _OBJECT)
+    else:
+        fields = parse(body, _OBJECT)
+        if _is_plain(body, fields):
+            return fields
+        shape = _checked(shape_of(body))
+    if shape.fields != len(fields):
+        raise InvalidRequest(f"{_repeated(body, fields)} is there twice; send each field once")
+    return fields
+
+
+def _is_plain(body: bytes, fields: dict[str, msgspec.Raw]) -> bool:
+    """Whether a glance tells that the body is neither deep nor has a field twice, as with nearly all."""
+    if body.count(b"{") + body.count(b"[") > DEPTH_MAX or len(fields) > FIELDS_MAX or b"\\u00" in body:
+        return False
+    return all(name.isascii() and name.isidentifier() and body.count(b'"%b"' % name.encode()) == 1 for name in fields)
+
+
+def _checked(shape: Shape) -> Shape:
+    if shape.depth > DEPTH_MAX:
+        raise _too_deep()
+    if shape.fields > FIELDS_MAX:
+        raise InvalidRequest(f'the body has more than {FIELDS_MAX} fields; put what the handler needs into "input"')
+    return shape
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(f"the body is nested too deeply; send a document of at most {DEPTH_MAX} levels")
+
+
+def _repeated(body: bytes, fields: dict[str, msgspec.Raw]) -> str:
+    names = [name for name in fields if body.count(b'"%b"' % name.encode()) > 1]
+    return f"the field {names[0][:40]!r}" if len(names) == 1 else "a field of the body"
 
 
 def new_job(body: bytes) -> NewJob:
-    """The request of `/run` and `/runsync`. Raises `InvalidRequest` that names the field and the remedy."""
-    fields = parse(body, _OBJECT)
+    """The request of `/run` and `/runsync`. Raises `InvalidRequest` that names the field and the remedy.
+
+    The largest bodies take tens of milliseconds and hostile ones more: above `LARGE_BYTES` call it in a thread.
+    """
+    fields = object_fields(body)
     if "input" not in fields:
         raise InvalidRequest('the field "input" is missing; send {"input": ...}')
     policy = _policy(fields["policy"]) if "policy" in fields else Policy()

@@ -14,7 +14,7 @@ import msgspec
 from submodel_gateway.service.legacy_posts import Progress, Result
 
 THREAD_MIN_BYTES = 65_536
-"""Larger bodies that are no strict JSON would hold up the event loop."""
+"""Larger bodies would hold up the event loop."""
 
 IN_PROGRESS = "IN_PROGRESS"
 
@@ -69,7 +69,7 @@ def _value(field: _Field) -> object:
 
 async def _read(body: bytes) -> _Body | Result:
     try:
-        return _strict(body)
+        return _strict(body) if len(body) < THREAD_MIN_BYTES else await asyncio.to_thread(_strict, body)
     except (ValueError, RecursionError):  # those of msgspec and of UTF-8 among them
         pass
     try:

@@ -4,6 +4,7 @@
 answers in `answers`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ from submodel_gateway.service.gateway import Gateway
 
 STREAM_WAIT_MS_DEFAULT = 1_000
 PAGE_DEFAULT = 20
+ID_LENGTH_MAX = 256
 
 _WELCOME = encode(
     {
@@ -89,6 +91,8 @@ class _Public:
 
     def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
         _allow(request, operation.methods)
+        if any(len(part) > ID_LENGTH_MAX for part in request.path):
+            raise NotFound(f"there is nothing at this path; ids have at most {ID_LENGTH_MAX} characters")
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
         request.principal = caller.principal
         request.admitted = self._admission.enter(endpoint, operation.group, caller.account)
@@ -162,7 +166,7 @@ class _Public:
         if not token:
             raise Unauthorized("the worker's token is missing; send it as `Authorization: Bearer <token>`")
         self._workers.authorize(endpoint, token)
-        message = envelope.parse(await request.body(limits.EXCHANGE_BODY_BYTES), _EXCHANGE)
+        message = await envelope.read(await request.body(limits.EXCHANGE_BODY_BYTES), _EXCHANGE)
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")
         return await self._workers.exchange(endpoint, worker, token, message, request.hangup())
@@ -174,6 +178,12 @@ def _no_path() -> NotFound:
 
 async def _new_job(request: Request, limit: int) -> NewJob:
     body = await request.body(limit)
+    if len(body) > envelope.LARGE_BYTES:
+        return await asyncio.to_thread(_read_job, request, body)
+    return _read_job(request, body)
+
+
+def _read_job(request: Request, body: bytes) -> NewJob:
     key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
     return replace(envelope.new_job(body), key=key)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from submodel_gateway.errors import InvalidRequest
-from submodel_gateway.http.envelope import new_job
+from submodel_gateway.http.envelope import LARGE_BYTES, new_job
 
 
 @pytest.mark.requirement("client.run")
@@ -43,6 +43,21 @@ def test_a_webhook_has_two_names(fields: bytes) -> None:
     assert job.extra == b"{}"
 
 
+def test_fields_of_the_same_name_may_be_at_different_places() -> None:
+    job = new_job(
+        b'{"input": {"input": "input", "policy": [{"policy": 1}]}, "policy": {}, "a": "\\"a\\": 1", "b": "\\u0061"}'
+    )
+    assert job.input == b'{"input": "input", "policy": [{"policy": 1}]}'
+    assert json.loads(job.extra) == {"a": '"a": 1', "b": "a"}
+
+
+def test_sixty_four_levels_and_a_hundred_fields_are_taken() -> None:
+    deep = b"[" * 63 + b"]" * 63
+    assert new_job(b'{"input": ' + deep + b', "a": "[[[[[", "b": [' + b"[]," * 100 + b"[]]}").input == deep
+    many = new_job(b'{"input": 1, ' + b", ".join(b'"f%d": 1' % n for n in range(99)) + b"}")
+    assert len(json.loads(many.extra)) == 99
+
+
 @pytest.mark.parametrize("option", [b'"policy": null', b'"policy": {}', b'"webhook": ""', b'"webhook": null'])
 def test_empty_options_are_no_options(option: bytes) -> None:
     job = new_job(b'{"input": 1, ' + option + b"}")
@@ -61,6 +76,15 @@ def test_empty_options_are_no_options(option: bytes) -> None:
         (b'{"input": "\xff"}', r"not UTF-8 \(byte 11\)"),
         (b'{"input": "\\ud800"}', "not JSON"),
         (b'{"input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
+        (b'{"input": ' + b"[" * 64 + b"]" * 64 + b"}", "nested too deeply; send a document of at most 64 levels"),
+        (b'{"input": 1, ' + b", ".join(b'"f%d": 1' % n for n in range(100)) + b"}", "more than 100 fields; put"),
+        (b'{"input": 1, "input": 2}', "the field 'input' is there twice"),
+        (b'{"input": 1, "\\u0069nput": 2}', "a field of the body is there twice"),
+        (b'{"input": 1, "a/b": 1, "a\\/b": 2}', "a field of the body is there twice"),
+        (b'{"input": 1, "": 1, "": 2}', "the field '' is there twice"),
+        (b'{"input": {"policy": 1}, "policy": {}, "policy": {}}', "the field 'policy' is there twice"),
+        (b'{"input": "' + b"x" * LARGE_BYTES + b'", "input": 2}', "the field 'input' is there twice"),
+        (b'{"input": "' + b"x" * LARGE_BYTES + b'", "a": ' + b"[" * 64 + b"]" * 64 + b"}", "nested too deeply"),
         (b"[1]", "Expected `object`"),
         (b"{}", '"input" is missing'),
         (b'{"Input": 1}', '"input" is missing'),
