@@ -22,6 +22,7 @@ from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.errors import ConfigurationError, StoreError
 from submodel_gateway.http.answers import job_answer
 from submodel_gateway.http.internal import internal_app
+from submodel_gateway.http.protocol import Bounds
 from submodel_gateway.http.public import public_app
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.parent.handover import READY, READY_ALONE, Handover
@@ -82,7 +83,10 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
         queue_limit=settings.queue_limit,
     )
     servers = Servers(
-        [(public_app(gateway, access), public), (internal_app(gateway, settings.internal_token), internal)]
+        [
+            (public_app(gateway, access), public, Bounds(connections_per_address=settings.connections_per_address)),
+            (internal_app(gateway, settings.internal_token), internal, Bounds()),
+        ]
     )
 
     def leave() -> None:

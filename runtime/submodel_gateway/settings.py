@@ -19,6 +19,7 @@
 | `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
+| `SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS` | | most connections of one address; without it, any number |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
 """
 
@@ -46,6 +47,7 @@ WEBHOOK_SECRET_FILE = "SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE"
 WEBHOOK_ALLOW = "SUBMODEL_GATEWAY_WEBHOOK_ALLOW"
 RATE_LIMITS = "SUBMODEL_GATEWAY_RATE_LIMITS"
 QUEUE_LIMIT = "SUBMODEL_GATEWAY_QUEUE_LIMIT"
+CONNECTIONS_PER_ADDRESS = "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
 OFF = "off"
 LINGER_SECONDS = "SUBMODEL_GATEWAY_LINGER_SECONDS"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
@@ -83,6 +85,7 @@ class Settings:
     internal_token: str = field(repr=False)
     rate_limits: tuple[str, ...]
     queue_limit: int | None
+    connections_per_address: int | None
     linger_seconds: float
     log_level: str
 
@@ -94,13 +97,14 @@ class Settings:
             internal_listen=address(environ, INTERNAL_LISTEN),
             stores=_stores(environ),
             compress=_switch(environ, STORE_COMPRESS),
-            quota_bytes=_quota_bytes(environ.get(STORE_QUOTA_BYTES, "")),
+            quota_bytes=_number(environ, STORE_QUOTA_BYTES, "bytes, for example 10737418240"),
             keys=_keys(environ.get(KEYS, "")),
             key_pepper="" if environ.get(KEYS) == EVERYBODY else key_pepper(environ),
             webhook_secrets=_webhook_secrets(environ),
             webhook_allow=tuple(environ.get(WEBHOOK_ALLOW, "").split()),
             internal_token=_secret(environ, INTERNAL_TOKEN, INTERNAL_TOKEN_FILE),
             rate_limits=_rate_limits(environ),
+            connections_per_address=_number(environ, CONNECTIONS_PER_ADDRESS, "connections, for example 200"),
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
             linger_seconds=_linger_seconds(environ.get(LINGER_SECONDS) or "0"),
             log_level=log_level(environ),
@@ -142,11 +146,13 @@ def _queue_limit(text: str) -> int | None:
     return int(text)
 
 
-def _quota_bytes(text: str) -> int | None:
+def _number(environ: Mapping[str, str], name: str, what: str) -> int | None:
+    """A whole number above 0; None when it is not set."""
+    text = environ.get(name, "")
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise ConfigurationError(f"{STORE_QUOTA_BYTES} is {text!r}; give a number of bytes, for example 10737418240")
+        raise ConfigurationError(f"{name} is {text!r}; give a number of {what}")
     return int(text)
 
 

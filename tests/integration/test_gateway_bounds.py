@@ -22,7 +22,7 @@ async def route(request: Request) -> bytes:
 @asynccontextmanager
 async def server(bounds: Bounds = SMALL) -> AsyncIterator[socket.socket]:
     listener = bind(Address("127.0.0.1", 0), "LISTEN")
-    servers = Servers([(answers.application(route), listener)], bounds)
+    servers = Servers([(answers.application(route), listener, bounds)])
     running = asyncio.create_task(servers.run())
     yield listener
     servers.stop()
@@ -109,6 +109,29 @@ async def test_connections_beyond_the_limit_are_closed_and_the_others_live() -> 
         assert (await idle[0][0].read()).endswith(b'{"bytes": 1}')
         for _, writer in idle:
             writer.close()
+
+
+async def test_an_address_has_no_more_connections_than_it_may_and_gets_room_when_one_ends() -> None:
+    async with server(Bounds(connections_per_address=2)) as listener:
+        first, second = [await asyncio.open_connection(*listener.getsockname()[:2]) for _ in range(2)]
+        assert (await ask_or_nothing(listener)) == b""
+        other = await asyncio.open_connection(*listener.getsockname()[:2], local_addr=("127.0.0.2", 0))
+        other[1].write(request(b"22"))
+        assert (await other[0].read()).endswith(b'{"bytes": 2}'), "another address is not to blame"
+        second[1].close()
+        async with asyncio.timeout(20):
+            while not (answer := await ask_or_nothing(listener)):
+                continue
+        assert answer.endswith(b'{"bytes": 3}')
+        first[1].close()
+        other[1].close()
+
+
+async def ask_or_nothing(listener: socket.socket) -> bytes:
+    try:
+        return await ask(listener, request(b"333"))
+    except ConnectionError:
+        return b""
 
 
 async def test_compressed_bodies_are_refused() -> None:

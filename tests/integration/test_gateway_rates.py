@@ -37,6 +37,7 @@ def call(public: str, key: str, method: str, path: str, body: bytes | None = Non
     return urllib3.request(method, f"{public}/v2/ns.app/{path}", body=body, headers=headers, retries=False)
 
 
+@pytest.mark.requirement("platform.rates")
 def test_answers_say_what_is_left_and_refusals_when_to_come_back(public: str) -> None:
     answers = [call(public, FEW, "POST", "run", b'{"input": 1}') for _ in range(4)]
     assert [answer.status for answer in answers] == [200, 200, 200, 429]

@@ -138,6 +138,13 @@ def test_webhooks_are_signed_from_a_secret_and_go_where_they_are_let() -> None:
 def test_limits_are_handed_on() -> None:
     assert "SUBMODEL_GATEWAY_RATE_LIMITS" not in environment("demo-gateway")
     assert environment("demo-gateway")["SUBMODEL_GATEWAY_QUEUE_LIMIT"] == "500"
+    assert "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS" not in environment("demo-gateway")
+    assert (
+        environment("demo-gateway", "gateway.limits.connectionsPerAddress=200")[
+            "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
+        ]
+        == "200"
+    )
     variables = environment("demo-gateway", "gateway.limits.rates={run=5,all=off}", "gateway.limits.queuePerWorker=0")
     assert (variables["SUBMODEL_GATEWAY_RATE_LIMITS"], variables["SUBMODEL_GATEWAY_QUEUE_LIMIT"]) == (
         "run=5 all=off",

@@ -5,6 +5,7 @@ A request that arrives in one piece, as nearly all do, costs nothing: timers are
 """
 
 import asyncio
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +31,16 @@ class Bounds:
 
     body_bytes: int = 15_360
     connections: int = 10_000
+    connections_per_address: int | None = None
+    """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol within `bounds`."""
 
     bounds = Bounds()
+    addresses: Counter[str]
+    """How many connections there are of each address, where that is bounded; shared by those of one server."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -43,6 +48,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = True
         self._too_large = False
         self._body_bytes = 0
+        self._address = ""
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base
@@ -51,10 +57,14 @@ class BoundedProtocol(HttpToolsProtocol):
             self.logger.warning("more than %d connections; a new one was closed", self.bounds.connections)
             transport.abort()
             return
+        if not self._enter():
+            transport.abort()
+            return
         self._arm(self.bounds.head_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._leave()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -104,6 +114,25 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
 
+    def _enter(self) -> bool:
+        """Count the connection for its address; False when there are too many."""
+        most = self.bounds.connections_per_address
+        if most is None or self.client is None:
+            return True
+        host = self.client[0]
+        if self.addresses[host] >= most:
+            self.logger.warning("more than %d connections of %s; a new one was closed", most, host)
+            return False
+        self._address = host
+        self.addresses[host] += 1
+        return True
+
+    def _leave(self) -> None:
+        if self._address:
+            self.addresses[self._address] -= 1
+            if not self.addresses[self._address]:
+                del self.addresses[self._address]
+
     def _arm(self, seconds: float, then: Any) -> None:
         if self._timer is None:
             self._timer = self.loop.call_later(seconds, self._expired, then)
@@ -147,4 +176,4 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
 
 def protocol(bounds: Bounds) -> type[BoundedProtocol]:
     """The protocol class for a server with these bounds."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds})
+    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds, "addresses": Counter()})

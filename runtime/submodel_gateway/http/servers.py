@@ -19,9 +19,8 @@ SHUTDOWN_SECONDS = 25
 class Servers:
     """One application per bound socket; `run` serves until `stop`."""
 
-    def __init__(self, apps: list[tuple[Asgi, socket.socket]], bounds: Bounds | None = None) -> None:
-        bounded = protocol(bounds or Bounds())
-        self._servers = [(_Server(_config(app, bounded)), listener) for app, listener in apps]
+    def __init__(self, apps: list[tuple[Asgi, socket.socket, Bounds]]) -> None:
+        self._servers = [(_Server(_config(app, protocol(bounds))), listener) for app, listener, bounds in apps]
 
     async def run(self) -> None:
         await asyncio.gather(*(server.serve(sockets=[listener]) for server, listener in self._servers))

@@ -35,6 +35,7 @@ class Door:
         return count
 
 
+@pytest.mark.requirement("platform.rates")
 @pytest.mark.parametrize(
     ("group", "limit"),
     [("run", 1_000), ("runsync", 2_000), ("status", 2_000), ("cancel", 100), ("purge-queue", 2), ("requests", 10)],

@@ -61,6 +61,21 @@ def test_secrets_and_targets_of_webhooks_are_words(tmp_path: Path) -> None:
     assert Settings.read({**TOKEN, **webhooks, **file}).webhook_secrets == ("whsec_c",)
 
 
+def test_limits_are_those_of_the_hosted_platforms_where_there_are_keys_to_limit() -> None:
+    keys = {**TOKEN, "SUBMODEL_GATEWAY_KEYS": "/etc/keys", "SUBMODEL_GATEWAY_KEY_PEPPER": "pepper"}
+    settings = Settings.read(keys)
+    assert (settings.rate_limits, settings.queue_limit, settings.connections_per_address) == ((), 500, None)
+    assert Settings.read(TOKEN).rate_limits == ("off",)
+    changed = {
+        "SUBMODEL_GATEWAY_RATE_LIMITS": " run=5  cancel=off ",
+        "SUBMODEL_GATEWAY_QUEUE_LIMIT": "off",
+        "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS": "200",
+    }
+    settings = Settings.read({**TOKEN, **changed})
+    assert (settings.rate_limits, settings.queue_limit) == (("run=5", "cancel=off"), None)
+    assert settings.connections_per_address == 200
+
+
 def test_a_quota_is_a_number_of_bytes() -> None:
     assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES": "1048576"}).quota_bytes == 1_048_576
 
@@ -68,6 +83,8 @@ def test_a_quota_is_a_number_of_bytes() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("SUBMODEL_GATEWAY_QUEUE_LIMIT", "0"),
+        ("SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS", "many"),
         ("SUBMODEL_GATEWAY_LISTEN", "8000"),
         ("SUBMODEL_GATEWAY_LISTEN", "host:http"),
         ("SUBMODEL_GATEWAY_INTERNAL_LISTEN", "host:70000"),
