@@ -5,6 +5,7 @@ Everything that is asked for and not available is refused by name; nothing is ac
 
 import asyncio
 import hashlib
+from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
@@ -56,9 +57,9 @@ def parse(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
         raise _too_deep() from error
 
 
-async def read(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
-    """The same, beside the event loop when the body is large."""
-    return await asyncio.to_thread(parse, body, decoder) if len(body) > LARGE_BYTES else parse(body, decoder)
+async def beside(body: bytes, read: Callable[[bytes], T]) -> T:
+    """What `read` makes of the body, in a thread when it is large. Raises what `read` raises."""
+    return await asyncio.to_thread(read, body) if len(body) > LARGE_BYTES else read(body)
 
 
 def object_fields(body: bytes) -> dict[str, msgspec.Raw]:

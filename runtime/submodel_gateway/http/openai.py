@@ -100,9 +100,14 @@ async def _call(request: Request, route: str) -> tuple[OpenAiCall, _Asked]:
     kind = request.header(b"content-type").partition(";")[0].strip().lower()
     if kind.startswith("multipart/"):
         raise InvalidRequest("this endpoint takes JSON; files cannot be uploaded by this route")
-    asked = envelope.parse(body, _ASKED)
+    asked = await envelope.beside(body, _asked)
     key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
     return OpenAiCall(route, body, key), asked
+
+
+def _asked(body: bytes) -> _Asked:
+    envelope.object_fields(body)
+    return envelope.parse(body, _ASKED)
 
 
 def _models(names: list[str], wanted: str) -> Reply:

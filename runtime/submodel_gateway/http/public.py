@@ -4,9 +4,9 @@
 answers in `answers`.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import msgspec
 
@@ -166,7 +166,7 @@ class _Public:
         if not token:
             raise Unauthorized("the worker's token is missing; send it as `Authorization: Bearer <token>`")
         self._workers.authorize(endpoint, token)
-        message = await envelope.read(await request.body(limits.EXCHANGE_BODY_BYTES), _EXCHANGE)
+        message = await envelope.beside(await request.body(limits.EXCHANGE_BODY_BYTES), _message)
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")
         return await self._workers.exchange(endpoint, worker, token, message, request.hangup())
@@ -177,15 +177,16 @@ def _no_path() -> NotFound:
 
 
 async def _new_job(request: Request, limit: int) -> NewJob:
-    body = await request.body(limit)
-    if len(body) > envelope.LARGE_BYTES:
-        return await asyncio.to_thread(_read_job, request, body)
-    return _read_job(request, body)
+    return await envelope.beside(await request.body(limit), partial(_read_job, request))
 
 
 def _read_job(request: Request, body: bytes) -> NewJob:
     key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
     return replace(envelope.new_job(body), key=key)
+
+
+def _message(body: bytes) -> ExchangeRequest:
+    return envelope.parse(body, _EXCHANGE)
 
 
 def _allow(request: Request, methods: tuple[str, ...]) -> None:
