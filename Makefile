@@ -83,9 +83,10 @@ fix: setup ## Format, autofix, and rewrite golden files for review
 	UPDATE_GOLDEN=1 $(BIN)/pytest -q tests/golden
 
 .PHONY: manifests
-manifests: setup ## Regenerate the CRD (crds/, chart), its reference page, and that of compatibility
+manifests: setup ## Regenerate the CRD (crds/, chart), and the reference pages that are made from the code
 	$(BIN)/python -m submodel_operator.api
 	$(BIN)/python -m tests.requirements
+	$(BIN)/python -m submodel_gateway.http
 
 .PHONY: cluster-up
 cluster-up: ## Start the test cluster: a real Kubernetes on this machine (root, Linux)

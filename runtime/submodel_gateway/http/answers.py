@@ -5,9 +5,18 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from submodel.contract.states import JobState
-from submodel.contract.wire import Message, encode
+from submodel.contract.wire import encode
 from submodel_gateway import errors
+from submodel_gateway.http.documents import (
+    HealthStatus,
+    JobCounts,
+    JobPage,
+    JobStatus,
+    StreamItem,
+    StreamStatus,
+    WebhookStatus,
+    WorkerCounts,
+)
 from submodel_gateway.http.messages import (
     Answer,
     Asgi,
@@ -22,7 +31,7 @@ from submodel_gateway.http.messages import (
     send_nothing,
     send_stream,
 )
-from submodel_gateway.jobs.record import Job, WebhookState
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service.admission import RateExceeded
 from submodel_gateway.service.clients import Health, JobView
@@ -60,52 +69,6 @@ class MethodNotAllowed(Exception):
     def __init__(self, method: str, allowed: tuple[str, ...]) -> None:
         super().__init__(f"method {method} is not allowed here; use {' or '.join(allowed)}")
         self.allowed = allowed
-
-
-class Accepted(Message):
-    """The answer of `/run`."""
-
-    id: str
-    status: JobState
-
-
-class JobStatus(Message):
-    """A job as clients read it; times are whole milliseconds."""
-
-    id: str
-    status: JobState
-    delay_time: int | msgspec.UnsetType = msgspec.UNSET
-    execution_time: int | msgspec.UnsetType = msgspec.UNSET
-    output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: str | msgspec.UnsetType = msgspec.UNSET
-    worker_id: str | msgspec.UnsetType = msgspec.UNSET
-    retries: int | msgspec.UnsetType = msgspec.UNSET
-
-
-class WebhookStatus(Message):
-    """The answer of `/webhook`."""
-
-    id: str
-    state: WebhookState
-    tries: int
-    last_answer: str | msgspec.UnsetType = msgspec.UNSET
-    next_try_in_ms: int | msgspec.UnsetType = msgspec.UNSET
-
-
-class StreamItem(msgspec.Struct):
-    """One streamed item."""
-
-    output: msgspec.Raw
-
-
-class StreamStatus(msgspec.Struct):
-    """The answer of `/stream`. `offset` is where the next read goes on; it belongs to one `attempt`."""
-
-    id: str
-    status: JobState
-    stream: list[StreamItem]
-    offset: int
-    attempt: int
 
 
 def application(route: Route) -> Asgi:
@@ -192,7 +155,7 @@ def job_answer(view: JobView) -> bytes:
 
 def requests_answer(page: Page) -> bytes:
     """The JSON of a page of jobs, without outputs; `next` is the `before` of the following page."""
-    return encode({"requests": [_job_status(job) for job in page.jobs], "next": page.next})
+    return encode(JobPage(requests=[_job_status(job) for job in page.jobs], next=page.next))
 
 
 def webhook_answer(view: WebhookView) -> bytes:
@@ -225,5 +188,9 @@ def stream_answer(part: StreamPart) -> bytes:
 
 def health_answer(health: Health) -> bytes:
     """The JSON of an endpoint's health: eleven integers, always all of them, and a warning when jobs are held back."""
-    warning = {"warning": health.warning} if health.warning else {}
-    return encode({"jobs": health.jobs, "workers": health.workers, **warning})
+    answer = HealthStatus(
+        jobs=msgspec.convert(health.jobs, JobCounts), workers=msgspec.convert(health.workers, WorkerCounts)
+    )
+    if health.warning:
+        answer.warning = health.warning
+    return encode(answer)

@@ -25,7 +25,7 @@ ErrorBody = Callable[[int, str], bytes]
 """The JSON text of an error, from its status and its sentence."""
 
 _JSON = (b"content-type", b"application/json")
-_MS_MAX = 9_999_999_999
+WHOLE_MAX = 9_999_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +105,8 @@ class Request:
         text = self.query(name)
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit() and len(text) <= len(str(_MS_MAX))) or int(text) > _MS_MAX:
-            raise InvalidRequest(f"query parameter {name} is {text[:40]!r}; give a whole number from 0 to {_MS_MAX}")
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(WHOLE_MAX))) or int(text) > WHOLE_MAX:
+            raise InvalidRequest(f"query parameter {name} is {text[:40]!r}; give a whole number from 0 to {WHOLE_MAX}")
         return int(text)
 
     async def body(self, limit: int) -> bytes:

@@ -8,12 +8,12 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from submodel.contract import limits
 from submodel.contract.states import JobState
 from submodel_gateway.errors import InvalidRequest
 from submodel_gateway.http import envelope, openai_frames
 from submodel_gateway.http.messages import Answer, Reply, Request, Streamed
 from submodel_gateway.http.openai_frames import Failure, Framer
+from submodel_gateway.http.operations import OPENAI
 from submodel_gateway.service.openai import OpenAi, OpenAiCall, OpenAiJob, Restarted
 from submodel_gateway.service.streams import StreamPart
 
@@ -94,7 +94,7 @@ async def _events(job: OpenAiJob, part: StreamPart) -> AsyncGenerator[bytes, Non
 
 
 async def _call(request: Request, route: str) -> tuple[OpenAiCall, _Asked]:
-    body = await request.body(limits.RUNSYNC_BODY_BYTES)
+    body = await request.body(OPENAI.body_bytes)
     if request.method == "GET":
         return OpenAiCall(route, None), _Asked()
     kind = request.header(b"content-type").partition(";")[0].strip().lower()

@@ -6,7 +6,10 @@ Clients of the hosted platforms put the same operations under several bases; `lo
 from dataclasses import dataclass
 from enum import StrEnum
 
+from submodel.contract import limits
 from submodel_gateway.auth.keys import Scope
+from submodel_gateway.http import documents, parameters
+from submodel_gateway.http.parameters import Parameter
 
 GET = ("GET",)
 POST = ("POST",)
@@ -23,36 +26,161 @@ class Base(StrEnum):
     """Answers carry an envelope here, see `answers.enveloped`."""
 
 
+class Body(StrEnum):
+    """What a request carries; bodies of other operations are read and passed over."""
+
+    JOB = "job"
+    OPENAI = "openai"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """An operation of the job API.
 
     `path` is what follows the endpoint's id, `aliases` are other spellings of it; `group` is whose rate limits it
-    shares, a name of `ratelimit.figures`.
+    shares, a name of `ratelimit.figures`. `answer` is the document of a 200, None where it is the worker's. `refusals`
+    are the errors that not every operation has.
     """
 
     path: str
     methods: tuple[str, ...]
     scope: Scope
     group: str
+    summary: str
+    answer: type | None
     aliases: tuple[str, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    body: Body | None = None
+    body_bytes: int = 0
+    refusals: tuple[int, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The first word of its path."""
+        return self.path.partition("/")[0]
 
 
-RUN = Operation("run", POST, Scope.RUN, "run")
-RUNSYNC = Operation("runsync", POST, Scope.RUN, "runsync", ("run_sync",))
-STATUS = Operation("status/{id}", EITHER, Scope.READ, "status", ("_requests/{id}",))
-STATUS_SYNC = Operation("status-sync/{id}", EITHER, Scope.READ, "status")
-STREAM = Operation("stream/{id}", EITHER, Scope.READ, "status")
-CANCEL = Operation("cancel/{id}", EITHER, Scope.RUN, "cancel")
-RETRY = Operation("retry/{id}", POST, Scope.RUN, "run")
-WEBHOOK = Operation("webhook/{id}", GET, Scope.READ, "status")
-WEBHOOK_REPLAY = Operation("webhook/{id}/replay", POST, Scope.RUN, "status")
-REQUESTS = Operation("requests", GET, Scope.READ, "requests", ("_requests",))
-PURGE_QUEUE = Operation("purge-queue", POST, Scope.RUN, "purge-queue", ("purge",))
-HEALTH = Operation("health", GET, Scope.READ, "status", ("metrics",))
+_SUBMIT = (409, 413, 415)
 
-OPENAI = Operation("openai/{path}", EITHER, Scope.RUN, "openai")
-"""Everything below it, in as many segments as there are."""
+RUN = Operation(
+    "run",
+    POST,
+    Scope.RUN,
+    "run",
+    "Submit a job.",
+    documents.Accepted,
+    body=Body.JOB,
+    body_bytes=limits.RUN_BODY_BYTES,
+    refusals=_SUBMIT,
+)
+RUNSYNC = Operation(
+    "runsync",
+    POST,
+    Scope.RUN,
+    "runsync",
+    "Submit a job and wait for its end; answers with the job as it is when the time is up.",
+    documents.JobStatus,
+    aliases=("run_sync",),
+    parameters=(parameters.WAIT,),
+    body=Body.JOB,
+    body_bytes=limits.RUNSYNC_BODY_BYTES,
+    refusals=_SUBMIT,
+)
+STATUS = Operation(
+    "status/{id}",
+    EITHER,
+    Scope.READ,
+    "status",
+    "The job as it is now.",
+    documents.JobStatus,
+    aliases=("_requests/{id}",),
+)
+STATUS_SYNC = Operation(
+    "status-sync/{id}",
+    EITHER,
+    Scope.READ,
+    "status",
+    "The job once it is final, or as it is when the time is up.",
+    documents.JobStatus,
+    parameters=(parameters.WAIT,),
+)
+STREAM = Operation(
+    "stream/{id}",
+    EITHER,
+    Scope.READ,
+    "status",
+    "Streamed items that are new to the reader.",
+    documents.StreamStatus,
+    parameters=(parameters.STREAM_WAIT, parameters.OFFSET),
+)
+CANCEL = Operation(
+    "cancel/{id}",
+    EITHER,
+    Scope.RUN,
+    "cancel",
+    "End the job unless it is final; answers with the job as it is then.",
+    documents.JobStatus,
+)
+RETRY = Operation(
+    "retry/{id}",
+    POST,
+    Scope.RUN,
+    "run",
+    "Run a FAILED or TIMED_OUT job again, last in its queue.",
+    documents.Accepted,
+    refusals=(409,),
+)
+WEBHOOK = Operation(
+    "webhook/{id}", GET, Scope.READ, "status", "What became of the job's webhook.", documents.WebhookStatus
+)
+WEBHOOK_REPLAY = Operation(
+    "webhook/{id}/replay",
+    POST,
+    Scope.RUN,
+    "status",
+    "Send the webhook of a final job once more.",
+    documents.WebhookStatus,
+    refusals=(409,),
+)
+REQUESTS = Operation(
+    "requests",
+    GET,
+    Scope.READ,
+    "requests",
+    "The endpoint's jobs, page by page.",
+    documents.JobPage,
+    aliases=("_requests",),
+    parameters=(parameters.LIMIT, parameters.STATES, parameters.BEFORE),
+)
+PURGE_QUEUE = Operation(
+    "purge-queue",
+    POST,
+    Scope.RUN,
+    "purge-queue",
+    "Cancel the jobs that are queued now.",
+    documents.Purged,
+    aliases=("purge",),
+)
+HEALTH = Operation(
+    "health",
+    GET,
+    Scope.READ,
+    "status",
+    "Counts of jobs and workers.",
+    documents.HealthStatus,
+    aliases=("metrics",),
+)
+OPENAI = Operation(
+    "openai/{path}",
+    EITHER,
+    Scope.RUN,
+    "openai",
+    "OpenAI's API, answered by the endpoint's workers; the path has as many segments as it needs.",
+    None,
+    body=Body.OPENAI,
+    body_bytes=limits.RUNSYNC_BODY_BYTES,
+    refusals=_SUBMIT,
+)
 
 OPERATIONS = (
     RUN,

@@ -14,7 +14,7 @@ from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
-from submodel_gateway.http import answers, envelope, openai_frames, operations
+from submodel_gateway.http import answers, documents, envelope, openai_frames, openapi, operations, parameters
 from submodel_gateway.http.legacy import LegacyRoutes
 from submodel_gateway.http.messages import Asgi, Reply, Request
 from submodel_gateway.http.openai import OpenAiRoutes
@@ -23,16 +23,9 @@ from submodel_gateway.service.access import Access
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
 
-STREAM_WAIT_MS_DEFAULT = 1_000
-PAGE_DEFAULT = 20
 ID_LENGTH_MAX = 256
 
-_WELCOME = encode(
-    {
-        "service": "SubModel gateway",
-        "api": "/v2/{endpoint}/run, runsync, status, stream, cancel, retry, requests, webhook, health",
-    }
-)
+_WELCOME = encode({"service": "SubModel gateway", "api": "/v2/{endpoint}/{operation}", "document": "/openapi.json"})
 _EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
 
 _Serve = Callable[..., Awaitable[Reply]]
@@ -54,6 +47,7 @@ class _Public:
         self._legacy = LegacyRoutes(gateway)
         self._openai = OpenAiRoutes(gateway.openai)
         self._webhooks = gateway.webhooks
+        self._documents = {"": _WELCOME, "openapi.json": encode(openapi.document())}
         self._served: dict[Operation, _Serve] = {
             operations.RUN: self._run,
             operations.RUNSYNC: self._runsync,
@@ -84,9 +78,9 @@ class _Public:
                 return answers.enveloped(reply) if base is Base.API_V1_SL else reply
             if base is Base.V2:
                 return await self._worker(request, rest)
-        elif request.path == [""]:
+        elif (document := self._documents.get("/".join(request.path))) is not None:
             _allow(request, operations.GET)
-            return _WELCOME
+            return document
         raise _no_path()
 
     def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
@@ -111,18 +105,19 @@ class _Public:
         raise _no_path()
 
     async def _run(self, request: Request, endpoint: str) -> bytes:
-        new = await _new_job(request, limits.RUN_BODY_BYTES)
+        new = await _new_job(request, operations.RUN)
         submitted = await self._clients.submit(endpoint, new)
-        return encode(answers.Accepted(id=submitted.id, status=submitted.state))
+        return encode(documents.Accepted(id=submitted.id, status=submitted.state))
 
     async def _runsync(self, request: Request, endpoint: str) -> bytes:
-        wait_ms = _wait(request, limits.RUNSYNC_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
-        new = await _new_job(request, limits.RUNSYNC_BODY_BYTES)
+        wait_ms = parameters.WAIT.read(request) or 0
+        new = await _new_job(request, operations.RUNSYNC)
         submitted = await self._clients.submit(endpoint, new, sync=True)
         return answers.job_answer(await self._clients.wait(endpoint, submitted.id, wait_ms, request.hangup()))
 
     async def _purge_queue(self, request: Request, endpoint: str) -> bytes:
-        return encode({"removed": await self._clients.purge(endpoint), "status": "completed"})
+        removed = await self._clients.purge(endpoint)
+        return encode(documents.Purged(removed=removed, status="completed"))
 
     async def _health(self, request: Request, endpoint: str) -> bytes:
         return answers.health_answer(await self._clients.health(endpoint))
@@ -131,13 +126,13 @@ class _Public:
         return answers.job_answer(await self._clients.status(endpoint, job))
 
     async def _status_sync(self, request: Request, endpoint: str, job: str) -> bytes:
-        wait_ms = _wait(request, limits.RUNSYNC_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
+        wait_ms = parameters.WAIT.read(request) or 0
         await request.body(limits.RUN_BODY_BYTES)
         return answers.job_answer(await self._clients.wait(endpoint, job, wait_ms, request.hangup()))
 
     async def _stream(self, request: Request, endpoint: str, job: str) -> bytes:
-        wait_ms = _wait(request, STREAM_WAIT_MS_DEFAULT, limits.RUNSYNC_WAIT_MS_MAX)
-        offset = request.whole("offset")
+        wait_ms = parameters.STREAM_WAIT.read(request) or 0
+        offset = parameters.OFFSET.read(request)
         await request.body(limits.RUN_BODY_BYTES)
         if offset is None:
             return answers.stream_answer(await self._streams.once(endpoint, job, wait_ms, request.hangup()))
@@ -148,7 +143,7 @@ class _Public:
 
     async def _retry(self, request: Request, endpoint: str, job: str) -> bytes:
         view = await self._clients.retry(endpoint, job)
-        return encode(answers.Accepted(id=view.job.id, status=view.job.state))
+        return encode(documents.Accepted(id=view.job.id, status=view.job.state))
 
     async def _webhook(self, request: Request, endpoint: str, job: str) -> bytes:
         return answers.webhook_answer(await self._webhooks.show(endpoint, job))
@@ -157,8 +152,9 @@ class _Public:
         return answers.webhook_answer(await self._webhooks.replay(endpoint, job))
 
     async def _requests(self, request: Request, endpoint: str) -> bytes:
-        limit, states = request.whole("limit"), envelope.states(request.query("status"))
-        page = await self._clients.requests(endpoint, request.whole("before"), limit or PAGE_DEFAULT, states)
+        limit, before = parameters.LIMIT.read(request) or parameters.PAGE_DEFAULT, parameters.BEFORE.read(request)
+        states = envelope.states(request.query(parameters.STATES.name))
+        page = await self._clients.requests(endpoint, before, limit, states)
         return answers.requests_answer(page)
 
     async def _exchange(self, request: Request, endpoint: str, worker: str) -> bytes:
@@ -176,8 +172,8 @@ def _no_path() -> NotFound:
     return NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
 
 
-async def _new_job(request: Request, limit: int) -> NewJob:
-    return await envelope.beside(await request.body(limit), partial(_read_job, request))
+async def _new_job(request: Request, operation: Operation) -> NewJob:
+    return await envelope.beside(await request.body(operation.body_bytes), partial(_read_job, request))
 
 
 def _read_job(request: Request, body: bytes) -> NewJob:
@@ -192,8 +188,3 @@ def _message(body: bytes) -> ExchangeRequest:
 def _allow(request: Request, methods: tuple[str, ...]) -> None:
     if request.method not in methods:
         raise answers.MethodNotAllowed(request.method, methods)
-
-
-def _wait(request: Request, default: int, maximum: int) -> int:
-    wait_ms = request.whole("wait")
-    return min(default if wait_ms is None else wait_ms, maximum)

@@ -1,0 +1,119 @@
+"""The JSON documents that clients read, with what each field means: the OpenAPI document is made from them."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from submodel.contract.states import JobState
+from submodel.contract.wire import Message
+from submodel_gateway.jobs.record import WebhookState
+
+_JobId = Annotated[str, Meta(description="The job's id.")]
+_State = Annotated[JobState, Meta(description="The job's state.")]
+_Count = Annotated[int, Meta(ge=0)]
+_Ms = Annotated[int, Meta(ge=0)]
+
+
+class Accepted(Message):
+    """A job that waits for a worker."""
+
+    id: _JobId
+    status: _State
+
+
+class JobStatus(Message):
+    """A job as it is; times are whole milliseconds."""
+
+    id: _JobId
+    status: _State
+    delay_time: Annotated[_Ms | UnsetType, Meta(description="From submission to the current execution.")] = UNSET
+    execution_time: Annotated[
+        _Ms | UnsetType, Meta(description="The last execution, as its worker measured it; else as the gateway did.")
+    ] = UNSET
+    output: Annotated[
+        msgspec.Raw | UnsetType, Meta(description="The result; while the job runs, its newest progress value.")
+    ] = UNSET
+    error: Annotated[str | UnsetType, Meta(description="Why there is no result.")] = UNSET
+    worker_id: Annotated[str | UnsetType, Meta(description="The worker of the current or last execution.")] = UNSET
+    retries: Annotated[
+        _Count | UnsetType, Meta(description="Earlier executions that were lost with their workers.")
+    ] = UNSET
+
+
+class JobPage(Message):
+    """Jobs from the newest to the oldest, without outputs and errors."""
+
+    requests: list[JobStatus]
+    next: Annotated[int | None, Meta(description="`before` of the following page; null on the last one.")]
+
+
+class WebhookStatus(Message):
+    """What became of a job's webhook."""
+
+    id: _JobId
+    state: Annotated[
+        WebhookState,
+        Meta(description="ARMED: the job is not final; PENDING: on its way; DELIVERED; DEAD: given up."),
+    ]
+    tries: Annotated[_Count, Meta(description="How often it was sent; a try that is under way counts.")]
+    last_answer: Annotated[str | UnsetType, Meta(description="What the last try came to.")] = UNSET
+    next_try_in_ms: Annotated[_Ms | UnsetType, Meta(description="Until the next try, while it is on its way.")] = UNSET
+
+
+class StreamItem(msgspec.Struct):
+    """One streamed item."""
+
+    output: msgspec.Raw
+
+
+class StreamStatus(msgspec.Struct):
+    """Streamed items, and the state of their job."""
+
+    id: _JobId
+    status: _State
+    stream: list[StreamItem]
+    offset: Annotated[_Count, Meta(description="Where the next read goes on; it belongs to one attempt.")]
+    attempt: Annotated[_Count, Meta(description="The execution that the items come from; 0 before the first one.")]
+
+
+class Purged(Message):
+    """Queued jobs that were cancelled."""
+
+    removed: Annotated[_Count, Meta(description="How many.")]
+    status: Literal["completed"]
+
+
+class JobCounts(Message):
+    """Jobs of an endpoint; the three that are over count since the endpoint exists."""
+
+    completed: _Count
+    failed: Annotated[_Count, Meta(description="With those that timed out.")]
+    in_progress: _Count
+    in_queue: _Count
+    retried: _Count
+
+
+class WorkerCounts(Message):
+    """Workers of an endpoint."""
+
+    idle: _Count
+    initializing: _Count
+    ready: Annotated[_Count, Meta(description="`idle` and `running`.")]
+    running: _Count
+    throttled: Annotated[_Count, Meta(description="Those that the cluster cannot place.")]
+    unhealthy: _Count
+
+
+class HealthStatus(Message):
+    """Counts of jobs and workers."""
+
+    jobs: JobCounts
+    workers: WorkerCounts
+    warning: Annotated[str | UnsetType, Meta(description="Why jobs are held back.")] = UNSET
+
+
+class Failure(Message):
+    """A request that was refused, in one sentence."""
+
+    error: str
