@@ -186,6 +186,38 @@ async def handler(job):
 
 
 @pytest.mark.requirement("handler.concurrency")
+def test_the_concurrency_follows_its_modifier_while_jobs_run(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+running = set()
+asked = []
+async def handler(job):
+    running.add(job["id"])
+    while not os.path.exists(f"gate-{job['id']}"):
+        await asyncio.sleep(0.005)
+    running.discard(job["id"])
+    return len(asked)
+def modifier(current):
+    asked.append(current)
+    if os.path.exists("broken"):
+        raise ValueError("no idea")
+    return 3 if "a" in running else 1
+""").replace('{"handler": handler}', '{"handler": handler, "concurrency_modifier": modifier}')
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        for job_id in "abc":
+            gateway.submit(job_id)
+        gateway.wait_running("c")
+        (tmp_path / "gate-a").touch()
+        gateway.result("a")
+        (tmp_path / "broken").touch()
+        worker.wait_log("concurrency_modifier failed")
+        for job_id in "bc":
+            (tmp_path / f"gate-{job_id}").touch()
+            gateway.result(job_id)
+        gateway.submit("d")
+        gateway.wait_running("d")
+        assert worker.log.count("concurrency_modifier failed") == 1
+
+
 def test_a_blocking_handler_takes_one_job_at_a_time(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 def handler(job):

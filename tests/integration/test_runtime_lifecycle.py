@@ -147,12 +147,12 @@ def test_start_outside_the_main_thread_is_refused(gateway: ScriptedGateway, tmp_
         assert "start() must be called in the main thread" in worker.log
 
 
-@pytest.mark.parametrize("module", [True, False])
-def test_without_the_worker_environment_start_says_how_to_run_locally(tmp_path: Path, module: bool) -> None:
+@pytest.mark.parametrize(("module", "way"), [(True, "submodel up -f endpoint.yaml"), (False, "--rp_serve_api")])
+def test_without_the_worker_environment_start_says_how_to_run_locally(tmp_path: Path, module: bool, way: str) -> None:
     with WorkerProcess(tmp_path, ECHO, {}, module=module) as worker:
         assert worker.exit_code() != 0
         assert "SUBMODEL_GATEWAY_URL" in worker.log
-        assert "submodel up -f endpoint.yaml" in worker.log
+        assert way in worker.log
 
 
 def test_importing_the_runtime_stays_light() -> None:
@@ -248,6 +248,53 @@ def test_a_handler_that_ends_the_process_fails_its_job_first(
     with WorkerProcess(tmp_path, gated(f"{kind} handler(job): {ending}"), gateway.environment()) as worker:
         assert text in json.loads(gateway.result("a")["error"])["error_type"]
         assert worker.exit_code() == code
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_handler_that_ends_the_process_at_once_fails_its_job_first(
+    gateway: ScriptedGateway, tmp_path: Path, kind: str
+) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, gated(f"{kind} handler(job): os._exit(5)"), gateway.environment()) as worker:
+        assert gateway.result("a")["error"] == "the handler ended its process with os._exit(5)"
+        assert worker.exit_code() == 5
+
+
+def test_a_forked_child_that_ends_at_once_fails_no_job(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    child = os.fork()
+    if child == 0:
+        os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert gateway.result("a")["output"] == 5
+        assert worker.terminate() == 0
+
+
+def test_a_worker_that_refreshes_runs_one_job_and_leaves(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = """
+        import submodel
+        submodel.serverless.start({"handler": lambda job: job["input"], "refresh_worker": True})
+    """
+    gateway.submit("a", 1)
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert gateway.result("a")["stopWorker"] is True
+        assert worker.exit_code() == 0
+    assert list(gateway.results) == ["a"]
+
+
+def test_a_job_may_ask_for_a_fresh_worker(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, ECHO, gateway.environment()) as worker:
+        gateway.submit("a", {"refresh_worker": True, "kept": 1})
+        result = gateway.result("a")
+        assert (result["output"], result["stopWorker"]) == ({"kept": 1}, True)
+        gateway.submit("b", {"refresh_worker": False})
+        result = gateway.result("b")
+        assert (result.get("output"), result.get("stopWorker")) == (None, None)
+        assert worker.terminate() == 0
 
 
 def test_an_exit_in_a_task_of_the_handlers_own_fails_the_running_job_first(

@@ -37,6 +37,8 @@ class Result(Message):
     output: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     error: str | None = None
     execution_ms: int | None = None
+    stop_worker: bool = False
+    """Whether the worker asks to be replaced by a fresh one when this result is durable."""
 
 
 class Chunks(Message):

@@ -7,6 +7,8 @@ User code imports this module; everything else here is the runtime's own:
 | `settings` | the environment, read once |
 | `worker` | one process: start-up, serving, leaving |
 | `lifecycle` | signals, and the bound on leaving |
+| `serving` | what `start` was asked for |
+| `modifier`, `exits` | changes of the concurrency; handlers that end their process |
 | `executor` | calls the handler, in the main thread |
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
 | `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |
@@ -25,8 +27,6 @@ import sys
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-from submodel.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from submodel.serverless import modules as modules
@@ -51,28 +51,29 @@ def start(config: dict[str, Any]) -> None:
     Args:
         config: `handler` is called with the job, a dict with `id` and `input`; it may be a function, a coroutine
             function, a generator or an asynchronous generator. `return_aggregate_stream` (bool) also collects a
-            generator's chunks into the job's output. Other keys are ignored.
+            generator's chunks into the job's output. `refresh_worker` (bool) ends the worker after one job.
+            `concurrency_modifier` is called now and then with the number of jobs at once and gives the next one.
+            Other keys are ignored.
 
     Raises:
         ConfigurationError: no usable handler, no worker environment, or not called in the main thread.
         SystemExit: a handler asked the process to end; its job was reported as failed first.
     """
     global _process_worker
-    handler = config.get("handler")
-    if not callable(handler):
-        found = "is missing" if handler is None else f"is {type(handler).__name__}, not a callable"
-        raise ConfigurationError(f'start(): config["handler"] {found}; pass the function that runs a job')
+    from submodel.serverless import serving
     from submodel.serverless.local import mode
 
+    asked = serving.read(config)
     if mode.has_flags(sys.argv[1:]) or mode.is_realtime(os.environ) or not mode.names_a_platform(os.environ):
         from submodel.serverless.local import entry
 
-        handler = entry.begin(config, handler, _imported_at, _listen)
+        asked = asked.by(entry.begin(config, asked.handler, _imported_at, _listen))
     from submodel.serverless.worker import Worker
 
+    config["reference_counter_start"] = time.perf_counter()
     if _process_worker is None:
         _process_worker = Worker.from_environment(os.environ)
-    _process_worker.serve(handler, aggregate=bool(config.get("return_aggregate_stream")))
+    _process_worker.serve(asked)
 
 
 def progress_update(job: dict[str, Any], progress: Any) -> None:

@@ -5,12 +5,12 @@ connections (`exchange`, `legacy_exchange`). They are apart from the handler's t
 streams flow while a handler blocks. One lock guards the session.
 """
 
-import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from submodel.serverless.dialect import News, SessionFacts
+from submodel.serverless.exits import end_process
 from submodel.serverless.log import logger
 from submodel.serverless.outcome import Outcome
 
@@ -79,6 +79,11 @@ class Conversation(ABC):
         with self._something_to_say:
             return self._facts.limit(concurrency)
 
+    def set_concurrency(self, concurrency: int) -> None:
+        with self._something_to_say:
+            self._facts.set_concurrency(concurrency)
+            self._something_to_say.notify()
+
     @property
     def congested(self) -> bool:
         """Whether a generator should `wait_for_room` before its next chunk."""
@@ -121,7 +126,7 @@ def _guarded(converse: Callable[[], None]) -> None:
         converse()
     except Exception:
         logger.critical("A defect of the runtime ends this worker:", exc_info=True)
-        os._exit(70)
+        end_process(70)
 
 
 def _ignore(news: News) -> None:

@@ -26,7 +26,10 @@ class SessionFacts(Protocol):
         """The worker cannot serve; `reason` is for people."""
 
     def limit(self, concurrency: int) -> bool:
-        """Take at most this many jobs at once from now on; says whether that is a change."""
+        """Take at most this many jobs at once from now on, whatever is wished; says whether that is a change."""
+
+    def set_concurrency(self, concurrency: int) -> None:
+        """Jobs at once from now on; those that run go on."""
 
     def begin(self, token: str) -> bool:
         """The handler is about to be called; False when the job is no longer wanted."""

@@ -7,12 +7,12 @@ lambdas around any kind work.
 """
 
 import asyncio
-import contextlib
+import dataclasses
 import functools
 import inspect
 import json
 import time
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncIterable, Callable, Iterator
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -21,28 +21,25 @@ from submodel.serverless import outcome
 from submodel.serverless.dialect import News
 from submodel.serverless.log import about, logger
 from submodel.serverless.outcome import Identity, Outcome
+from submodel.serverless.serving import Handler as Handler
+from submodel.serverless.serving import Serving
 from submodel.serverless.source import JobSource
-
-Handler = Callable[[dict[str, Any]], Any]
 
 
 class Executor:
     """Runs the jobs of one worker on the loop of the main thread.
 
     Args:
-        aggregate: collect a generator's chunks into the output.
-        on_exit: called when a handler wants the process to end, after its outcome was handed over.
+        on_exit: called when the process is to end, after the outcome of the job was handed over.
     """
 
-    def __init__(
-        self, handler: Handler, aggregate: bool, identity: Identity, exchange: JobSource, on_exit: Callable[[], None]
-    ) -> None:
-        self._handler = handler
-        self._aggregate = aggregate
+    def __init__(self, serving: Serving, identity: Identity, exchange: JobSource, on_exit: Callable[[], None]) -> None:
+        self._serving = serving
         self._identity = identity
         self._exchange = exchange
         self._on_exit = on_exit
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._begun: set[str] = set()
         self.exit: SystemExit | None = None
         """What a handler ended the process with."""
 
@@ -56,20 +53,29 @@ class Executor:
             if token in self._tasks:
                 self._tasks[token].cancel()
 
+    def abandon(self, result: Outcome) -> None:
+        """Give every job that runs this outcome: their handlers will not return. From any thread."""
+        for token in list(self._begun):
+            self._exchange.finish(token, result, 0)
+
     def _forget(self, token: str, task: asyncio.Task[None]) -> None:
         del self._tasks[token]
+        self._begun.discard(token)
 
     async def _run(self, job: LeasedJob) -> None:
         if not self._exchange.begin(job.token):
             return
+        self._begun.add(job.token)
         logger.debug("Started.", extra=about(job.id))
         started = time.monotonic()
         result = await self._outcome(job)
         execution_ms = round((time.monotonic() - started) * 1000)
+        if self._serving.refresh_worker:
+            result = dataclasses.replace(result, stop_worker=True)
         self._exchange.finish(job.token, result, execution_ms)
         if result.error is None:
             logger.info("Finished in %d ms.", execution_ms, extra=about(job.id))
-        if self.exit is not None:
+        if self.exit is not None or self._serving.refresh_worker:
             self._on_exit()
 
     async def _outcome(self, job: LeasedJob) -> Outcome:
@@ -88,14 +94,14 @@ class Executor:
         return result
 
     async def _call(self, job: LeasedJob) -> Outcome:
-        value: Any = self._handler(_job_dict(job))
+        value: Any = self._serving.handler(_job_dict(job))
         if inspect.isawaitable(value):
             value = await value
-        elif not isinstance(value, AsyncGeneratorType):
+        elif not isinstance(value, AsyncIterable):
             self._one_at_a_time(job)
-        if isinstance(value, AsyncGeneratorType):
+        if isinstance(value, AsyncIterable):
             return await self._stream(job, value)
-        if isinstance(value, GeneratorType):
+        if isinstance(value, Iterator):
             return self._stream_blocking(job, value)
         return outcome.of_value(value)
 
@@ -104,8 +110,8 @@ class Executor:
         if self._exchange.limit(1):
             logger.warning("The handler is not asynchronous: this worker takes one job at a time.", extra=about(job.id))
 
-    async def _stream(self, job: LeasedJob, values: AsyncGenerator[Any, None]) -> Outcome:
-        stream = _Stream(job.token, self._exchange, self._aggregate)
+    async def _stream(self, job: LeasedJob, values: AsyncIterable[Any]) -> Outcome:
+        stream = _Stream(job.token, self._exchange, self._serving.aggregate)
         try:
             async for value in values:
                 if (ended := stream.add(value)) is not None:
@@ -113,17 +119,21 @@ class Executor:
                 if self._exchange.congested:
                     await asyncio.to_thread(self._exchange.wait_for_room)
         finally:
-            await values.aclose()
+            if isinstance(values, AsyncGeneratorType):
+                await values.aclose()
         return outcome.of_stream(stream.collected)
 
-    def _stream_blocking(self, job: LeasedJob, values: Generator[Any, None, None]) -> Outcome:
-        stream = _Stream(job.token, self._exchange, self._aggregate)
-        with contextlib.closing(values):
+    def _stream_blocking(self, job: LeasedJob, values: Iterator[Any]) -> Outcome:
+        stream = _Stream(job.token, self._exchange, self._serving.aggregate)
+        try:
             for value in values:
                 if (ended := stream.add(value)) is not None:
                     return ended
                 if self._exchange.congested:
                     self._exchange.wait_for_room()
+        finally:
+            if isinstance(values, GeneratorType):
+                values.close()
         return outcome.of_stream(stream.collected)
 
 

@@ -102,6 +102,7 @@ class Lease:
             output=msgspec.UNSET if outcome.output is None else msgspec.Raw(outcome.output),
             error=outcome.error,
             execution_ms=self.execution_ms,
+            stop_worker=outcome.stop_worker,
         )
 
     def acknowledge(self, cargo: Cargo) -> None:

@@ -45,6 +45,8 @@ def result(outcome: Outcome) -> bytes:
         fields["output"] = msgspec.Raw(outcome.output)
     if outcome.error is not None:
         fields["error"] = outcome.error
+    if outcome.stop_worker:
+        fields["stopPod"] = True
     return msgspec.json.encode(fields)
 
 

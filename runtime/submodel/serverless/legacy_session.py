@@ -130,7 +130,8 @@ class LegacySession:
 
     def __init__(self, urls: LegacyUrls, concurrency: int, version: str) -> None:
         self._urls = urls
-        self.concurrency = concurrency
+        self._wished = concurrency
+        self._limit: float = math.inf
         self._version = version
         self._leases: dict[str, LegacyLease] = {}
         self._under_way: dict[Kind, int] = dict.fromkeys(Kind, 0)
@@ -156,8 +157,15 @@ class LegacySession:
 
     def limit(self, concurrency: int) -> bool:
         changed = concurrency < self.concurrency
-        self.concurrency = min(self.concurrency, concurrency)
+        self._limit = min(self._limit, concurrency)
         return changed
+
+    def set_concurrency(self, concurrency: int) -> None:
+        self._wished = concurrency
+
+    @property
+    def concurrency(self) -> int:
+        return int(min(self._wished, self._limit))
 
     def begin(self, token: str) -> bool:
         lease = self._leases.get(token)

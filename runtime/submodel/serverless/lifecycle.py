@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from submodel.serverless.exits import end_process
 from submodel.serverless.log import logger
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -87,7 +88,7 @@ class Lifecycle:
         if number in SIGNALS:
             self._signals += 1
             if self._signals > 1 or not self.serving:
-                os._exit(128 + number)
+                end_process(128 + number)
         elif number != _LEAVE[0]:
             return
         if not self._leaving:
@@ -101,7 +102,7 @@ class Lifecycle:
             return
         logger.error("Leaving: the time is up, %d job(s) given back.", self._give_up())
         self._settled.wait(FINAL_FLUSH_SECONDS)
-        os._exit(1)
+        end_process(1)
 
 
 def _hold_signals() -> None:

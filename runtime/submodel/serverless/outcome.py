@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from submodel.contract import limits
 from submodel.serverless import encoding
 
+REFRESH_WORKER = "refresh_worker"
+"""Key of a returned dict that asks for a fresh worker."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -21,6 +24,9 @@ class Outcome:
     error: str | None = None
     streamed: bool = False
     """Whether its chunks were streamed before."""
+
+    stop_worker: bool = False
+    """Whether the worker is to be replaced by a fresh one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,12 @@ def of_value(value: object) -> Outcome:
     """The outcome of a returned value."""
     if not isinstance(value, dict):
         return _completed(value)
-    rest = {key: item for key, item in value.items() if key != "error"}
-    output = _completed(rest) if rest else Outcome()
+    rest = {key: item for key, item in value.items() if key not in ("error", REFRESH_WORKER)}
+    result = _completed(rest) if rest else Outcome()
     failure = value.get("error")
-    if not failure or output.error:
-        return output
-    return Outcome(output.output, error_text(failure))
+    if failure and not result.error:
+        result = Outcome(result.output, error_text(failure))
+    return dataclasses.replace(result, stop_worker=True) if value.get(REFRESH_WORKER) else result
 
 
 def _completed(value: object) -> Outcome:
@@ -86,6 +92,11 @@ def of_exception(error: BaseException, identity: Identity) -> Outcome:
         "submodel_version": identity.version,
     }
     return Outcome(error=json.dumps(report))
+
+
+def of_exit(status: int) -> Outcome:
+    """The outcome of a handler that ends its process at once."""
+    return Outcome(error=f"the handler ended its process with os._exit({status})")
 
 
 def chunk(value: object, index: int) -> bytes | Outcome:

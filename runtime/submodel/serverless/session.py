@@ -90,7 +90,8 @@ class Session:
 
     def __init__(self, session: str, concurrency: int) -> None:
         self._session = session
-        self.concurrency = concurrency
+        self._wished = concurrency
+        self._limit: float = math.inf
         self._number = 0
         self._leases: dict[str, Lease] = {}
         self._flights: dict[Kind, Flight] = {}
@@ -127,10 +128,18 @@ class Session:
         self._reason = reason
 
     def limit(self, concurrency: int) -> bool:
-        """Take at most this many jobs at once from now on; says whether that is a change."""
+        """Take at most this many jobs at once from now on, whatever is wished; says whether that is a change."""
         changed = concurrency < self.concurrency
-        self.concurrency = min(self.concurrency, concurrency)
+        self._limit = min(self._limit, concurrency)
         return changed
+
+    def set_concurrency(self, concurrency: int) -> None:
+        """Jobs at once from now on; those that run go on."""
+        self._wished = concurrency
+
+    @property
+    def concurrency(self) -> int:
+        return int(min(self._wished, self._limit))
 
     def begin(self, token: str) -> bool:
         """The handler is about to be called; False when the job is no longer wanted."""

@@ -12,12 +12,15 @@ from typing import Any
 
 import submodel
 from submodel.errors import ConfigurationError
-from submodel.serverless import encoding, settings
+from submodel.serverless import encoding, exits, outcome, settings
 from submodel.serverless.conversation import Conversation
-from submodel.serverless.executor import Executor, Handler
-from submodel.serverless.lifecycle import Lifecycle
+from submodel.serverless.environment import variable
+from submodel.serverless.executor import Executor
+from submodel.serverless.lifecycle import FINAL_FLUSH_SECONDS, Lifecycle
 from submodel.serverless.log import configure, logger
+from submodel.serverless.modifier import Modifier
 from submodel.serverless.outcome import Identity
+from submodel.serverless.serving import Serving
 from submodel.serverless.settings import Settings
 
 REASON_CHARACTERS = 2000
@@ -57,7 +60,7 @@ class Worker:
         self._exchange.fail(encoding.sound(reason)[-REASON_CHARACTERS:])
         self._settled.wait(UNHEALTHY_SECONDS)
 
-    def serve(self, handler: Handler, aggregate: bool) -> None:
+    def serve(self, serving: Serving) -> None:
         """Run jobs until the process is told to end. Raises what a handler ended the process with."""
         if self.served:
             raise ConfigurationError("start() was called before in this process")
@@ -69,12 +72,13 @@ class Worker:
             "Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id or "(unnamed)"
         )
         try:
-            ending = asyncio.run(self._serve(handler, aggregate))
+            ending = asyncio.run(self._serve(serving))
         except (SystemExit, KeyboardInterrupt):  # raised in a task of the user's own, past the executor
             self._lifecycle.request_leave()
             self._settled.wait(self._settings.drain_seconds)
             raise
         finally:
+            exits.uninstall()
             self._lifecycle.uninstall()
         if ending is not None:
             raise ending
@@ -83,15 +87,26 @@ class Worker:
         """See `submodel.serverless.progress_update`."""
         self._exchange.set_progress(job_id, encoding.encode(value, "progress"))
 
-    async def _serve(self, handler: Handler, aggregate: bool) -> SystemExit | None:
+    async def _serve(self, serving: Serving) -> SystemExit | None:
         loop = asyncio.get_running_loop()
         ended = asyncio.Event()
         self._wake = lambda: _call(loop, ended.set)
-        identity = Identity(socket.gethostname(), self._settings.worker_id, submodel.__version__)
-        executor = Executor(handler, aggregate, identity, self._exchange, self._lifecycle.request_leave)
+        hostname = variable("POD_HOSTNAME") or socket.gethostname()
+        identity = Identity(hostname, self._settings.worker_id, submodel.__version__)
+        executor = Executor(serving, identity, self._exchange, self._lifecycle.request_leave)
+        exits.install(lambda status: self._on_exit(executor, status))
+        if serving.concurrency_modifier is not None:
+            Modifier(serving.concurrency_modifier, self._settings.concurrency, self._exchange.set_concurrency).run()
         self._exchange.ready(lambda news: _call(loop, executor.hear, news))
         await ended.wait()
         return executor.exit
+
+    def _on_exit(self, executor: Executor, status: int) -> None:
+        """Something of the user's calls `os._exit`: the jobs that run get their answer first."""
+        logger.error("The process is ended by os._exit(%d).", status)
+        executor.abandon(outcome.of_exit(status))
+        self._exchange.leave()
+        self._settled.wait(FINAL_FLUSH_SECONDS)
 
     def _on_settled(self) -> None:
         self._lifecycle.settled()

@@ -124,6 +124,8 @@ class Session:
         self.answers = {number: answer for number, answer in self.answers.items() if number not in read}
         said = (request.phase, request.reason)
         news = said != (self.phase, self.reason)
+        if not self.replace and any(result.stop_worker for result in request.results):
+            self.replace, news = "a job asked for a fresh worker", True
         self.phase, self.reason = said
         return news
 

@@ -62,6 +62,21 @@ async def test_a_result_and_the_next_job_travel_in_one_exchange() -> None:
         assert (view.job.state, view.output) == (JobState.COMPLETED, b"42")
 
 
+async def test_a_result_that_asks_for_a_fresh_worker_gets_this_one_replaced_and_no_further_job() -> None:
+    async with world() as w:
+        await w.submit()
+        await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        result = Result(id=job.id, token=job.token, output=msgspec.Raw(b"1"), stop_worker=True)
+        worker.held.clear()
+        answer = await worker.say(results=[result], capacity=1)
+        assert (answer.jobs, answer.drain) == ([], True)
+        (view,) = (await w.snapshot()).workers
+        assert (view.replace, view.draining, view.running) == (True, True, 0)
+        assert view.reason == "a job asked for a fresh worker"
+
+
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
     async with world() as w:
         await w.submit()

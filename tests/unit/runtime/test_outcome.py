@@ -59,6 +59,20 @@ def test_a_falsy_error_is_dropped(nothing: object) -> None:
     assert outcome.of_value({"error": nothing, "a": 1}) == Outcome(b'{"a":1}')
 
 
+@pytest.mark.requirement("worker.refresh")
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"refresh_worker": True, "a": 1}, Outcome(b'{"a":1}', stop_worker=True)),
+        ({"refresh_worker": True}, Outcome(stop_worker=True)),
+        ({"refresh_worker": True, "error": "no"}, Outcome(None, "no", stop_worker=True)),
+        ({"refresh_worker": False, "a": 1}, Outcome(b'{"a":1}')),
+    ],
+)
+def test_a_refresh_is_no_part_of_the_output(value: object, expected: Outcome) -> None:
+    assert outcome.of_value(value) == expected
+
+
 def test_an_error_that_is_no_string_is_json_text() -> None:
     assert outcome.of_value({"error": {"code": 3}}).error == '{"code":3}'
     assert "object at" in str(outcome.of_value({"error": object()}).error)
@@ -223,8 +237,8 @@ def test_a_chunk_above_the_limit_ends_the_stream() -> None:
 
 @pytest.mark.requirement("handler.generator")
 def test_collected_chunks_are_a_list() -> None:
-    assert outcome.of_stream([]) == Outcome(b"[]")
-    assert outcome.of_stream([b"1", b'"a"']) == Outcome(b'[1,"a"]')
+    assert outcome.of_stream([]) == Outcome(b"[]", streamed=True)
+    assert outcome.of_stream([b"1", b'"a"']) == Outcome(b'[1,"a"]', streamed=True)
 
 
 VALUES = st.recursive(

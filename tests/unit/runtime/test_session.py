@@ -71,6 +71,30 @@ def test_a_ready_worker_holds_one_request_and_offers_its_slots_once() -> None:
     assert pause(session, 0.0) == math.inf
 
 
+def test_another_concurrency_counts_from_the_next_call_for_jobs() -> None:
+    session = ready(1)
+    take = flight(session, 0.0, Kind.TAKE)
+    session.set_concurrency(3)
+    assert pause(session, 0.0) == math.inf, "what was offered stays offered"
+    answer(session, take, jobs=[job("a", "t-a")])
+    assert flight(session, 0.0, Kind.TAKE).request.capacity == 2
+
+
+def test_fewer_jobs_at_once_stop_none_that_runs() -> None:
+    session = ready(2)
+    running(session, "a", "b")
+    session.set_concurrency(1)
+    session.finish("t-a", Outcome(b"1"), 1)
+    assert flight(session, 0.0, Kind.FLUSH).request.capacity == 0
+
+
+def test_a_blocking_handler_runs_one_job_at_a_time_whatever_is_wished() -> None:
+    session = ready(3)
+    session.limit(1)
+    session.set_concurrency(5)
+    assert flight(session, 0.0, Kind.TAKE).request.capacity == 1
+
+
 def test_the_result_of_a_short_job_travels_with_the_call_for_the_next() -> None:
     session = ready()
     running(session, "a")

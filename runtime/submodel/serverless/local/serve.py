@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from submodel.errors import ConfigurationError
-from submodel.serverless.executor import Executor, Handler
+from submodel.serverless.executor import Executor
 from submodel.serverless.lifecycle import Lifecycle
 from submodel.serverless.local import webhook
 from submodel.serverless.local.desk import Desk
@@ -19,6 +19,7 @@ from submodel.serverless.local.reload import Reload
 from submodel.serverless.local.requests import Requests
 from submodel.serverless.local.web import LOOPBACK, WebServer
 from submodel.serverless.modules.rp_logger import RunPodLogger
+from submodel.serverless.serving import Handler, Serving
 
 ANSWERS_SECONDS = 2.0
 """How long the last answers may take to be written."""
@@ -75,7 +76,7 @@ class _Serving:
         """Run handlers until the end; returns what one of them ended the process with."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: _call(loop, ended.set)
-        executor = Executor(handler, aggregate, identity(), self._desk, self.lifecycle.request_leave)
+        executor = Executor(Serving(handler, aggregate), identity(), self._desk, self.lifecycle.request_leave)
         self._desk.open(lambda news: _call(loop, executor.hear, news))
         self.lifecycle.serving = True
         await ended.wait()

@@ -14,11 +14,12 @@ from typing import Any
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding
 from submodel.serverless.dialect import News
-from submodel.serverless.executor import Executor, Handler
+from submodel.serverless.executor import Executor
 from submodel.serverless.local.arguments import job_of
 from submodel.serverless.local.jobs import identity, leased
 from submodel.serverless.modules.rp_logger import RunPodLogger
 from submodel.serverless.outcome import Outcome
+from submodel.serverless.serving import Handler, Serving
 
 FILE = "test_input.json"
 RUNTIME = str(Path(__file__).parents[1])
@@ -88,7 +89,7 @@ class Trial:
         """Call the handler as a worker does; returns the exit code."""
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         self._ended = lambda: _told(loop, ended)
-        executor = Executor(handler, aggregate, identity(), self, _nothing)
+        executor = Executor(Serving(handler, aggregate), identity(), self, _nothing)
         self._log.debug(f"Retrieved local job: {json.dumps(self._job, ensure_ascii=False)}")
         executor.hear(News([leased(self.id, self.id, self._job)], []))
         await ended.wait()

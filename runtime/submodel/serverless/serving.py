@@ -1,0 +1,50 @@
+"""What `start(config)` was asked for, as a value. Pure; used by `start`, `worker` and `executor`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from submodel.errors import ConfigurationError
+
+Handler = Callable[[dict[str, Any]], Any]
+ConcurrencyModifier = Callable[[int], int]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """How jobs are to be run."""
+
+    handler: Handler
+    aggregate: bool = False
+    """Collect a generator's chunks into the job's output."""
+
+    refresh_worker: bool = False
+    """End this worker after one job, so that each gets a fresh process."""
+
+    concurrency_modifier: ConcurrencyModifier | None = None
+    """Is given the number of jobs that run at once at most, and gives the new one."""
+
+    def by(self, handler: Handler) -> "Serving":
+        """The same with another handler."""
+        return replace(self, handler=handler)
+
+
+def read(config: Mapping[str, Any]) -> Serving:
+    """The keys of `config` that have a meaning; others are ignored. Raises `ConfigurationError`."""
+    modifier = config.get("concurrency_modifier")
+    if modifier is not None and not callable(modifier):
+        found = type(modifier).__name__
+        raise ConfigurationError(
+            f'start(): config["concurrency_modifier"] is {found}; pass a function from the present number of jobs '
+            "at once to the next one"
+        )
+    handler = config.get("handler")
+    if not callable(handler):
+        found = "is missing" if handler is None else f"is {type(handler).__name__}, not a callable"
+        raise ConfigurationError(f'start(): config["handler"] {found}; pass the function that runs a job')
+    return Serving(
+        handler=handler,
+        aggregate=bool(config.get("return_aggregate_stream")),
+        refresh_worker=bool(config.get("refresh_worker")),
+        concurrency_modifier=modifier,
+    )

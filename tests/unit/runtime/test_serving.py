@@ -1,0 +1,58 @@
+"""What `start(config)` was asked for."""
+
+from typing import Any
+
+import pytest
+
+from submodel.errors import ConfigurationError
+from submodel.serverless.modifier import Modifier
+from submodel.serverless.serving import Serving, read
+
+
+def test_the_keys_that_have_a_meaning_are_read_and_others_are_ignored() -> None:
+    config = {
+        "handler": print,
+        "return_aggregate_stream": True,
+        "refresh_worker": 1,
+        "concurrency_modifier": abs,
+        "rp_args": {},
+    }
+    assert read(config) == Serving(print, True, True, abs)
+    assert read({"handler": print}) == Serving(print)
+
+
+@pytest.mark.parametrize(
+    ("config", "text"),
+    [
+        ({}, 'config["handler"] is missing'),
+        ({"handler": None}, 'config["handler"] is missing'),
+        ({"handler": "f"}, 'config["handler"] is str, not a callable'),
+        ({"handler": print, "concurrency_modifier": 3}, 'config["concurrency_modifier"] is int'),
+    ],
+)
+def test_what_cannot_be_called_is_named(config: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read(config)
+    assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "changes"), [(4, [4]), (1, []), (0, []), (-3, []), (2.7, [2]), ("3", [3]), (None, []), ("many", [])]
+)
+def test_a_modifier_changes_the_concurrency_or_nothing(answer: Any, changes: list[int]) -> None:
+    seen: list[int] = []
+    Modifier(lambda current: answer, 1, seen.append).ask()
+    assert seen == changes
+
+
+def test_a_modifier_hears_its_own_last_answer() -> None:
+    heard: list[int] = []
+
+    def double(current: int) -> int:
+        heard.append(current)
+        return current * 2
+
+    modifier = Modifier(double, 1, lambda number: None)
+    modifier.ask()
+    modifier.ask()
+    assert heard == [1, 2]
