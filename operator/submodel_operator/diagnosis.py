@@ -56,12 +56,19 @@ def problem(reason: Reason, words: str) -> Problem:
     return Problem(reason, f"{words}; {remedy}" if remedy else words)
 
 
-def failures(observed: Observed, revision: str | None, views: Views) -> list[Failure]:
-    """What happened to the workers of `revision`, and to those that their nodes gave up."""
-    found = [
+def failures(
+    observed: Observed, revision: str | None, views: Views, overdue: Mapping[str, str] | None = None
+) -> list[Failure]:
+    """What happened to the workers of `revision`, and to those that their nodes gave up.
+
+    `overdue` are workers that are replaced because they did not come to work in time, with the words for it.
+    """
+    late = overdue or {}
+    found = [Failure(name, Reason.STARTUP_DEADLINE, words, words, True) for name, words in sorted(late.items())]
+    found += [
         failure
         for worker in observed.workers
-        if worker.revision == revision and not worker.terminating
+        if worker.revision == revision and not worker.terminating and worker.name not in late
         if (failure := _failure(worker, views.get(worker.name)))
     ]
     return found + [
@@ -69,6 +76,34 @@ def failures(observed: Observed, revision: str | None, views: Views) -> list[Fai
         for worker in observed.finished
         if worker.phase not in ("Succeeded", "Failed")
     ]
+
+
+def overdue(observed: Observed, revision: str, views: Views, deadline_seconds: float) -> dict[str, str]:
+    """Workers that have run for longer than the deadline and never asked for a job, with the words for it.
+
+    `views` must be fresh: a gateway that is silent says nothing about workers.
+    """
+    words = f"it did not ask for a job within {deadline_seconds:g} s of its start"
+    return {
+        worker.name: words
+        for worker, running_seconds in _coming(observed, revision, views)
+        if running_seconds >= deadline_seconds
+    }
+
+
+def seconds_until_overdue(observed: Observed, revision: str, views: Views, deadline_seconds: float) -> float | None:
+    """When the next worker becomes overdue, unless it comes to work."""
+    left = [deadline_seconds - running_seconds for _, running_seconds in _coming(observed, revision, views)]
+    return min((seconds for seconds in left if seconds > 0), default=None)
+
+
+def _coming(observed: Observed, revision: str, views: Views) -> Iterator[tuple[ObservedWorker, float]]:
+    for worker in observed.workers:
+        if worker.revision != revision or worker.terminating or worker.running_seconds is None:
+            continue
+        view = views.get(worker.name)
+        if view is None or view.phase in (WorkerPhase.STARTING, WorkerPhase.UNHEALTHY):
+            yield worker, worker.running_seconds
 
 
 def workers_problem(found: list[Failure]) -> Problem | None:

@@ -7,7 +7,7 @@ gathers make one event.
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from submodel_operator.api.conditions import ConditionType, EventReason
+from submodel_operator.api.conditions import ConditionType, EventReason, Reason
 from submodel_operator.ports import Event, Manifest
 
 _Change = tuple[Mapping[str, Any], Mapping[str, Any]]
@@ -15,7 +15,8 @@ _Change = tuple[Mapping[str, Any], Mapping[str, Any]]
 
 def events_between(before: Manifest, after: Manifest) -> tuple[Event, ...]:
     """What a person should hear of, in the order of importance."""
-    return (*_failures(before, after), *_conditions(before, after), *_rollout(before, after), *_scaling(before, after))
+    tellers = (_failures, _conditions, _rollout, _scaling, _warnings)
+    return tuple(event for tell in tellers for event in tell(before, after))
 
 
 def _failures(before: Manifest, after: Manifest) -> Iterator[Event]:
@@ -46,6 +47,8 @@ def _rollout(before: Manifest, after: Manifest) -> Iterator[Event]:
     if old and new and old != new:
         yield Event(EventReason.ROLLOUT_STARTED, f"revision {new} takes the new jobs; workers of {old} finish theirs")
     then, now = _change(before, after, ConditionType.ROLLOUT_COMPLETE)
+    if now.get("reason") == Reason.ROLLOUT_FAILED and then.get("reason") != now["reason"]:
+        yield Event(EventReason.ROLLOUT_STOPPED, now["message"])
     if now.get("status") == "True" and then.get("status") == "False":
         yield Event(EventReason.ROLLOUT_COMPLETED, f"all workers are of revision {new}")
 
@@ -60,6 +63,12 @@ def _scaling(before: Manifest, after: Manifest) -> Iterator[Event]:
     else:
         reason = EventReason.SCALED_DOWN if desired else EventReason.SCALED_TO_ZERO
     yield Event(reason, f"workers {current} → {desired}: {decision['message']}")
+
+
+def _warnings(before: Manifest, after: Manifest) -> Iterator[Event]:
+    for warning in after.get("warnings") or ():
+        if warning not in (before.get("warnings") or ()):
+            yield Event(EventReason.FIELD_IGNORED, warning)
 
 
 def _change(before: Manifest, after: Manifest, kind: ConditionType) -> _Change:

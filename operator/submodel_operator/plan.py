@@ -1,14 +1,18 @@
 """From what is and what should be to the actions in between. Pure.
 
 A pool of the present revision is created, scaled up at once, and scaled down only by workers that the gateway
-confirms to hold nothing. A pool of an older revision is drained and goes when it is empty. A worker that asks for a
-fresh one in its place gets it when it holds nothing.
+confirms to hold nothing. A pool of an older revision is drained and goes when it is empty; but as long as the present
+revision needs workers and none of them works, the older ones stay and take the jobs. So a revision that cannot start
+stops the rollout, and applying the one before goes back to workers that are still there. Only workers that find no
+room get it from the older ones, idle ones first. A worker that asks for a fresh one in its place gets it when it holds
+nothing, and one that is overdue at once.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from submodel.contract.internal import WorkerView
+from submodel.contract.states import WorkerPhase
 from submodel_operator.desired import DesiredPool
 from submodel_operator.ports import Manifest, Observed, ObservedPool, ObservedWorker
 from submodel_operator.scaling import ScalingDecision
@@ -64,10 +68,16 @@ Action = Apply | Undrain | Drain | Scale | Replace | DeletePool
 Views = Mapping[str, WorkerView]
 
 
-def plan(observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views) -> tuple[Action, ...]:
+def plan(
+    observed: Observed,
+    desired: DesiredPool,
+    decision: ScalingDecision,
+    views: Views,
+    overdue: Collection[str] = (),
+) -> tuple[Action, ...]:
     """The actions that bring `observed` one step closer, in the order in which they must be done.
 
-    `views` must be fresh or empty: what they say of a worker decides whether it may go.
+    `views` must be fresh or empty: what they say of a worker decides whether it may go. `overdue` workers never worked.
     """
     present = next((pool for pool in observed.pools if pool.revision == desired.revision), None)
     actions: list[Action] = []
@@ -75,18 +85,41 @@ def plan(observed: Observed, desired: DesiredPool, decision: ScalingDecision, vi
         actions += [Apply(child) for child in desired.children]
     replicas = present.replicas if present else 0
     actions += _scaling_actions(observed, desired, decision, views, replicas)
-    actions += _replacements(_alive(observed, desired.revision), decision, views)
+    coming = _alive(observed, desired.revision)
+    actions += _replacements(coming, decision, views, overdue)
+    room = _room_needed(present, coming)
+    stay = decision.replicas > 0 and not any(_works(views.get(worker.name)) for worker in coming)
     for pool in observed.pools:
         if pool.revision != desired.revision:
-            actions += _retire(pool, _alive(observed, pool.revision), views)
+            alive = _alive(observed, pool.revision)
+            leaving = sorted(alive, key=lambda worker: _reluctance(worker, views))[:room] if stay else alive
+            room -= len(leaving) if stay else 0
+            actions += _retire(pool, alive, leaving, views)
     return tuple(actions)
+
+
+def _room_needed(present: ObservedPool | None, coming: list[ObservedWorker]) -> int:
+    """Workers of the present revision that the cluster has no room for."""
+    unplaced = sum(worker.phase == "Unschedulable" for worker in coming)
+    refused = present.replicas - len(coming) if present and present.refusal else 0
+    return unplaced + max(0, refused)
+
+
+def _works(view: WorkerView | None) -> bool:
+    return view is not None and view.phase in (WorkerPhase.READY, WorkerPhase.DRAINING)
+
+
+def _reluctance(worker: ObservedWorker, views: Views) -> tuple[bool, int, str]:
+    """Who gives its place up first: those that were chosen already, then those that hold the least."""
+    view = views.get(worker.name)
+    return not _draining(view), view.running if view else 0, worker.name
 
 
 def _scaling_actions(
     observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views, replicas: int
 ) -> Iterator[Action]:
     alive = {worker.name for worker in _alive(observed, desired.revision)}
-    draining = {name for name in alive if (view := views.get(name)) and view.draining and not view.replace}
+    draining = {name for name in alive if _may_come_back(views.get(name))}
     if wanted_back := draining - set(decision.remove):
         yield Undrain(tuple(sorted(wanted_back)))
     if to_drain := [name for name in decision.remove if not _draining(views.get(name))]:
@@ -98,21 +131,29 @@ def _scaling_actions(
         yield Scale(desired.name, replicas, replicas - len(confirmed), confirmed)
 
 
-def _replacements(alive: list[ObservedWorker], decision: ScalingDecision, views: Views) -> Iterator[Action]:
+def _replacements(
+    alive: list[ObservedWorker], decision: ScalingDecision, views: Views, overdue: Collection[str]
+) -> Iterator[Action]:
     for worker in alive:
         view = views.get(worker.name)
-        if view and view.replace and _confirmed_empty(view) and worker.name not in decision.remove:
+        asks = view is not None and view.replace and _confirmed_empty(view)
+        if (asks or worker.name in overdue) and worker.name not in decision.remove:
             yield Replace(worker.name, worker.uid)
 
 
-def _retire(pool: ObservedPool, alive: list[ObservedWorker], views: Views) -> Iterator[Action]:
+def _retire(
+    pool: ObservedPool, alive: list[ObservedWorker], leaving: list[ObservedWorker], views: Views
+) -> Iterator[Action]:
     if not pool.replicas and not alive:
         yield DeletePool(pool.name)
         return
-    if to_drain := [worker.name for worker in alive if not _draining(views.get(worker.name))]:
+    staying = {worker.name for worker in alive} - {worker.name for worker in leaving}
+    if wanted_back := [name for name in staying if _may_come_back(views.get(name))]:
+        yield Undrain(tuple(sorted(wanted_back)))
+    if to_drain := [worker.name for worker in leaving if not _draining(views.get(worker.name))]:
         yield Drain(tuple(to_drain))
     if pool.replicas == len(alive):
-        confirmed = tuple(worker.name for worker in alive if _confirmed_empty(views.get(worker.name)))
+        confirmed = tuple(worker.name for worker in leaving if _confirmed_empty(views.get(worker.name)))
         if confirmed:
             yield Scale(pool.name, pool.replicas, pool.replicas - len(confirmed), confirmed)
     elif pool.refusal and not alive:  # its pods can never come, so none is there to be chosen
@@ -121,6 +162,11 @@ def _retire(pool: ObservedPool, alive: list[ObservedWorker], views: Views) -> It
 
 def _alive(observed: Observed, revision: str) -> list[ObservedWorker]:
     return [worker for worker in observed.workers if worker.revision == revision and not worker.terminating]
+
+
+def _may_come_back(view: WorkerView | None) -> bool:
+    """Whether it is drained because we asked for it, and not because it leaves or is to be replaced."""
+    return view is not None and view.draining and not view.replace and view.phase is not WorkerPhase.DRAINING
 
 
 def _draining(view: WorkerView | None) -> bool:

@@ -64,6 +64,8 @@ class ObservedWorker:
     """The cluster's own words for `phase`, when there are any."""
 
     ended: WorkerEnd | None = None
+    running_seconds: float | None = None
+    """How long its container has run; None while it does not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,18 @@ Nothing that comes after sees an optional setting or reads a default of its own.
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
 from submodel.contract import env as worker_env
-from submodel_operator.api.v1alpha1 import EndpointSpec, EnvVar, ScalerType, Schedule, SubModelEndpoint, Worker
+from submodel_operator.api.hardware import Gpu, NetworkVolume
+from submodel_operator.api.v1alpha1 import EndpointSpec, ScalerType, Schedule, SubModelEndpoint
+from submodel_operator.api.worker import EnvFromSource, EnvVar, Worker
 from submodel_operator.errors import InvalidEndpoint
+from submodel_operator.placement import ResolvedPlacement, resolve_placement
 from submodel_operator.ports import Key
 from submodel_operator.settings import WorkerSettings
 
@@ -79,9 +82,22 @@ class ResolvedEndpoint:
     url: str
     image: str
     handler_source: str | None
+    command: tuple[str, ...]
+    args: tuple[str, ...]
     env: tuple[EnvVar, ...]
+    env_from: tuple[EnvFromSource, ...]
+    image_pull_secrets: tuple[str, ...]
+    service_account_name: str | None
     requests: tuple[tuple[str, str], ...]
     limits: tuple[tuple[str, str], ...]
+    gpu: Gpu
+    placement: ResolvedPlacement
+    network_volume: NetworkVolume | None
+    suspended: bool
+    replicas_are_set: bool
+    """Whether the user gave the number of workers, so that the scaler has nothing to decide."""
+
+    startup_deadline_seconds: int
     scaling: ResolvedScaling
     execution_timeout_ms: int
     ttl_ms: int
@@ -99,8 +115,8 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
     """Combine a validated endpoint with the operator's settings.
 
     Raises:
-        InvalidEndpoint: the worker's environment names a variable that the platform sets, or a schedule cannot be
-            read.
+        InvalidEndpoint: the worker's environment names a variable that the platform sets, a schedule cannot be read, or
+            a GPU type is unknown.
     """
     refuse_reserved_names(endpoint.spec.worker)
     key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
@@ -114,9 +130,20 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
         url=f"{settings.public_url}/v2/{key.endpoint_id}",
         image=worker.image or settings.runtime_image,
         handler_source=worker.handler.inline if worker.handler else None,
+        command=tuple(worker.command),
+        args=tuple(worker.args),
         env=tuple(worker.env),
+        env_from=tuple(worker.env_from),
+        image_pull_secrets=tuple(each.name for each in worker.image_pull_secrets),
+        service_account_name=worker.service_account_name,
         requests=tuple((name, str(quantity)) for name, quantity in sorted(worker.resources.requests.items())),
         limits=tuple((name, str(quantity)) for name, quantity in sorted(worker.resources.limits.items())),
+        gpu=endpoint.spec.gpu,
+        placement=resolve_placement(endpoint.spec.gpu, endpoint.spec.placement, settings.node_labels),
+        network_volume=endpoint.spec.network_volume,
+        suspended=endpoint.spec.suspend,
+        replicas_are_set=endpoint.spec.scaling.replicas is not None,
+        startup_deadline_seconds=worker.startup_deadline_seconds,
         scaling=resolve_scaling(endpoint.spec),
         execution_timeout_ms=jobs.execution_timeout_ms,
         ttl_ms=jobs.ttl_ms,
@@ -139,10 +166,11 @@ def resolve_scaling(spec: EndpointSpec) -> ResolvedScaling:
     adaptive = scaling.scaler_type is ScalerType.ADAPTIVE
     stabilization = ADAPTIVE_STABILIZATION_SECONDS if adaptive else 0
     same_unit = ScalerType.REQUEST_COUNT not in (scaling.scaler_type, scaling.shadow)
+    fewest, most = _bounds(spec)
     longest_run = spec.jobs.execution_timeout_ms / 1000 or float("inf")
-    return ResolvedScaling(
-        workers_min=scaling.workers_min,
-        workers_max=scaling.workers_max,
+    resolved = ResolvedScaling(
+        workers_min=fewest,
+        workers_max=most,
         idle_timeout_seconds=None if isinstance(scaling.idle_timeout, str) else scaling.idle_timeout,
         scaler_type=scaling.scaler_type,
         scaler_value=scaling.scaler_value,
@@ -155,6 +183,9 @@ def resolve_scaling(spec: EndpointSpec) -> ResolvedScaling:
         shadow_value=scaling.scaler_value if same_unit else SCALER_VALUE_DEFAULT,
         service_prior_seconds=min(SERVICE_PRIOR_SECONDS_MAX, longest_run / 10),
     )
+    if fewest != most or (scaling.replicas is None and not spec.suspend):
+        return resolved
+    return replace(resolved, standby=0, max_surge=None, stabilization_seconds=0, schedules=())
 
 
 def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[str]:
@@ -173,6 +204,15 @@ def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[str]:
                 f"spec.scaling.schedules[{index}].cron: {schedule.cron!r} never comes; "
                 "write minute, hour, day of month, month and day of week, such as 0 8 * * MON-FRI"
             )
+
+
+def _bounds(spec: EndpointSpec) -> tuple[int, int]:
+    """Fewest and most workers. A number that the user set is both, so the scaler needs no rule for it."""
+    if spec.suspend:
+        return 0, 0
+    if spec.scaling.replicas is not None:
+        return spec.scaling.replicas, spec.scaling.replicas
+    return spec.scaling.workers_min, spec.scaling.workers_max
 
 
 def worker_token(endpoint: ResolvedEndpoint, revision: str) -> str:

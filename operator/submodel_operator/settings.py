@@ -1,13 +1,32 @@
 """The operator's settings: read once, at process start, from a mapping. `__main__` passes the environment."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from submodel_operator.errors import UsageError
 
 PREFIX: Final = "SUBMODEL_OPERATOR_"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLabels:
+    """Which labels of nodes tell what an endpoint asks for."""
+
+    gpu_types: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of `gpu` by the names that endpoints use, as JSON (`SUBMODEL_OPERATOR_GPU_TYPES`). When there are any, no
+    other name is taken."""
+
+    gpu: str = "nvidia.com/gpu.product"
+    """Label that tells the GPU of a node (`SUBMODEL_OPERATOR_GPU_LABEL`)."""
+
+    cuda: str = ""
+    """Label that tells the CUDA version of a node, as 12.4 (`SUBMODEL_OPERATOR_GPU_CUDA_LABEL`); empty: none does."""
+
+    data_center: str = "topology.kubernetes.io/region"
+    """Label that tells the data center of a node (`SUBMODEL_OPERATOR_DATA_CENTER_LABEL`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +44,8 @@ class WorkerSettings:
 
     public_url: str
     """Base URL shown in `status.url` (`SUBMODEL_OPERATOR_PUBLIC_URL`; the workers' URL when unset)."""
+
+    node_labels: NodeLabels = NodeLabels()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +94,12 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
             runtime_image=_required(env, "RUNTIME_IMAGE"),
             token_key=_secret(env, "WORKER_TOKEN_KEY").encode(),
             public_url=env.get(PREFIX + "PUBLIC_URL", "").rstrip("/") or worker_gateway_url,
+            node_labels=NodeLabels(
+                gpu_types=_gpu_types(env),
+                gpu=env.get(PREFIX + "GPU_LABEL") or NodeLabels().gpu,
+                cuda=env.get(PREFIX + "GPU_CUDA_LABEL", ""),
+                data_center=env.get(PREFIX + "DATA_CENTER_LABEL") or NodeLabels().data_center,
+            ),
         ),
         namespaces=tuple(filter(None, (part.strip() for part in env.get(PREFIX + "NAMESPACES", "").split(",")))),
         probe_listen=_address(env, "PROBE_LISTEN", "127.0.0.1:8080"),
@@ -99,6 +126,17 @@ def _secret(env: Mapping[str, str], name: str) -> str:
             return value
         raise UsageError(f"{PREFIX}{name}_FILE names an empty file: {path}")
     return _required(env, name)
+
+
+def _gpu_types(env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    try:
+        found = json.loads(env.get(PREFIX + "GPU_TYPES") or "{}")
+        types = {str(name): tuple(values) for name, values in found.items()}
+    except (ValueError, AttributeError, TypeError):
+        types = {"": ()}
+    if all(values and all(isinstance(value, str) for value in values) for values in types.values()):
+        return types
+    raise UsageError(f'{PREFIX}GPU_TYPES must be JSON such as {{"A100": ["NVIDIA-A100-SXM4-80GB"]}}')
 
 
 def _address(env: Mapping[str, str], name: str, default: str) -> str:

@@ -4,15 +4,17 @@ Nothing volatile is in it (no "last checked at"), so an endpoint at rest is neve
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
-from submodel_operator.api.conditions import ConditionType, Reason
+from submodel_operator.api import constants
+from submodel_operator.api.conditions import REMEDIES, ConditionType, Reason
 from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, workers_problem
 from submodel_operator.ports import Manifest, Observed, Signals
+from submodel_operator.resolve import ResolvedEndpoint
 from submodel_operator.scaling import ScalingDecision, ScalingInputs
 from submodel_operator.scaling.explained import describe
 
@@ -24,11 +26,10 @@ class Account:
     """All that a reconcile found out; what is None was not reached."""
 
     observed: Observed
-    url: str | None = None
+    endpoint: ResolvedEndpoint | None = None
     revision: str | None = None
     """The present revision; the last one known, when a step failed before it was computed."""
 
-    workers_max: int | None = None
     decision: ScalingDecision | None = None
     replicas_before: int = 0
     last_decision: Manifest | None = None
@@ -41,6 +42,9 @@ class Account:
     """What the scaler remembers; None when this step did not get that far."""
 
     signals: Signals | None = None
+    overdue: Mapping[str, str] = field(default_factory=dict)
+    """Workers that are replaced because they did not come to work in time, with the words for it."""
+
     problem: Problem | None = None
 
 
@@ -50,20 +54,38 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
     if account.revision is None:
         account = replace(account, revision=previous.get("revision"))
     workers = _workers(account)
-    trouble = _trouble(account)
+    trouble = _trouble(account, previous)
     problem = account.problem or (None if workers["ready"] else trouble.workers or trouble.capacity)
     status: dict[str, Any] = {
         "observedGeneration": account.observed.generation,
         "phase": _phase(account, problem, workers),
-        "url": account.url or previous.get("url"),
         "revision": account.revision,
+        **_given(account.endpoint, previous),
         "workers": workers,
         "jobs": _jobs(account, previous),
         "autoscaling": _autoscaling(account, previous),
         "failures": _failures(trouble.failures, previous.get("failures") or (), now) or None,
-        "conditions": _conditions(account, problem, trouble, workers, previous.get("conditions") or (), now),
+        "conditions": _conditions(account, problem, trouble, workers, previous, now),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _given(endpoint: ResolvedEndpoint | None, previous: Mapping[str, Any]) -> dict[str, Any]:
+    """What follows from the spec alone; as it was, while the spec cannot be read."""
+    if endpoint is None:
+        return {name: previous.get(name) for name in ("url", "selector", "gpu", "warnings")}
+    return {
+        "url": endpoint.url,
+        "selector": f"{constants.ENDPOINT_LABEL}={endpoint.key.name}",
+        "gpu": {"summary": _gpu_summary(endpoint)} if endpoint.gpu.count else None,
+        "warnings": list(endpoint.placement.warnings) or None,
+    }
+
+
+def _gpu_summary(endpoint: ResolvedEndpoint) -> str:
+    gpu = endpoint.gpu
+    first, *others = gpu.types or [gpu.resource_name]
+    return f"{gpu.count} × {first}" + (f" +{len(others)}" if others else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +97,23 @@ class _Trouble:
     capacity: Problem | None
 
 
-def _trouble(account: Account) -> _Trouble:
-    found = failures(account.observed, account.revision, _views(account))
-    return _Trouble(found, workers_problem(found), capacity_problem(account.observed, account.revision))
+def _trouble(account: Account, previous: Mapping[str, Any]) -> _Trouble:
+    found = failures(account.observed, account.revision, _views(account), account.overdue)
+    capacity = capacity_problem(account.observed, account.revision)
+    return _Trouble(found, workers_problem(found) or _overdue_before(account, previous), capacity)
+
+
+def _overdue_before(account: Account, previous: Mapping[str, Any]) -> Problem | None:
+    """A worker that was replaced because it came too late is gone; what it tells holds until one of its kind works."""
+    condition = _condition(previous, ConditionType.WORKERS_HEALTHY)
+    still = condition.get("reason") == Reason.STARTUP_DEADLINE and previous.get("revision") == account.revision
+    working = any(view.phase is WorkerPhase.READY for view in _views(account).values())
+    coming = any(worker.revision == account.revision for worker in account.observed.workers)
+    return Problem(Reason.STARTUP_DEADLINE, condition["message"]) if still and coming and not working else None
+
+
+def _condition(status: Mapping[str, Any], kind: ConditionType) -> Mapping[str, Any]:
+    return next((each for each in status.get("conditions") or () if each["type"] == kind), {})
 
 
 def _failures(found: Sequence[Failure], previous: Sequence[Manifest], now: float) -> list[Manifest]:
@@ -154,7 +190,9 @@ def describe_decision(decision: ScalingDecision, inputs: ScalingInputs, now: flo
 def _phase(account: Account, problem: Problem | None, workers: Mapping[str, int]) -> str:
     if problem:
         return "Degraded"
-    if account.workers_max == 0:
+    if account.endpoint and account.endpoint.suspended:
+        return "Suspended"
+    if account.endpoint and account.endpoint.scaling.workers_max == 0:
         return "Parked"
     if not workers["desired"] and not workers["total"]:
         return "Idle"
@@ -166,7 +204,7 @@ def _conditions(
     problem: Problem | None,
     trouble: _Trouble,
     workers: Mapping[str, int],
-    previous: Sequence[Mapping[str, Any]],
+    previous: Mapping[str, Any],
     now: float,
 ) -> list[Manifest]:
     served = "jobs are accepted; workers start on demand"
@@ -177,10 +215,11 @@ def _conditions(
         ConditionType.CAPACITY_AVAILABLE: _good_unless(
             trouble.capacity, Reason.SUFFICIENT, "no worker waits for a node"
         ),
-        ConditionType.ROLLOUT_COMPLETE: _rollout(account, workers),
+        ConditionType.ROLLOUT_COMPLETE: _rollout(account, workers, trouble),
+        ConditionType.AUTOSCALING: _autoscaler(account.endpoint, previous),
         ConditionType.SCALER_HEALTHY: _scaler_health(account),
     }
-    before = {condition["type"]: condition for condition in previous}
+    before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
     return [
         {
             "type": str(kind),
@@ -206,11 +245,27 @@ def _availability(workers: Mapping[str, int]) -> tuple[str, str, str]:
     return "False", Reason.NO_WORKERS, "no worker runs; the first job starts one"
 
 
-def _rollout(account: Account, workers: Mapping[str, int]) -> tuple[str, str, str]:
+def _rollout(account: Account, workers: Mapping[str, int], trouble: _Trouble) -> tuple[str, str, str]:
     others = any(pool.revision != account.revision for pool in account.observed.pools)
-    if workers["outdated"] or (others and account.revision):
-        return "False", Reason.IN_PROGRESS, "workers of an earlier revision finish what they hold"
-    return "True", Reason.COMPLETE, "all workers are of the present revision"
+    if not workers["outdated"] and not (others and account.revision):
+        return "True", Reason.COMPLETE, "all workers are of the present revision"
+    if trouble.workers and not workers["ready"]:
+        words = f"revision {account.revision} does not work, so the workers of the one before stay"
+        remedy = REMEDIES[Reason.ROLLOUT_FAILED]
+        return "False", Reason.ROLLOUT_FAILED, f"{words}: {trouble.workers.message}; {remedy}"
+    return "False", Reason.IN_PROGRESS, "workers of an earlier revision finish what they hold"
+
+
+def _autoscaler(endpoint: ResolvedEndpoint | None, previous: Mapping[str, Any]) -> tuple[str, str, str]:
+    if endpoint is None:
+        kept = _condition(previous, ConditionType.AUTOSCALING)
+        return kept.get("status", "Unknown"), kept.get("reason", Reason.UNKNOWN), kept.get("message", "")
+    if endpoint.suspended:
+        return "False", Reason.SUSPENDED, "spec.suspend is true: no worker runs, and jobs wait"
+    if endpoint.replicas_are_set:
+        words = f"spec.scaling.replicas asks for {endpoint.scaling.workers_max}"
+        return "False", Reason.MANUAL_REPLICAS, f"{words}; {REMEDIES[Reason.MANUAL_REPLICAS]}"
+    return "True", Reason.ACTIVE, "the number of workers follows spec.scaling"
 
 
 def _scaler_health(account: Account) -> tuple[str, str, str]:

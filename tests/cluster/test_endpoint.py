@@ -10,7 +10,7 @@ from tests.cluster.kubernetes import get, kubectl, wait, wait_for_path
 
 EXAMPLE = Path(__file__).parents[2] / "docs/examples/async-generator/endpoint.yaml"
 OUTPUTS = [f"Generated async token output {i}" for i in range(5)]
-COLUMNS = ["NAME", "READY", "PHASE", "WORKERS", "DESIRED", "MIN", "MAX", "QUEUED", "RUNNING", "SCALER", "AGE"]
+COLUMNS = ["NAME", "READY", "PHASE", "WORKERS", "DESIRED", "MIN", "MAX", "QUEUED", "RUNNING", "SCALER", "GPU", "AGE"]
 CHILDREN = "deployments,replicasets,pods,configmaps,secrets"
 OURS = "-l=app.kubernetes.io/managed-by=submodel-operator"
 

@@ -35,7 +35,7 @@ def test_the_definition_has_one_served_version_with_a_status_subresource() -> No
     spec = _definition()["spec"]
     (version,) = spec["versions"]
     assert (version["name"], version["served"], version["storage"]) == ("v1alpha1", True, True)
-    assert version["subresources"] == {"status": {}}
+    assert version["subresources"]["status"] == {}
     assert spec["scope"] == "Namespaced"
     assert spec["names"]["shortNames"] == ["sme"]
 
@@ -44,8 +44,8 @@ def test_the_table_of_kubectl_shows_what_its_readers_ask_for() -> None:
     columns = _definition()["spec"]["versions"][0]["additionalPrinterColumns"]
     narrow = [column["name"] for column in columns if not column.get("priority")]
     wide = [column["name"] for column in columns if column.get("priority")]
-    assert narrow == ["Ready", "Phase", "Workers", "Desired", "Min", "Max", "Queued", "Running", "Scaler", "Age"]
-    assert wide == ["Busy", "Starting", "Reason", "URL"]
+    assert narrow == ["Ready", "Phase", "Workers", "Desired", "Min", "Max", "Queued", "Running", "Scaler", "GPU", "Age"]
+    assert wide == ["Name", "Busy", "Starting", "Reason", "Image", "URL"]
 
 
 def test_every_column_shows_a_field_that_exists() -> None:
@@ -57,6 +57,15 @@ def test_every_column_shows_a_field_that_exists() -> None:
             node = node["properties"][name]
         else:
             assert column["type"] == ("string" if "[" in column["jsonPath"] else node["type"])
+
+
+def test_kubectl_scale_reaches_fields_that_exist() -> None:
+    scale = _definition()["spec"]["versions"][0]["subresources"]["scale"]
+    for path, kind in zip(scale.values(), ("integer", "integer", "string"), strict=True):
+        node = openapi_schema()
+        for name in path.strip(".").split("."):
+            node = node["properties"][name]
+        assert node["type"] == kind, path
 
 
 def test_every_rule_points_at_a_field_that_exists() -> None:

@@ -244,13 +244,20 @@ class Watched(dict[str, str]):
 
 
 def test_the_operator_reads_every_variable_it_is_given(tmp_path: Path) -> None:
-    more = environment("demo-operator", "operator.namespaces={a,b}", "publicUrl=https://jobs.example.com")
+    more = environment(
+        "demo-operator",
+        "operator.namespaces={a,b}",
+        "publicUrl=https://jobs.example.com",
+        "nodes.gpuTypes.A100={x,y}",
+        "nodes.cudaLabel=example.com/cuda",
+    )
     env = Watched({**more, **mounted("demo-operator", tmp_path)})
     read = operator_settings.load(env)
     assert env.keys() <= env.read
     assert read.namespaces == ("a", "b")
     assert read.worker.public_url == "https://jobs.example.com"
     assert read.worker.runtime_image == f"submodel-worker:{_chart()['appVersion']}"
+    assert read.worker.node_labels == operator_settings.NodeLabels({"A100": ("x", "y")}, cuda="example.com/cuda")
     assert len(read.gateway_token) == len(read.worker.token_key) == 48
     assert read.probe_listen == "0.0.0.0:8080"
 

@@ -36,10 +36,12 @@ def manifest(worker: Mapping[str, Any] | None = None, **spec: Any) -> dict[str, 
     }
 
 
-def resolved(document: Mapping[str, Any] | None = None, uid: str = UID, generation: int = 1) -> ResolvedEndpoint:
-    """The endpoint of `document`, resolved with `worker_settings()`."""
+def resolved(
+    document: Mapping[str, Any] | None = None, uid: str = UID, generation: int = 1, **settings: Any
+) -> ResolvedEndpoint:
+    """The endpoint of `document`, resolved with `worker_settings(**settings)`."""
     endpoint = SubModelEndpoint.model_validate(document or manifest())
-    return resolve(endpoint, uid, generation, worker_settings())
+    return resolve(endpoint, uid, generation, worker_settings(**settings))
 
 
 def scaling(**changes: Any) -> ResolvedScaling:

@@ -17,6 +17,7 @@ class ConditionType(StrEnum):
     WORKERS_HEALTHY = "WorkersHealthy"
     CAPACITY_AVAILABLE = "CapacityAvailable"
     ROLLOUT_COMPLETE = "RolloutComplete"
+    AUTOSCALING = "Autoscaling"
     SCALER_HEALTHY = "ScalerHealthy"
 
 
@@ -40,6 +41,7 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed"
     CONFIG_ERROR = "ConfigError"
     WORKER_UNFIT = "WorkerUnfit"
+    STARTUP_DEADLINE = "StartupDeadline"
 
     SUFFICIENT = "Sufficient"
     UNSCHEDULABLE = "Unschedulable"
@@ -48,6 +50,12 @@ class Reason(StrEnum):
 
     COMPLETE = "Complete"
     IN_PROGRESS = "InProgress"
+    ROLLOUT_FAILED = "RolloutFailed"
+
+    ACTIVE = "Active"
+    MANUAL_REPLICAS = "ManualReplicas"
+    SUSPENDED = "Suspended"
+    UNKNOWN = "SpecUnreadable"
 
     SIGNALS_FRESH = "SignalsFresh"
     SIGNALS_STALE = "SignalsStale"
@@ -135,6 +143,11 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
                 "A worker reports that it cannot work: its handler cannot be loaded, or a fitness check fails.",
                 "mend the handler",
             ),
+            Reason.STARTUP_DEADLINE: ReasonText(
+                "False",
+                "A worker did not ask for a job within worker.startupDeadlineSeconds, and was replaced.",
+                "see its log, or raise worker.startupDeadlineSeconds",
+            ),
         },
     ),
     ConditionType.CAPACITY_AVAILABLE: ConditionText(
@@ -168,6 +181,24 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
             Reason.IN_PROGRESS: ReasonText(
                 "False", "Workers of an earlier revision finish what they hold, and then leave."
             ),
+            Reason.ROLLOUT_FAILED: ReasonText(
+                "False",
+                "No worker of the present revision works. Those of the revision before it stay and take the jobs.",
+                "apply a revision that works; the manifest before this one goes back at once",
+            ),
+        },
+    ),
+    ConditionType.AUTOSCALING: ConditionText(
+        "The scaler decides how many workers run.",
+        {
+            Reason.ACTIVE: ReasonText("True", "The number of workers follows spec.scaling."),
+            Reason.MANUAL_REPLICAS: ReasonText(
+                "False",
+                "spec.scaling.replicas sets the number of workers, as kubectl scale does.",
+                "remove spec.scaling.replicas to leave the number to the scaler",
+            ),
+            Reason.SUSPENDED: ReasonText("False", "spec.suspend is true: no worker runs, and jobs wait."),
+            Reason.UNKNOWN: ReasonText("Unknown", "The spec could not be read yet; Ready says why."),
         },
     ),
     ConditionType.SCALER_HEALTHY: ConditionText(
@@ -201,10 +232,12 @@ class EventReason(StrEnum):
     WORKER_FAILED = "WorkerFailed"
     ROLLOUT_STARTED = "RolloutStarted"
     ROLLOUT_COMPLETED = "RolloutCompleted"
+    ROLLOUT_STOPPED = "RolloutStopped"
     BECAME_NOT_READY = "BecameNotReady"
     RECOVERED = "Recovered"
     CAPACITY_EXHAUSTED = "CapacityExhausted"
     SIGNALS_LOST = "SignalsLost"
+    FIELD_IGNORED = "FieldIgnored"
 
 
 EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
@@ -215,9 +248,11 @@ EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
     EventReason.WORKER_FAILED: ("Warning", "A worker ended or could not start; the message holds its last lines."),
     EventReason.ROLLOUT_STARTED: ("Normal", "A new revision takes the new jobs; earlier workers finish theirs."),
     EventReason.ROLLOUT_COMPLETED: ("Normal", "The last worker of an earlier revision left."),
+    EventReason.ROLLOUT_STOPPED: ("Warning", "No worker of the new revision works; those of the one before stay."),
     EventReason.BECAME_NOT_READY: ("Warning", "The condition Ready became false; the message says why."),
     EventReason.RECOVERED: ("Normal", "The condition Ready became true again."),
     EventReason.CAPACITY_EXHAUSTED: ("Warning", "The cluster has no room for a worker; the message says why."),
     EventReason.SIGNALS_LOST: ("Warning", "The gateway fell silent; the number of workers is held."),
+    EventReason.FIELD_IGNORED: ("Warning", "A part of the spec has no effect as it stands; the message says why."),
 }
 """Type and meaning of each event."""

@@ -39,9 +39,12 @@ _COLUMNS: Final = (
     ("Queued", "integer", ".status.jobs.queued", "Jobs that wait for a worker", 0),
     ("Running", "integer", ".status.jobs.inProgress", "Jobs that run", 0),
     ("Scaler", "string", ".spec.scaling.scalerType", "Rule by which workers are added", 0),
+    ("GPU", "string", ".status.gpu.summary", "GPUs of one worker", 0),
+    ("Name", "string", ".spec.displayName", "Name for people", 1),
     ("Busy", "integer", ".status.workers.busy", "Workers that run at least one job", 1),
     ("Starting", "integer", ".status.workers.starting", "Workers that have not asked for a job yet", 1),
     ("Reason", "string", ".status.autoscaling.lastDecision.reason", "What decided the number of workers", 1),
+    ("Image", "string", ".spec.worker.image", "Image of the workers; empty for the bundled runtime", 1),
     ("URL", "string", ".status.url", "Base URL of the job API", 1),
     ("Age", "date", ".metadata.creationTimestamp", "Time since the endpoint was created", 0),
 )
@@ -88,7 +91,14 @@ def _version() -> dict[str, Any]:
         "name": constants.VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        "subresources": {
+            "status": {},
+            "scale": {
+                "specReplicasPath": ".spec.scaling.replicas",
+                "statusReplicasPath": ".status.workers.total",
+                "labelSelectorPath": ".status.selector",
+            },
+        },
         "additionalPrinterColumns": [_column(*column) for column in _COLUMNS],
         "schema": {"openAPIV3Schema": _schema()},
     }

@@ -5,84 +5,15 @@ kept, so that a copied configuration behaves the same. Every field has a descrip
 """
 
 import re
-from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-    model_validator,
-)
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from submodel.contract import limits
-
-_QUANTITY = (
-    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))"
-    r"(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
-)
-
-
-def _quantity(value: object, check: ValidatorFunctionWrapHandler) -> int | str:
-    try:
-        quantity: int | str = check(value)
-    except ValidationError:
-        raise ValueError('must be a quantity such as 1, "0.5", 500m or 2Gi') from None
-    return quantity
-
-
-Quantity = Annotated[int | Annotated[str, Field(pattern=_QUANTITY, max_length=64)], WrapValidator(_quantity)]
-"""A Kubernetes quantity: a whole number or text, for example 1, 500m or 2Gi."""
-
-
-def _idle_timeout(value: object, check: ValidatorFunctionWrapHandler) -> int | str:
-    try:
-        seconds: int | str = check(value)
-    except ValidationError:
-        raise ValueError("must be a whole number of seconds, or auto") from None
-    return seconds
-
-
-IdleTimeout = Annotated[int | Annotated[str, Field(pattern=r"^auto$", max_length=4)], WrapValidator(_idle_timeout)]
-"""Whole seconds, or `auto`. A union has no numeric bounds in a structural schema: a rule of the spec holds them."""
-
-Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
-Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-
-
-class Model(BaseModel):
-    """Base of all parts of the resource: camelCase, closed, immutable, and no value is converted to another type."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        use_attribute_docstrings=True,
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_not_given(cls, value: object) -> object:
-        """The API server drops nulls before it applies defaults; a manifest means the same without one."""
-        if not isinstance(value, Mapping):
-            return value
-        known = {to_camel(name) for name in cls.model_fields}
-        return {key: item for key, item in value.items() if item is not None or key not in known}
-
-
-class StatusModel(Model):
-    """Base of the parts of the status: fields of a newer operator are ignored."""
-
-    model_config = ConfigDict(extra="ignore")
+from submodel_operator.api.base import IdleTimeout, Instant, Int64, Model, StatusModel
+from submodel_operator.api.hardware import Gpu, NetworkVolume, Placement
+from submodel_operator.api.worker import Worker
 
 
 class ScalerType(StrEnum):
@@ -91,95 +22,6 @@ class ScalerType(StrEnum):
     QUEUE_DELAY = "QUEUE_DELAY"
     REQUEST_COUNT = "REQUEST_COUNT"
     ADAPTIVE = "ADAPTIVE"
-
-
-class Handler(Model):
-    """Source code that runs on the bundled runtime image."""
-
-    inline: Annotated[str, Field(min_length=1, max_length=262_144)]
-    """Python source that calls submodel.serverless.start(). A change is a new revision."""
-
-
-class KeyRef(Model):
-    """A key of a Secret or ConfigMap in the endpoint's namespace."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the object."""
-
-    key: Annotated[str, Field(min_length=1, max_length=253)]
-    """Key within the object."""
-
-    optional: bool = False
-    """Whether the worker may start without it."""
-
-
-class EnvVarSource(Model):
-    """Where the value of an environment variable comes from."""
-
-    secret_key_ref: KeyRef | None = None
-    """A key of a Secret."""
-
-    config_map_key_ref: KeyRef | None = None
-    """A key of a ConfigMap."""
-
-    @property
-    def names_one_key(self) -> bool:
-        """Whether it says where the value comes from, and says it once."""
-        return (self.secret_key_ref is None) != (self.config_map_key_ref is None)
-
-
-class EnvVar(Model):
-    """One environment variable of the worker, in the shape of core/v1."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=253)]
-    """Name of the variable. Names the platform sets itself (SUBMODEL_GATEWAY_URL, …) cannot be overridden."""
-
-    value: Annotated[str, Field(max_length=32_768)] | None = None
-    """The value, as text."""
-
-    value_from: EnvVarSource | None = None
-    """Takes the value from a Secret or ConfigMap instead."""
-
-
-def _distinct_names(env: list[EnvVar]) -> list[EnvVar]:
-    names = [variable.name for variable in env]
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"repeats {', '.join(repeated)}; keep one entry for each name")
-    return env
-
-
-class Resources(Model):
-    """Compute resources of one worker, in the shape of core/v1."""
-
-    requests: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
-    """What the scheduler reserves, by resource name."""
-
-    limits: Annotated[dict[str, Quantity], Field(max_length=32)] = {}
-    """What the worker may use at most, by resource name."""
-
-
-class Worker(Model):
-    """What a worker runs: exactly one of image and handler."""
-
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """Container image of the worker, built on the submodel runtime or made for RunPod or SubModel. Exactly one of image
-    and handler is set."""
-
-    handler: Handler | None = None
-    """Handler source for the bundled runtime image. Exactly one of image and handler is set."""
-
-    env: Annotated[
-        list[EnvVar],
-        Field(max_length=256, json_schema_extra={"x-kubernetes-list-map-keys": ["name"]}),
-        AfterValidator(_distinct_names),
-    ] = []
-    """Environment variables of the worker."""
-
-    resources: Resources = Resources()
-    """Compute resources of one worker."""
-
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Jobs that one worker runs at once; above 1 only async handlers gain."""
 
 
 class Schedule(Model):
@@ -203,6 +45,10 @@ class Scaling(Model):
 
     workers_max: Annotated[int, Field(ge=0, le=1000)] = 3
     """Most workers that ever run. 0 parks the endpoint: jobs wait."""
+
+    replicas: Annotated[int, Field(ge=0, le=1000)] | None = None
+    """Exactly this many workers, whatever the load: kubectl scale and external scalers set it. Unset leaves the number
+    to the scaler."""
 
     idle_timeout: IdleTimeout = 5
     """Seconds a worker stays after its last job, 1 to 3600; auto means as long as another start would take, at least
@@ -322,6 +168,38 @@ SPEC_RULES = (
         message="worker.env entries with valueFrom set exactly one of secretKeyRef and configMapKeyRef",
         field_path=".worker.env",
     ),
+    Rule(
+        rule="!has(self.worker.handler) || ((!has(self.worker.command) || size(self.worker.command) == 0) && "
+        "(!has(self.worker.args) || size(self.worker.args) == 0))",
+        message="worker.command and worker.args belong to worker.image; remove them, or use an image",
+        field_path=".worker.command",
+    ),
+    Rule(
+        rule="!has(self.worker.envFrom) || self.worker.envFrom.all(e, has(e.secretRef) != has(e.configMapRef))",
+        message="worker.envFrom entries set exactly one of secretRef and configMapRef",
+        field_path=".worker.envFrom",
+    ),
+    Rule(
+        rule="!has(self.scaling.replicas) || self.scaling.replicas <= self.scaling.workersMax",
+        message="scaling.replicas must not exceed scaling.workersMax; lower replicas or raise workersMax",
+        field_path=".scaling.replicas",
+    ),
+    Rule(
+        rule="self.gpu.count > 0 || (size(self.gpu.types) == 0 && size(self.gpu.excludedTypes) == 0 && "
+        "size(self.gpu.allowedCudaVersions) == 0)",
+        message="gpu.types, gpu.excludedTypes and gpu.allowedCudaVersions need gpu.count of at least 1",
+        field_path=".gpu.count",
+    ),
+    Rule(
+        rule="self.gpu.types.all(x, self.gpu.types.exists_one(y, y == x))",
+        message="gpu.types must not repeat a type",
+        field_path=".gpu.types",
+    ),
+    Rule(
+        rule="self.gpu.types.all(x, !(x in self.gpu.excludedTypes))",
+        message="gpu.excludedTypes must not name a type of gpu.types; remove it from one of them",
+        field_path=".gpu.excludedTypes",
+    ),
 )
 
 
@@ -350,8 +228,23 @@ class BrokenRules(ValueError):
 class EndpointSpec(Model):
     """What the user wants."""
 
+    display_name: Annotated[str, Field(max_length=191)] | None = None
+    """A name for people; it need not be unique. kubectl get -o wide shows it."""
+
+    suspend: bool = False
+    """Whether the endpoint rests: no worker runs, those that do finish what they hold, and jobs wait."""
+
     worker: Worker
     """What a worker runs."""
+
+    gpu: Gpu = Gpu()
+    """GPUs of one worker."""
+
+    network_volume: NetworkVolume | None = None
+    """A volume that all workers share."""
+
+    placement: Placement = Placement()
+    """Where workers may run."""
 
     scaling: Scaling = Scaling()
     """How many workers run."""
@@ -370,7 +263,7 @@ class EndpointSpec(Model):
 
     def _verdicts(self) -> tuple[bool, ...]:
         """One verdict per rule, in the order of `SPEC_RULES`."""
-        scaling, jobs, worker = self.scaling, self.jobs, self.worker
+        scaling, jobs, worker, gpu = self.scaling, self.jobs, self.worker, self.gpu
         counts = scaling.scaler_type is ScalerType.REQUEST_COUNT
         return (
             (worker.image is None) != (worker.handler is None),
@@ -385,6 +278,12 @@ class EndpointSpec(Model):
             jobs.ttl_ms >= jobs.execution_timeout_ms,
             all(e.value is None or e.value_from is None for e in worker.env),
             all(source is None or source.names_one_key for source in (e.value_from for e in worker.env)),
+            worker.handler is None or not (worker.command or worker.args),
+            all(source.names_one_source for source in worker.env_from),
+            scaling.replicas is None or scaling.replicas <= scaling.workers_max,
+            gpu.count > 0 or not (gpu.types or gpu.excluded_types or gpu.allowed_cuda_versions),
+            len(gpu.types) == len(set(gpu.types)),
+            not set(gpu.types) & set(gpu.excluded_types),
         )
 
 
@@ -558,6 +457,13 @@ class AutoscalingStatus(StatusModel):
     """What the scaler remembers between decisions, for itself."""
 
 
+class GpuStatus(StatusModel):
+    """GPUs of one worker."""
+
+    summary: Annotated[str, Field(max_length=256)]
+    """Number and types in one word, for the columns of kubectl get."""
+
+
 class EndpointStatus(StatusModel):
     """What is."""
 
@@ -565,7 +471,7 @@ class EndpointStatus(StatusModel):
     """Generation of the spec this status speaks of."""
 
     phase: Annotated[str, Field(max_length=64)] | None = None
-    """Summary for people: Ready, Scaling, Idle, Parked or Degraded. Scripts use the conditions."""
+    """Summary for people: Ready, Scaling, Idle, Parked, Suspended or Degraded. Scripts use the conditions."""
 
     url: Annotated[str, Field(max_length=2048)] | None = None
     """Base URL of the endpoint's job API."""
@@ -573,8 +479,14 @@ class EndpointStatus(StatusModel):
     revision: Annotated[str, Field(max_length=63)] | None = None
     """Revision that takes new jobs."""
 
+    selector: Annotated[str, Field(max_length=1024)] | None = None
+    """Label selector of the workers' pods, as the scale subresource shows it."""
+
     workers: WorkersStatus | None = None
     """Workers by state."""
+
+    gpu: GpuStatus | None = None
+    """GPUs of one worker."""
 
     jobs: JobsStatus | None = None
     """Jobs by state."""
@@ -585,10 +497,13 @@ class EndpointStatus(StatusModel):
     failures: Annotated[list[FailureStatus], Field(max_length=32)] = []
     """The newest failures of workers, with the last lines that each of them wrote; the oldest comes first."""
 
+    warnings: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=32)] = []
+    """Parts of the spec that have no effect as they stand, or not the one that was meant."""
+
     conditions: Annotated[
         list[Condition], Field(max_length=32, json_schema_extra={"x-kubernetes-list-map-keys": ["type"]})
     ] = []
-    """Conditions: Ready, Available, WorkersHealthy, CapacityAvailable, RolloutComplete, ScalerHealthy."""
+    """Conditions: Ready, Available, WorkersHealthy, CapacityAvailable, RolloutComplete, Autoscaling, ScalerHealthy."""
 
 
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")

@@ -3,17 +3,21 @@
 from typing import Any
 
 from submodel.contract import env, legacy_env
-from submodel_operator.api.v1alpha1 import EnvVar
-from submodel_operator.desired import names
+from submodel_operator.api.base import Model
+from submodel_operator.desired import names, nodes
 from submodel_operator.resolve import ResolvedEndpoint
 
 RUN_AS_USER = 65532
 """An unprivileged uid that no image uses for anything."""
 
 
+HOSTED_VOLUME_PATHS = ("/runpod-volume", "/workspace")
+"""Where images made for the hosted platforms look for the network volume."""
+
+
 def pod_spec(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
     """Spec of a worker pod. `pool` names the Secret and the ConfigMap it mounts."""
-    return {
+    spec: dict[str, Any] = {
         # With a process namespace of its own, a shell or an old SDK as PID 1 ignores SIGTERM and an idle worker
         # would hold its GPU for the whole grace.
         "shareProcessNamespace": True,
@@ -29,7 +33,13 @@ def pod_spec(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
         },
         "containers": [_container(endpoint, pool)],
         "volumes": _volumes(endpoint, pool),
+        **nodes.placement(endpoint),
     }
+    if endpoint.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in endpoint.image_pull_secrets]
+    if endpoint.service_account_name:
+        spec["serviceAccountName"] = endpoint.service_account_name
+    return spec
 
 
 def _container(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
@@ -49,13 +59,19 @@ def _container(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
     if bundled:
         container["args"] = [f"{names.HANDLER_FOLDER}/{names.HANDLER_KEY}"]
         container["volumeMounts"].append({"name": "handler", "mountPath": names.HANDLER_FOLDER, "readOnly": True})
+    container["volumeMounts"] += _network_mounts(endpoint)
+    for word, value in (("command", endpoint.command), ("args", endpoint.args)):
+        if value:
+            container[word] = list(value)
+    if endpoint.env_from:
+        container["envFrom"] = [_dumped(source) for source in endpoint.env_from]
     if resources := _resources(endpoint):
         container["resources"] = resources
     return container
 
 
 def _environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
-    variables = [*_native_environment(endpoint, pool), *(_user_variable(variable) for variable in endpoint.env)]
+    variables = [*_native_environment(endpoint, pool), *(_dumped(variable) for variable in endpoint.env)]
     if endpoint.handler_source is None:
         variables += _legacy_environment(endpoint, pool)
     by_name: dict[str, dict[str, Any]] = {}
@@ -97,18 +113,33 @@ def _token(pool: str) -> dict[str, Any]:
     return {"valueFrom": {"secretKeyRef": {"name": pool, "key": names.TOKEN_KEY}}}
 
 
-def _user_variable(variable: EnvVar) -> dict[str, Any]:
-    dumped: dict[str, Any] = variable.model_dump(by_alias=True, exclude_none=True)
+def _dumped(part: Model) -> dict[str, Any]:
+    """A part of the spec that has the shape of core/v1, as it is."""
+    dumped: dict[str, Any] = part.model_dump(by_alias=True, exclude_none=True)
     return dumped
 
 
 def _resources(endpoint: ResolvedEndpoint) -> dict[str, Any]:
-    parts = {"requests": dict(endpoint.requests), "limits": dict(endpoint.limits)}
+    limits = dict(endpoint.limits)
+    if endpoint.gpu.count:
+        limits[endpoint.gpu.resource_name] = str(endpoint.gpu.count)
+    parts = {"requests": dict(endpoint.requests), "limits": limits}
     return {name: quantities for name, quantities in parts.items() if quantities}
+
+
+def _network_mounts(endpoint: ResolvedEndpoint) -> list[dict[str, Any]]:
+    volume = endpoint.network_volume
+    if volume is None:
+        return []
+    paths = (volume.mount_path,) if volume.mount_path else HOSTED_VOLUME_PATHS
+    return [{"name": "network-volume", "mountPath": path, "readOnly": volume.read_only} for path in paths]
 
 
 def _volumes(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if endpoint.handler_source is not None:
         volumes.append({"name": "handler", "configMap": {"name": pool}})
+    if volume := endpoint.network_volume:
+        claim = {"claimName": volume.claim_name, "readOnly": volume.read_only}
+        volumes.append({"name": "network-volume", "persistentVolumeClaim": claim})
     return volumes

@@ -289,7 +289,8 @@ class KubeCluster:
 
 
 def _aged(pod: PodView, now: float) -> ObservedWorker:
-    return replace(pod.observed, age_seconds=max(0.0, now - pod.created_at))
+    running_seconds = None if pod.started_at is None else max(0.0, now - pod.started_at)
+    return replace(pod.observed, age_seconds=max(0.0, now - pod.created_at), running_seconds=running_seconds)
 
 
 def _has_our_labels(metadata: Object, key: Key) -> bool:

@@ -55,6 +55,9 @@ class PodView(View):
     """Name of its Deployment."""
 
     created_at: float
+    started_at: float | None
+    """When the container was started that runs now."""
+
     observed: ObservedWorker
     """With an age of 0; the age comes with the instant of observation."""
 
@@ -127,6 +130,7 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
         version=metadata["resourceVersion"],
         pool=f"{endpoint}-{revision}",
         created_at=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
+        started_at=_started_at(status),
         observed=ObservedWorker(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -179,6 +183,12 @@ def worker_end(status: Mapping[str, Any]) -> WorkerEnd | None:
                 count=container.get("restartCount", 0),
             )
     return None
+
+
+def _started_at(status: Mapping[str, Any]) -> float | None:
+    states = (container.get("state") or {} for container in status.get("containerStatuses") or ())
+    started = (state["running"].get("startedAt") for state in states if state.get("running"))
+    return next((datetime.fromisoformat(at).timestamp() for at in started if at), None)
 
 
 def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -32,6 +32,7 @@ class LocalWorker:
         self._phase = "Pending"
         self._message = ""
         self._end: WorkerEnd | None = None
+        self._started_at: float | None = None
         self._child: ChildProcess | None = None
         self._leaving = asyncio.Event()
         self._killed = False
@@ -59,6 +60,7 @@ class LocalWorker:
             terminating=self._leaving.is_set(),
             message=self._message,
             ended=self._end,
+            running_seconds=None if self._started_at is None else now - self._started_at,
         )
 
     def leave(self) -> None:
@@ -112,6 +114,7 @@ class LocalWorker:
 
     def _enter(self, phase: str, message: str) -> None:
         self._phase, self._message = phase, message
+        self._started_at = asyncio.get_running_loop().time() if phase == "Running" else None
         self._changed(self)
 
     def _last_words(self, code: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
 from submodel_operator.desired import DesiredPool, desired_pool
-from submodel_operator.diagnosis import Problem
+from submodel_operator.diagnosis import Problem, overdue, seconds_until_overdue
 from submodel_operator.errors import (
     ClusterRefused,
     ClusterUnavailable,
@@ -104,23 +104,26 @@ class Reconciler:
         inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
         decision, scaler = decide(inputs, self._remembered(observed), self._clock.now())
         self._scalers[observed.key] = scaler
-        for action in plan(observed, desired, decision, gather.views(signals)):
+        views, deadline_seconds = gather.views(signals), float(endpoint.startup_deadline_seconds)
+        late = overdue(observed, desired.revision, views, deadline_seconds) if signals and signals.fresh else {}
+        for action in plan(observed, desired, decision, views, late):
             await self._act(observed, action)
         if decision.replicas != inputs.replicas:
             self._note(observed.key, describe_decision(decision, inputs, self._clock.now()))
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
-            url=endpoint.url,
             revision=desired.revision,
-            workers_max=endpoint.scaling.workers_max,
             decision=decision,
             replicas_before=inputs.replicas,
             last_decision=self._last_decisions.get(observed.key),
             shadow=_shadow(endpoint, decision),
             memory=encode(scaler) if scaler != ScalerState(revision=scaler.revision) else None,
             signals=signals,
+            endpoint=endpoint,
+            overdue=late,
         )
-        return account, decision.evaluate_after_seconds
+        next_late = seconds_until_overdue(observed, desired.revision, views, deadline_seconds)
+        return account, _earliest(decision.evaluate_after_seconds, next_late)
 
     def _note(self, key: Key, described: dict[str, Any]) -> None:
         """A shrink takes several steps, each of which comes to the same decision: it is told once."""

@@ -102,7 +102,8 @@ def test_another_kind_is_named_alone() -> None:
         ("{worker: {image: x}, name: a}", "spec.name: unknown field; did you mean metadata.name?"),
         (
             "{worker: {image: x}, zzz: 1}",
-            "spec.zzz: unknown field; remove it, or use one of worker, scaling, jobs, openai",
+            "spec.zzz: unknown field; remove it, or use one of displayName, suspend, worker, gpu, networkVolume, "
+            "placement, scaling, jobs, openai",
         ),
         (
             "{worker: {image: x, env: [{name: A, vale: b}]}}",
@@ -168,7 +169,7 @@ def test_another_kind_is_named_alone() -> None:
         ),
         (
             "{worker: {image: x}, scaling: {scalerType: queue_delay}}",
-            "spec.scaling.scalerType: must be QUEUE_DELAY or REQUEST_COUNT, not 'queue_delay'",
+            "spec.scaling.scalerType: must be QUEUE_DELAY, REQUEST_COUNT or ADAPTIVE, not 'queue_delay'",
         ),
     ],
 )
@@ -194,10 +195,20 @@ BREAKING = (
     "{worker: {image: x}, scaling: {workersMin: 4}}",
     "{worker: {image: x}, scaling: {scalerType: REQUEST_COUNT, scalerValue: 1.5}}",
     "{worker: {image: x}, scaling: {scalerValue: 3601}}",
+    "{worker: {image: x}, scaling: {idleTimeout: 0}}",
+    "{worker: {image: x}, scaling: {standby: 4}}",
+    "{worker: {image: x}, scaling: {schedules: [{cron: 0 8 * * *, workersMin: 4}]}}",
+    "{worker: {image: x}, scaling: {shadow: QUEUE_DELAY}}",
     "{worker: {image: x}, jobs: {executionTimeoutMs: 4999}}",
     "{worker: {image: x}, jobs: {ttlMs: 10000}}",
     "{worker: {image: x, env: [{name: A, value: b, valueFrom: {secretKeyRef: {name: a, key: b}}}]}}",
     "{worker: {image: x, env: [{name: A, valueFrom: {}}]}}",
+    "{worker: {handler: {inline: x}, args: [a]}}",
+    "{worker: {image: x, envFrom: [{prefix: A}]}}",
+    "{worker: {image: x}, scaling: {replicas: 4}}",
+    "{worker: {image: x}, gpu: {types: [A100]}}",
+    "{worker: {image: x}, gpu: {count: 1, types: [A100, A100]}}",
+    "{worker: {image: x}, gpu: {count: 1, types: [A100], excludedTypes: [A100]}}",
 )
 """One spec for each of `SPEC_RULES`, in their order, that breaks it alone."""
 

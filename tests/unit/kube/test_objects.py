@@ -100,6 +100,16 @@ def test_a_run_that_just_ended_counts_before_the_one_ahead_of_it() -> None:
     assert worker_end(both) == WorkerEnd("OOMKilled", 137, "", 0)
 
 
+def test_a_worker_runs_from_when_its_container_was_started_last() -> None:
+    running = {"running": {"startedAt": "1970-01-01T00:05:00Z"}}
+    view = pod_view({**pod(), "status": container(running)})
+    assert view is not None
+    assert view.started_at == 300.0
+    waits = pod_view({**pod(), "status": container(waiting("CrashLoopBackOff"))})
+    assert waits is not None
+    assert waits.started_at is None
+
+
 def pod(**metadata: Any) -> dict[str, Any]:
     return {
         "metadata": {

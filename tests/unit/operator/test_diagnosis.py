@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from submodel.contract.states import WorkerPhase
-from submodel_operator.diagnosis import capacity_problem, failures, workers_problem
+from submodel_operator.diagnosis import capacity_problem, failures, overdue, seconds_until_overdue, workers_problem
 from submodel_operator.ports import WorkerEnd
 from tests.support.endpoints import observed, pool, view, worker
 
@@ -102,3 +102,21 @@ def test_pods_that_the_cluster_refuses_are_told_in_its_words(refusal: str, reaso
 
 def test_a_refusal_of_a_pool_that_wants_no_workers_is_history() -> None:
     assert capacity_problem(observed(pools=(replace(pool(), refusal="exceeded quota"),)), "r1") is None
+
+
+def test_a_worker_is_overdue_when_it_ran_for_the_deadline_without_asking_for_a_job() -> None:
+    facts = observed(
+        worker("late", running_seconds=10.0),
+        worker("works", running_seconds=99.0),
+        worker("loads", running_seconds=4.0),
+        worker("pulls", age_seconds=99.0),
+        worker("old", "r0", running_seconds=99.0),
+        worker("leaves", running_seconds=99.0, terminating=True),
+    )
+    views = {"works": view("works"), "loads": view("loads", phase=WorkerPhase.STARTING)}
+    assert list(overdue(facts, "r1", views, 10.0)) == ["late"]
+    assert seconds_until_overdue(facts, "r1", views, 10.0) == 6.0
+
+
+def test_nobody_is_waited_for_when_all_work() -> None:
+    assert seconds_until_overdue(observed(worker("a", running_seconds=1.0)), "r1", {"a": view("a")}, 10.0) is None

@@ -70,6 +70,18 @@ def test_a_rollout_is_told_at_its_beginning_and_its_end() -> None:
     assert reasons(under_way, status(conditions=FINE, revision="r2")) == ["RolloutCompleted"]
 
 
+def test_a_rollout_that_stops_says_so() -> None:
+    stopped = {"RolloutComplete": ("False", "RolloutFailed")}
+    under_way = {"RolloutComplete": ("False", "InProgress")}
+    assert reasons(status(conditions=under_way), status(conditions=stopped)) == ["RolloutStopped"]
+
+
+def test_a_part_of_the_spec_without_effect_is_told_once() -> None:
+    after = status(warnings=["spec.gpu: no"])
+    assert reasons(status(), after) == ["FieldIgnored"]
+    assert reasons(after, after) == []
+
+
 def test_each_failure_of_a_worker_is_told_once_with_its_last_lines() -> None:
     first = {"worker": "a", "reason": "OutOfMemory", "message": "line 1\nline 2"}
     second = {"worker": "b", "reason": "Evicted", "message": "low on disk"}

@@ -67,9 +67,57 @@ def test_a_worker_on_its_way_out_is_not_replaced_again() -> None:
     assert plan(facts, NEW, decision(1), {"a": view("a", draining=True, replace=True)}) == ()
 
 
-def test_an_old_revision_is_drained_while_the_new_one_takes_the_jobs() -> None:
-    facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool(replicas=0)))
-    assert plan(facts, NEW, decision(1), {"old": view("old", "r0")}) == (Scale("tokens-r1", 0, 1), Drain(("old",)))
+ROLLOUT = (pool("r0", 2, "h0"), pool(replicas=1))
+
+
+def test_an_old_revision_is_drained_once_a_worker_of_the_new_one_works() -> None:
+    facts = observed(worker("old", "r0"), worker("a"), pools=(pool("r0", 1, "h0"), pool(replicas=1)))
+    known = {"old": view("old", "r0"), "a": view("a")}
+    assert plan(facts, NEW, decision(1), known) == (Drain(("old",)),)
+
+
+def test_an_old_revision_is_drained_at_once_when_no_worker_is_needed() -> None:
+    facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool()))
+    assert plan(facts, NEW, decision(0), {"old": view("old", "r0")}) == (Drain(("old",)),)
+
+
+def test_an_old_revision_works_on_until_the_new_one_has_a_worker_that_works() -> None:
+    facts = observed(worker("o1", "r0"), worker("o2", "r0"), worker("a", phase="CrashLoopBackOff"), pools=ROLLOUT)
+    known = {name: view(name, "r0") for name in ("o1", "o2")}
+    assert plan(facts, NEW, decision(1), known) == ()
+
+
+def test_old_workers_that_were_drained_come_back_when_the_new_revision_fails() -> None:
+    facts = observed(worker("o1", "r0"), worker("o2", "r0"), worker("a", phase="CrashLoopBackOff"), pools=ROLLOUT)
+    known = {"o1": view("o1", "r0", draining=True), "o2": view("o2", "r0", draining=True, replace=True)}
+    assert plan(facts, NEW, decision(1), known) == (Undrain(("o1",)),)
+
+
+def test_only_as_many_old_workers_make_room_as_new_ones_find_none_and_idle_ones_first() -> None:
+    facts = observed(worker("o1", "r0"), worker("o2", "r0"), worker("a", phase="Unschedulable"), pools=ROLLOUT)
+    known = {"o1": view("o1", "r0", running=1), "o2": view("o2", "r0")}
+    assert plan(facts, NEW, decision(1), known) == (Drain(("o2",)),)
+    known["o2"] = view("o2", "r0", draining=True)
+    assert plan(facts, NEW, decision(1), known) == (Scale("tokens-r0", 2, 1, ("o2",)),)
+
+
+def test_old_workers_make_room_also_for_new_ones_that_a_quota_refuses() -> None:
+    refused = replace(pool(replicas=1), refusal="exceeded quota")
+    facts = observed(worker("o1", "r0"), worker("o2", "r0"), pools=(pool("r0", 2, "h0"), refused))
+    known = {name: view(name, "r0") for name in ("o1", "o2")}
+    assert plan(facts, NEW, decision(1), known) == (Drain(("o1",)),)
+
+
+def test_applying_the_revision_before_goes_back_to_the_workers_that_are_still_there() -> None:
+    facts = observed(
+        worker("bad", "r2", phase="CrashLoopBackOff"), worker("a"), pools=(pool("r2", 1, "h2"), pool(replicas=1))
+    )
+    assert plan(facts, NEW, decision(1), {"a": view("a")}) == (Drain(("bad",)),)
+
+
+def test_a_worker_that_came_too_late_is_replaced() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    assert plan(facts, NEW, decision(1), {}, {"a"}) == (Replace("a", "uid-a"),)
 
 
 def test_a_busy_worker_of_an_old_revision_stays_until_it_is_done() -> None:

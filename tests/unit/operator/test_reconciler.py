@@ -15,10 +15,10 @@ from tests.support.memory_world import ManualClock, MemoryCluster, MemoryGateway
 class World:
     """An operator with a cluster and a gateway of its own."""
 
-    def __init__(self, **spec: Any) -> None:
+    def __init__(self, worker_spec: dict[str, Any] | None = None, **spec: Any) -> None:
         self.cluster, self.gateway, self.clock = MemoryCluster(), MemoryGateway(), ManualClock()
         self.reconciler = Reconciler(self.cluster, self.gateway, self.clock, worker_settings())
-        self.cluster.put(manifest(**spec))
+        self.cluster.put(manifest(worker_spec, **spec))
 
     async def step(self) -> Any:
         """One reconcile, a while after the one before."""
@@ -293,3 +293,50 @@ async def test_events_that_cannot_be_written_stop_nothing(world: World) -> None:
     await world.step()
     assert world.replicas == [1]
     assert world.status["autoscaling"]["lastDecision"]["reason"] == "FirstJob"
+
+
+async def test_a_number_of_workers_that_the_user_set_wins_over_the_load_and_never_ends_a_busy_one() -> None:
+    world = World(scaling={"replicas": 2})
+    world.gateway.say(signals(queued=9))
+    await world.step()
+    assert world.replicas == [2]
+    busy, idle = world.cluster.start_missing()
+    revision = world.status["revision"]
+    world.cluster.put(manifest(scaling={"replicas": 0}), generation=2)
+    for draining in (False, True):
+        held = view(busy, revision, running=1, idle_since_ms=None)
+        world.gateway.say(signals(held, view(idle, revision, draining=draining, idle_since_ms=99_900), in_progress=1))
+        await world.step()
+    assert (world.replicas, world.gateway.drained) == ([1], [idle])
+    assert [each.name for each in world.cluster.endpoints[KEY].workers] == [busy]
+
+
+async def test_a_suspended_endpoint_starts_no_worker_for_its_jobs() -> None:
+    world = World(suspend=True)
+    world.gateway.say(signals(queued=9))
+    await world.step()
+    assert world.replicas == [0]
+    assert world.status["phase"] == "Suspended"
+
+
+async def test_a_worker_that_does_not_come_to_work_is_replaced_at_its_deadline() -> None:
+    world = World({"image": "x", "startupDeadlineSeconds": 10}, scaling={"workersMin": 1})
+    world.gateway.say(signals())
+    await world.step()
+    revision = world.status["revision"]
+    world.cluster.set_workers(worker("slow", revision, running_seconds=4.0))
+    outcome = await world.step()
+    assert (world.cluster.replaced, outcome.again_after_seconds) == ([], 6.0)
+    world.cluster.set_workers(worker("slow", revision, running_seconds=10.0))
+    await world.step()
+    assert world.cluster.replaced == ["slow"]
+    assert world.status["failures"][0]["reason"] == "StartupDeadline"
+
+
+async def test_a_silent_gateway_says_nothing_about_who_came_to_work() -> None:
+    world = World({"image": "x", "startupDeadlineSeconds": 10}, scaling={"workersMin": 1})
+    world.gateway.say(signals(age_seconds=60))
+    await world.step()
+    world.cluster.set_workers(worker("a", world.status["revision"], running_seconds=99.0))
+    await world.step()
+    assert world.cluster.replaced == []

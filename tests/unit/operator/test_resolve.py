@@ -7,6 +7,7 @@ import pytest
 from submodel_operator import settings
 from submodel_operator.desired import desired_pool
 from submodel_operator.errors import InvalidEndpoint, UsageError
+from submodel_operator.placement import NodeRule
 from submodel_operator.reconcile import gather
 from submodel_operator.resolve import worker_token
 from tests.support.endpoints import manifest, resolved, worker_settings
@@ -87,3 +88,56 @@ def test_a_probe_address_that_cannot_be_is_named(address: str) -> None:
 def test_a_credential_file_that_cannot_be_read_is_named() -> None:
     with pytest.raises(UsageError, match="SUBMODEL_OPERATOR_GATEWAY_TOKEN_FILE cannot be read: No such file"):
         settings.load(REQUIRED | {"SUBMODEL_OPERATOR_GATEWAY_TOKEN_FILE": "/does/not/exist"})
+
+
+def test_a_number_of_workers_that_the_user_set_is_fewest_and_most() -> None:
+    scaling = resolved(manifest(scaling={"replicas": 2, "workersMin": 1})).scaling
+    assert (scaling.workers_min, scaling.workers_max) == (2, 2)
+
+
+def test_what_else_would_add_or_keep_workers_has_no_say_over_a_number_that_the_user_set() -> None:
+    schedules = [{"cron": "0 8 * * *", "workersMin": 3}]
+    wishes = {"standby": 2, "maxSurge": 1, "stabilizationSeconds": 60, "schedules": schedules}
+    scaling = resolved(manifest(scaling={"replicas": 1, **wishes})).scaling
+    assert (scaling.standby, scaling.max_surge, scaling.stabilization_seconds, scaling.schedules) == (0, None, 0, ())
+
+
+def test_a_suspended_endpoint_has_no_workers_whatever_was_set() -> None:
+    scaling = resolved(manifest(suspend=True, scaling={"replicas": 2})).scaling
+    assert (scaling.workers_min, scaling.workers_max) == (0, 0)
+
+
+LABELS = settings.NodeLabels({"AMPERE_80": ("A100-SXM4", "A100-PCIe"), "ADA_24": ("RTX-4090",)}, cuda="cuda")
+
+
+def test_names_of_gpus_are_translated_into_values_of_the_node_label() -> None:
+    document = manifest(gpu={"count": 1, "types": ["ADA_24", "AMPERE_80"], "allowedCudaVersions": ["12.4"]})
+    found = resolved(document, node_labels=LABELS).placement
+    assert found.rules == (
+        NodeRule("nvidia.com/gpu.product", ("RTX-4090", "A100-SXM4", "A100-PCIe")),
+        NodeRule("cuda", ("12.4",)),
+    )
+    assert [rule.values for rule in found.preferred] == [("RTX-4090",), ("A100-SXM4", "A100-PCIe")]
+    assert found.warnings == ()
+
+
+def test_a_gpu_that_the_installation_does_not_know_is_named_with_those_it_knows() -> None:
+    with pytest.raises(InvalidEndpoint) as refusal:
+        resolved(manifest(gpu={"count": 1, "types": ["ADA_24", "B200"]}), node_labels=LABELS)
+    assert refusal.value.problems == (
+        "spec.gpu.types[1]: B200 is no GPU type of this installation; use one of ADA_24, AMPERE_80",
+    )
+
+
+def test_labels_of_nodes_are_read_from_the_environment() -> None:
+    loaded = settings.load(REQUIRED | {"SUBMODEL_OPERATOR_GPU_TYPES": '{"A100": ["x", "y"]}'})
+    assert loaded.worker.node_labels.gpu_types == {"A100": ("x", "y")}
+    assert loaded.worker.node_labels.gpu == "nvidia.com/gpu.product"
+
+
+@pytest.mark.parametrize("text", ["x", "[1]", '{"A": "x"}', '{"A": []}', '{"A": [1]}', '{"A": 3}'])
+def test_a_list_of_gpus_that_cannot_be_read_is_refused_with_an_example(text: str) -> None:
+    if text == '{"A": "x"}':
+        text = '{"A": {"x": 1}, "B": []}'
+    with pytest.raises(UsageError, match="SUBMODEL_OPERATOR_GPU_TYPES must be JSON such as"):
+        settings.load(REQUIRED | {"SUBMODEL_OPERATOR_GPU_TYPES": text})

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import EndpointStatus
 from submodel_operator.diagnosis import Problem
@@ -9,7 +11,7 @@ from submodel_operator.ports import WorkerEnd
 from submodel_operator.scaling import Demand, Proposal, ScalingDecision, ScalingInputs, Term
 from submodel_operator.scaling.explained import in_words
 from submodel_operator.status import FAILURES_KEPT, Account, build_status, describe_decision
-from tests.support.endpoints import manifest, observed, pool, scaling, signals, view, worker
+from tests.support.endpoints import manifest, observed, pool, resolved, scaling, signals, view, worker
 
 NOW = 1_800_000_000.0
 STEADY = ScalingDecision(1, Term.STEADY, "steady")
@@ -18,9 +20,8 @@ STEADY = ScalingDecision(1, Term.STEADY, "steady")
 def account(**changes: Any) -> Account:
     values: dict[str, Any] = {
         "observed": observed(worker("a"), pools=(pool(replicas=1),)),
-        "url": "https://jobs.example/v2/team-a.tokens",
+        "endpoint": resolved(),
         "revision": "r1",
-        "workers_max": 3,
         "decision": STEADY,
         "replicas_before": 1,
         "signals": signals(view("a")),
@@ -174,7 +175,7 @@ def test_an_endpoint_without_workers_is_ready_and_not_available() -> None:
     status = build_status(account(observed=observed(), decision=ScalingDecision(0, Term.STEADY, "")), NOW)
     assert condition(status, "Available")["reason"] == "NoWorkers"
     assert {each["type"] for each in status["conditions"] if each["status"] == "True"} == {
-        "Ready", "WorkersHealthy", "CapacityAvailable", "RolloutComplete", "ScalerHealthy",
+        "Ready", "WorkersHealthy", "CapacityAvailable", "RolloutComplete", "Autoscaling", "ScalerHealthy",
     }  # fmt: skip
 
 
@@ -226,5 +227,78 @@ def test_the_status_is_one_that_the_api_describes() -> None:
     EndpointStatus.model_validate(build_status(account(problem=Problem("InvalidSpec", "no"), signals=None), NOW))
 
 
+def given(**spec: Any) -> dict[str, Any]:
+    """The status of an endpoint with this spec and no workers."""
+    document = manifest(**spec)
+    facts = account(observed=observed(document=document), endpoint=resolved(document), decision=None)
+    return build_status(facts, NOW)
+
+
 def test_an_endpoint_without_a_maximum_is_parked() -> None:
-    assert build_status(account(workers_max=0), NOW)["phase"] == "Parked"
+    assert given(scaling={"workersMax": 0})["phase"] == "Parked"
+
+
+def test_a_suspended_endpoint_says_so() -> None:
+    status = given(suspend=True)
+    assert status["phase"] == "Suspended"
+    assert condition(status, "Autoscaling")["reason"] == "Suspended"
+    assert condition(status, "Ready")["status"] == "True"
+
+
+def test_a_number_of_workers_that_the_user_set_switches_the_scaler_off() -> None:
+    autoscaling = condition(given(scaling={"replicas": 2}), "Autoscaling")
+    assert (autoscaling["status"], autoscaling["reason"]) == ("False", "ManualReplicas")
+    assert autoscaling["message"] == (
+        "spec.scaling.replicas asks for 2; remove spec.scaling.replicas to leave the number to the scaler"
+    )
+
+
+def test_the_scale_subresource_finds_the_pods_of_the_endpoint() -> None:
+    assert given()["selector"] == "serverless.submodel.ai/endpoint=tokens"
+
+
+@pytest.mark.parametrize(
+    ("gpu", "summary"),
+    [
+        ({"count": 2, "types": ["A100", "L40", "L4"]}, "2 × A100 +2"),
+        ({"count": 1, "resourceName": "amd.com/gpu"}, "1 × amd.com/gpu"),
+    ],
+)
+def test_gpus_are_summed_up_for_the_column(gpu: dict[str, Any], summary: str) -> None:
+    assert given(gpu=gpu)["gpu"] == {"summary": summary}
+
+
+def test_what_cannot_be_looked_for_is_a_warning() -> None:
+    (warning,) = given(gpu={"count": 1, "allowedCudaVersions": ["12.4"]})["warnings"]
+    assert warning.startswith("spec.gpu.allowedCudaVersions: any version is taken")
+
+
+def test_what_follows_from_the_spec_stays_while_the_spec_cannot_be_read() -> None:
+    before = given(gpu={"count": 1})
+    unread = account(observed=observed(document=manifest() | {"status": before}), endpoint=None, decision=None)
+    after = build_status(unread, NOW)
+    assert {name: after[name] for name in ("url", "selector", "gpu")} == {
+        name: before[name] for name in ("url", "selector", "gpu")
+    }
+    assert condition(after, "Autoscaling") == condition(before, "Autoscaling")
+
+
+def test_a_worker_that_came_too_late_shows_until_one_of_its_revision_works() -> None:
+    late = account(signals=signals(), overdue={"a": "it did not ask for a job within 600 s of its start"})
+    first = build_status(late, NOW)
+    assert condition(first, "WorkersHealthy")["reason"] == "StartupDeadline"
+    assert first["failures"][0]["worker"] == "a"
+    for known, reason in ((signals(), "StartupDeadline"), (signals(view("b")), "NoFailure")):
+        facts = observed(worker("b"), pools=(pool(replicas=1),), document=manifest() | {"status": first})
+        later = build_status(account(observed=facts, signals=known), NOW + 5)
+        assert condition(later, "WorkersHealthy")["reason"] == reason
+
+
+def test_a_revision_that_does_not_work_stops_its_rollout_and_says_so() -> None:
+    workers = (worker("old", "r0"), worker("a", phase="CrashLoopBackOff", ended=CRASHED))
+    facts = observed(*workers, pools=(pool("r0", 1), pool(replicas=1)))
+    known = signals(view("old", "r0"))
+    rollout = condition(build_status(account(observed=facts, signals=known), NOW), "RolloutComplete")
+    assert (rollout["status"], rollout["reason"]) == ("False", "RolloutFailed")
+    assert "No module named 'torch'" in rollout["message"]
+    assert "the manifest before this one goes back at once" in rollout["message"]
