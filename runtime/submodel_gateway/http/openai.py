@@ -10,14 +10,13 @@ import msgspec
 
 from submodel.contract.states import JobState
 from submodel_gateway.errors import InvalidRequest
-from submodel_gateway.http import envelope, openai_frames
+from submodel_gateway.http import envelope, openai_frames, sse
 from submodel_gateway.http.messages import Answer, Reply, Request, Streamed
 from submodel_gateway.http.openai_frames import Failure, Framer
 from submodel_gateway.http.operations import OPENAI
 from submodel_gateway.service.openai import OpenAi, OpenAiCall, OpenAiJob, Restarted
 from submodel_gateway.service.streams import StreamPart
 
-EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _NO_RETRY = (b"x-should-retry", b"false")
 """OpenAI's clients send a request twice more after a 5xx. The job has run: it would run again."""
 
@@ -65,7 +64,7 @@ class OpenAiRoutes:
         except BaseException:
             await job.leave()
             raise
-        return Streamed(EVENT_STREAM, _events(job, part))
+        return Streamed(sse.CONTENT_TYPE, _events(job, part))
 
 
 async def _events(job: OpenAiJob, part: StreamPart) -> AsyncGenerator[bytes, None]:

@@ -12,6 +12,7 @@ import msgspec
 
 from submodel.contract.states import JobState
 from submodel.contract.wire import encode
+from submodel_gateway.http import sse
 
 DONE = b"data: [DONE]"
 LITERAL_MAX = 65_536
@@ -31,7 +32,7 @@ class Failure:
     @property
     def event(self) -> bytes:
         """The same inside a stream, which may have been cut anywhere before."""
-        return b"\n\ndata: " + self.body + b"\n\n"
+        return b"\n\n" + sse.event(self.body)
 
 
 class Framer:
@@ -61,7 +62,7 @@ class Framer:
             return msgspec.json.decode(item, type=str).encode()
         self._framed = True
         events = msgspec.json.decode(item, type=list[msgspec.Raw]) if item.startswith(b"[") else [msgspec.Raw(item)]
-        return b"".join(b"data: " + _on_one_line(bytes(event)) + b"\n\n" for event in events)
+        return b"".join(sse.event(bytes(event)) for event in events)
 
 
 def whole(items: list[bytes], output: bytes | None) -> bytes | Failure:
@@ -133,7 +134,3 @@ def _told(text: str) -> dict[str, Any] | None:
     if "error_message" in value:  # an exception, with a traceback that is the worker's own business
         return {"message": f"{value.get('error_type', 'error')}: {value['error_message']}"}
     return value if "message" in value else None
-
-
-def _on_one_line(event: bytes) -> bytes:
-    return msgspec.json.format(event, indent=-1) if b"\n" in event or b"\r" in event else event

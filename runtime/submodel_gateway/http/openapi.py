@@ -9,6 +9,7 @@ from submodel_gateway.http import documents
 from submodel_gateway.http.envelope import KEY_LENGTH_MAX, PRIORITY_MAX
 from submodel_gateway.http.operations import OPENAI, OPERATIONS, Base, Body, Operation
 from submodel_gateway.http.parameters import Parameter, Whole
+from submodel_gateway.http.stream_events import HEADER
 from submodel_gateway.jobs.record import WebhookState
 
 VERSION = "3.1.0"
@@ -118,13 +119,14 @@ def _path(operation: Operation) -> dict[str, Any]:
 def _operation(operation: Operation, method: str) -> dict[str, Any]:
     name = operation.path.replace("/{id}", "").replace("/{path}", "").replace("/", "-")
     has_body = operation.body is not None and method == "POST"
-    found = [_parameter(each) for each in operation.parameters] + ([_KEY] if has_body else [])
+    found = [_parameter(each) for each in operation.parameters]
+    found += ([_KEY] if has_body else []) + ([_PLACE] if operation.events else [])
     return {
         "operationId": name if method == operation.methods[0] else f"{name}-{method.lower()}",
         "summary": operation.summary,
         **({"parameters": found} if found else {}),
         **({"requestBody": _body(operation)} if has_body else {}),
-        "responses": {"200": _answer(operation), **_refusals(operation)},
+        "responses": {"200": _answer(operation), **(_TOLD if operation.events else {}), **_refusals(operation)},
     }
 
 
@@ -158,6 +160,16 @@ _KEY = {
 }
 
 
+_PLACE = {
+    "name": HEADER,
+    "in": "header",
+    "description": "The `id` of the last event that was read; with `Accept: text/event-stream`.",
+    "schema": {"type": "string"},
+}
+_TOLD = {"204": {"description": "The reader of events was told the end."}}
+_EVENTS = {"text/event-stream": {"schema": {"type": "string", "description": "Items as server-sent events."}}}
+
+
 def _body(operation: Operation) -> dict[str, Any]:
     assert operation.body is not None
     schema = {"$ref": _SCHEMAS + BODIES[operation.body][0]}
@@ -172,7 +184,8 @@ def _answer(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {}, "text/event-stream": {"schema": {"type": "string"}}},
         }
     schema = {"$ref": _SCHEMAS + operation.answer.__name__}
-    return {"description": "It was done.", "content": {"application/json": {"schema": schema}}}
+    content = {"application/json": {"schema": schema}, **(_EVENTS if operation.events else {})}
+    return {"description": "It was done.", "content": content}
 
 
 def _refusals(operation: Operation) -> dict[str, Any]:

@@ -53,6 +53,8 @@ class Operation:
     body: Body | None = None
     body_bytes: int = 0
     refusals: tuple[int, ...] = ()
+    events: bool = False
+    """Whether it answers with server-sent events to a caller that accepts them; see `stream_events`."""
 
     @property
     def name(self) -> str:
@@ -112,6 +114,7 @@ STREAM = Operation(
     "Streamed items that are new to the reader.",
     documents.StreamStatus,
     parameters=(parameters.STREAM_WAIT, parameters.OFFSET),
+    events=True,
 )
 CANCEL = Operation(
     "cancel/{id}",

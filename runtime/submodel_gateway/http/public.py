@@ -14,11 +14,21 @@ from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
-from submodel_gateway.http import answers, documents, envelope, openai_frames, openapi, operations, parameters
+from submodel_gateway.http import (
+    answers,
+    documents,
+    envelope,
+    openai_frames,
+    openapi,
+    operations,
+    parameters,
+    stream_events,
+)
 from submodel_gateway.http.legacy import LegacyRoutes
 from submodel_gateway.http.messages import Asgi, Reply, Request
 from submodel_gateway.http.openai import OpenAiRoutes
 from submodel_gateway.http.operations import Base, Operation
+from submodel_gateway.http.stream_events import StreamEvents
 from submodel_gateway.service.access import Access
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
@@ -43,6 +53,7 @@ class _Public:
         self._admission = gateway.admission
         self._clients = gateway.clients
         self._streams = gateway.streams
+        self._events = StreamEvents(gateway.clients, gateway.streams, lambda: not gateway.ready)
         self._workers = gateway.workers
         self._legacy = LegacyRoutes(gateway)
         self._openai = OpenAiRoutes(gateway.openai)
@@ -130,7 +141,10 @@ class _Public:
         await request.body(limits.RUN_BODY_BYTES)
         return answers.job_answer(await self._clients.wait(endpoint, job, wait_ms, request.hangup()))
 
-    async def _stream(self, request: Request, endpoint: str, job: str) -> bytes:
+    async def _stream(self, request: Request, endpoint: str, job: str) -> Reply:
+        if stream_events.wanted(request):
+            await request.body(limits.RUN_BODY_BYTES)
+            return await self._events.serve(request, endpoint, job)
         wait_ms = parameters.STREAM_WAIT.read(request) or 0
         offset = parameters.OFFSET.read(request)
         await request.body(limits.RUN_BODY_BYTES)

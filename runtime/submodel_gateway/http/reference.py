@@ -50,7 +50,7 @@ def _operation(operation: Operation) -> str:
         name = openapi.BODIES[operation.body][0]
         lines.append(f"| Body | {_link(name)}, at most {operation.body_bytes // 2**20} MiB |")
     answer = "the worker's" if operation.answer is None else _link(operation.answer.__name__)
-    lines.append(f"| Answer | {answer} |")
+    lines.append(f"| Answer | {answer}{', or server-sent events' if operation.events else ''} |")
     lines.append(f"| Refusals | {', '.join(map(str, sorted({*openapi.ALWAYS, *operation.refusals})))} |\n")
     if operation.parameters:
         lines.append("| Parameter | Default | Meaning |\n|---|---|---|")

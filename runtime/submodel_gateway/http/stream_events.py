@@ -1,0 +1,91 @@
+"""`stream/{id}` as server-sent events: every item with its place, so that a reader that was cut off goes on from there.
+
+| Event | `id` | `data` |
+|---|---|---|
+| an item | `<attempt>-<number>` | `{"output": …}` |
+| `reset` | `<attempt>-0` | `{"attempt": …}`: the job runs again, what was read before is void |
+| `status`, the last one | `<attempt>-end` | the job, as `status` shows it |
+"""
+
+import re
+from collections.abc import AsyncGenerator, Callable
+
+from submodel.contract.states import JobState
+from submodel.contract.wire import encode
+from submodel_gateway.errors import InvalidRequest, NotFound
+from submodel_gateway.http import answers, sse
+from submodel_gateway.http.messages import Reply, Request, Streamed
+from submodel_gateway.http.parameters import OFFSET, STREAM_WAIT
+from submodel_gateway.service.clients import Clients
+from submodel_gateway.service.streams import BEGINNING, Place, StreamPart, Streams
+from submodel_gateway.service.waiting import Hangup
+
+HEADER = "Last-Event-ID"
+QUIET_MS = 15_000
+"""How long nothing is sent at most."""
+
+_PLACE = re.compile(r"(\d{1,9})-(?:(\d{1,9})|end)")
+
+
+def wanted(request: Request) -> bool:
+    """Whether the caller asks for events."""
+    return "text/event-stream" in request.header(b"accept").lower()
+
+
+class StreamEvents:
+    """Serves them. `closing` says whether the process is going down: readers come back to another one then."""
+
+    def __init__(self, clients: Clients, streams: Streams, closing: Callable[[], bool]) -> None:
+        self._clients = clients
+        self._streams = streams
+        self._closing = closing
+
+    async def serve(self, request: Request, endpoint: str, id: str) -> Reply:
+        """All of the stream, from where the reader was. Raises `NotFound`, and `InvalidRequest` for an odd place.
+
+        A reader that has been told the end gets a 204, which tells browsers to stay away.
+        """
+        if request.query(STREAM_WAIT.name) is not None:
+            raise InvalidRequest(f"{STREAM_WAIT.name} does not go with events, which come as long as the job goes on")
+        told, hangup = _told(request.header(HEADER.lower().encode())), request.hangup()
+        if told is None:
+            part = await self._streams.after(endpoint, id, OFFSET.read(request) or 0, 0, hangup)
+        else:
+            place, ended = told
+            part = await self._streams.follow(endpoint, id, place, 0, hangup)
+            if ended and part.job.state.terminal and part.job.attempt == place.attempt:
+                return None
+        return Streamed(sse.CONTENT_TYPE, self._events(endpoint, id, part, hangup))
+
+    async def _events(self, endpoint: str, id: str, part: StreamPart, hangup: Hangup) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                yield _news(part) or sse.COMMENT
+                if part.job.state.terminal:
+                    status = answers.job_answer(await self._clients.status(endpoint, id))
+                    yield sse.event(status, "status", f"{part.job.attempt}-end")
+                    return
+                if hangup.done() or self._closing():
+                    return
+                # A queued job has no attempt that could be read on.
+                place = BEGINNING if part.job.state is JobState.IN_QUEUE else part.place
+                part = await self._streams.follow(endpoint, id, place, QUIET_MS, hangup)
+        except NotFound:
+            return  # its retention has passed, or it was retried and forgotten
+
+
+def _news(part: StreamPart) -> bytes:
+    attempt = part.job.attempt
+    events = [sse.event(encode({"attempt": attempt}), "reset", f"{attempt}-0")] if part.restarted else []
+    for number, item in enumerate(part.items, part.offset + 1):
+        events.append(sse.event(b'{"output":' + item + b"}", id=f"{attempt}-{number}"))
+    return b"".join(events)
+
+
+def _told(text: str) -> tuple[Place, bool] | None:
+    """What the reader was told last, and whether that was the end; None for a new reader."""
+    if not text:
+        return None
+    if (found := _PLACE.fullmatch(text)) is None:
+        raise InvalidRequest(f"{HEADER} is {text[:40]!r}; give the id of an event as it was sent")
+    return Place(int(found[1]), int(found[2] or 0)), found[2] is None
