@@ -10,11 +10,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from submodel import client as client
+    from submodel import errors as errors
+    from submodel import http_client as http_client
     from submodel import serverless as serverless
     from submodel.client.asyncio_endpoint import AsyncioEndpoint as AsyncioEndpoint
     from submodel.client.asyncio_endpoint import AsyncioJob as AsyncioJob
     from submodel.client.endpoint import Endpoint as Endpoint
     from submodel.client.endpoint import Job as Job
+    from submodel.serverless.config import Handler as Handler
+    from submodel.serverless.config import ServerlessConfig as ServerlessConfig
     from submodel.serverless.modules.rp_logger import RunPodLogger as RunPodLogger
     from submodel.serverless.modules.rp_logger import SubModelLogger as SubModelLogger
 
@@ -28,22 +33,26 @@ _HOMES = {
     "AsyncioEndpoint": "submodel.client.asyncio_endpoint",
     "AsyncioJob": "submodel.client.asyncio_endpoint",
     "Endpoint": "submodel.client.endpoint",
+    "Handler": "submodel.serverless.config",
     "Job": "submodel.client.endpoint",
     "RunPodLogger": "submodel.serverless.modules.rp_logger",
+    "ServerlessConfig": "submodel.serverless.config",
     "SubModelLogger": "submodel.serverless.modules.rp_logger",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"submodel.{name}")
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    if name == "api_key":
-        return importlib.import_module("submodel.client.settings").of_process().api_key
-    if name == "endpoint_url_base":
-        return importlib.import_module("submodel.client.settings").of_process().base_url
-    raise AttributeError(f"module 'submodel' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker knows the names above, and finds a misspelled one
+
+    def __getattr__(name: str) -> Any:
+        if name in _MODULES:
+            return importlib.import_module(f"submodel.{name}")
+        if name in _HOMES:
+            return getattr(importlib.import_module(_HOMES[name]), name)
+        if name == "api_key":
+            return importlib.import_module("submodel.client.settings").of_process().api_key
+        if name == "endpoint_url_base":
+            return importlib.import_module("submodel.client.settings").of_process().base_url
+        raise AttributeError(f"module 'submodel' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

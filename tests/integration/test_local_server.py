@@ -327,3 +327,10 @@ def test_a_webhook_hears_of_each_outcome(server: LocalServer, job_input: Any) ->
         told = heard.get(timeout=20)
         assert (told.method, told.path) == ("POST", "/hook")
         assert json.loads(told.body) == job
+
+
+def test_the_entry_of_the_worker_image_serves_a_file_too(tmp_path: Path) -> None:
+    with LocalServer(tmp_path, BLOCKING, *LINE, module="submodel.serverless") as server:
+        tmp_path.joinpath("go").touch()
+        assert server.ask("POST", "/runsync", {"input": 5})[1]["output"] == 5
+        assert server.end(signal.SIGTERM) == 0

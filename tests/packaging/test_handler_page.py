@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+from submodel.serverless.config import Job, ServerlessConfig
 from submodel.serverless.local import arguments
 from submodel.serverless.local.desk import Desk
 from submodel.serverless.local.requests import Requests
@@ -43,3 +44,8 @@ def test_the_routes_on_the_page_are_those_that_are_served() -> None:
     requests = Requests(Desk(1, lambda job: None), None, {})
     served = {*requests._plain, *requests._of_job} - {"", "docs", "handler", "run_sync", "purge"}
     assert listed == served | {"endpoint"}
+
+
+def test_the_keys_of_start_on_the_page_are_those_of_its_type() -> None:
+    listed = [row[0].strip("`") for row in rows("start") if row[0].startswith("`")]
+    assert [key for key in listed if key not in Job.__annotations__] == list(ServerlessConfig.__annotations__)

@@ -17,14 +17,16 @@ WAIT_SECONDS = 20.0
 class LocalServer:
     """A context manager; returns from `__enter__` when the server listens."""
 
-    def __init__(self, folder: Path, source: str, *line: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, source: str, *line: str, environment: dict[str, str] | None = None, module: str = ""
+    ) -> None:
         self.file = folder / "handler.py"
         self.file.write_text(textwrap.dedent(source))
         self._changed = threading.Condition()
         self._log = ""
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-u", str(self.file), *line],
+            [sys.executable, "-u", *(("-m", module) if module else ()), str(self.file), *line],
             env=environment or {},
             cwd=folder,
             stdout=subprocess.PIPE,

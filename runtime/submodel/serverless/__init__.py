@@ -4,6 +4,7 @@ User code imports this module; everything else here is the runtime's own:
 
 | Module | Thought |
 |---|---|
+| `config` | types for the authors of handlers |
 | `settings` | the environment, read once |
 | `worker` | one process: start-up, serving, leaving |
 | `lifecycle` | signals, and the bound on leaving |
@@ -26,15 +27,20 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from submodel.serverless import modules as modules
     from submodel.serverless import utils as utils
+    from submodel.serverless.config import Handler as Handler
+    from submodel.serverless.config import Job as Job
+    from submodel.serverless.config import ServerlessConfig as ServerlessConfig
     from submodel.serverless.utils.rp_volume_cache import VolumeCache as VolumeCache
     from submodel.serverless.worker import Worker
 
-__all__ = ["VolumeCache", "progress_update", "start"]
+    runpod_version: str
+
+__all__ = ["Handler", "Job", "ServerlessConfig", "VolumeCache", "progress_update", "start"]
 
 _process_worker: "Worker | None" = None
 """The worker of this process: made by `start`, or by `python -m submodel.serverless` before the handler's file runs."""
@@ -45,7 +51,7 @@ _progress: Callable[[str, Any], None] | None = None
 _imported_at = time.perf_counter()
 
 
-def start(config: dict[str, Any]) -> None:
+def start(config: "ServerlessConfig") -> None:
     """Serve jobs with `config["handler"]` until SIGTERM or SIGINT; then finish what runs and return.
 
     Args:
@@ -63,20 +69,21 @@ def start(config: dict[str, Any]) -> None:
     from submodel.serverless import serving
     from submodel.serverless.local import mode
 
-    asked = serving.read(config)
+    given = cast("dict[str, Any]", config)
+    asked = serving.read(given)
     if mode.has_flags(sys.argv[1:]) or mode.is_realtime(os.environ) or not mode.names_a_platform(os.environ):
         from submodel.serverless.local import entry
 
-        asked = asked.by(entry.begin(config, asked.handler, _imported_at, _listen))
+        asked = asked.by(entry.begin(given, asked.handler, _imported_at, _listen))
     from submodel.serverless.worker import Worker
 
-    config["reference_counter_start"] = time.perf_counter()
+    given["reference_counter_start"] = time.perf_counter()
     if _process_worker is None:
         _process_worker = Worker.from_environment(os.environ)
     _process_worker.serve(asked)
 
 
-def progress_update(job: dict[str, Any], progress: Any) -> None:
+def progress_update(job: "Job | dict[str, Any]", progress: Any) -> None:
     """Publish `progress` as that of a running job; the newest one wins. Callable from any thread.
 
     Raises `TypeError` when `progress` cannot be sent as JSON. Does nothing when the job is not running here (any more).
@@ -91,12 +98,16 @@ def _listen(publish: Callable[[str, Any], None]) -> None:
     _progress = publish
 
 
-def __getattr__(name: str) -> Any:
-    """What handlers may ask for and workers do without, loaded when it is asked for."""
-    if name in ("modules", "utils"):
-        return importlib.import_module(f"{__name__}.{name}")
-    if name == "VolumeCache":
-        return importlib.import_module(f"{__name__}.utils.rp_volume_cache").VolumeCache
-    if name == "runpod_version":
-        return importlib.import_module("submodel").__version__
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker knows the names above, and finds a misspelled one
+
+    def __getattr__(name: str) -> Any:
+        """What handlers may ask for and workers do without, loaded when it is asked for."""
+        if name in ("modules", "utils"):
+            return importlib.import_module(f"{__name__}.{name}")
+        if name in ("Handler", "Job", "ServerlessConfig"):
+            return getattr(importlib.import_module(f"{__name__}.config"), name)
+        if name == "VolumeCache":
+            return importlib.import_module(f"{__name__}.utils.rp_volume_cache").VolumeCache
+        if name == "runpod_version":
+            return importlib.import_module("submodel").__version__
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from submodel import serverless
 from submodel.errors import SubModelError
+from submodel.serverless.local import mode
 from submodel.serverless.worker import Worker
 
 USAGE = "usage: python -m submodel.serverless PATH/handler.py [arguments]"
@@ -21,6 +22,8 @@ def main(arguments: list[str]) -> int:
     if not arguments or not Path(arguments[0]).is_file():
         sys.stderr.write(f"{USAGE}\n" + (f"{arguments[0]}: no such file\n" if arguments else ""))
         return 2
+    if (mode.has_flags(arguments[1:]) or mode.is_realtime(os.environ)) and _run_without_a_worker(arguments):
+        return 0
     try:
         worker = serverless._process_worker = Worker.from_environment(os.environ)
     except SubModelError as error:
@@ -28,6 +31,17 @@ def main(arguments: list[str]) -> int:
         return 2
     worker.announce()
     return run_file(worker, arguments)
+
+
+def _run_without_a_worker(arguments: list[str]) -> bool:
+    """Run the file when its arguments ask for something else than a worker; whether they do."""
+    from submodel.serverless.local import again, entry
+
+    if entry.asks_for_a_worker(arguments[1:]):
+        return False
+    sys.argv[:] = arguments
+    again.run("-f", arguments[0])
+    return True
 
 
 def run_file(worker: Worker, arguments: list[str]) -> int:

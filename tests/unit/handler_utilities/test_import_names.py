@@ -92,6 +92,8 @@ def test_modules_are_reached_as_attributes() -> None:
     assert serverless.modules.rp_progress.progress_update is serverless.progress_update
     assert serverless.VolumeCache is serverless.utils.rp_volume_cache.VolumeCache
     assert serverless.runpod_version == submodel.__version__
+    assert submodel.Handler is serverless.Handler
+    assert submodel.ServerlessConfig is serverless.ServerlessConfig
     for holder in (submodel, serverless, serverless.utils):
         with pytest.raises(AttributeError, match="has no attribute 'rp_nothing'"):
             holder.rp_nothing  # noqa: B018 # reading is what is tried

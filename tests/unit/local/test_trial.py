@@ -5,12 +5,13 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from submodel import serverless
 from submodel.errors import ConfigurationError
+from submodel.serverless import ServerlessConfig
 
 Start = Callable[..., tuple[int | str | None, str]]
 
@@ -25,7 +26,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.Captur
     def run(handler: Any, *line: str, **config: Any) -> tuple[int | str | None, str]:
         monkeypatch.setattr(sys, "argv", ["handler.py", *line])
         with pytest.raises(SystemExit) as ending:
-            serverless.start({"handler": handler, **config})
+            serverless.start(cast("ServerlessConfig", {"handler": handler, **config}))
         return ending.value.code, capsys.readouterr().out
 
     return run
@@ -201,10 +202,10 @@ def test_the_arguments_are_taken_from_the_line_and_given_to_the_handler(
     monkeypatch.setattr(sys, "argv", ["handler.py", "--test_input", '{"input": 1}', "--mine", "x"])
     config: dict[str, Any] = {"handler": handler}
     with pytest.raises(SystemExit):
-        serverless.start(config)
+        serverless.start(cast("ServerlessConfig", config))
     assert '{"output": [["handler.py", "--mine", "x"], 8000, 8000]}' in capsys.readouterr().out
 
 
 def test_what_is_no_handler_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not a callable"):
-        serverless.start({"handler": "text"})
+        serverless.start(cast("ServerlessConfig", {"handler": "text"}))

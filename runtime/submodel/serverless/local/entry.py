@@ -43,6 +43,14 @@ def begin(config: dict[str, Any], handler: Handler, imported_at: float, listen: 
         sys.exit(1)
 
 
+def asks_for_a_worker(argv: list[str]) -> bool:
+    """Whether `begin` will return; what cannot be understood is told by it."""
+    try:
+        return mode.choose(arguments.parse(argv)[0], os.environ) is Mode.WORKER
+    except ConfigurationError:
+        return False
+
+
 def _run(chosen: Mode, given: Arguments, handler: Handler, aggregate: bool, listen: Callable[[Publish], None]) -> int:
     if chosen is Mode.TEST:
         job = trial.find_job(given.test_input, Path())

@@ -37,8 +37,8 @@ def find_job(given: str | None, folder: Path) -> dict[str, Any]:
         if not path.is_file():
             raise ConfigurationError(
                 f'{FILE} not found, exiting. To try the handler put {{"input": …}} into {FILE}, give it with '
-                "--test_input, or serve it with --rp_serve_api. A worker is told by SUBMODEL_GATEWAY_URL where its "
-                "jobs come from."
+                "--test_input, serve it with --rp_serve_api, or run its endpoint with: submodel up -f endpoint.yaml. "
+                "A worker is told by SUBMODEL_GATEWAY_URL where its jobs come from."
             )
         RunPodLogger().info(f"Using {FILE} as job input.")
         return job_of(_text(path), FILE)
