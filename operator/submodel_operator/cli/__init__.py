@@ -11,7 +11,10 @@ import click
 
 from submodel_operator.errors import OperatorError
 
-COMMANDS = {"up": "Run an endpoint on this machine, without a cluster."}
+COMMANDS = {
+    "up": "Run an endpoint on this machine, without a cluster.",
+    "simulate": "Compare scalers on made-up or recorded traffic.",
+}
 """Name and one-line help of each command; `submodel_operator.cli.<name>` holds `command`."""
 
 

@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
+from heapq import nlargest
 
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.internal import TERMINATING, EndpointRegistration, WorkerPresence
@@ -201,8 +201,8 @@ class EndpointState:
     """Held while a push about workers is on its way to the store: they count in the order in which they came."""
 
     draining: set[str] = field(default_factory=set)
-    takers: dict[Hold, None] = field(default_factory=dict)
-    """Held exchanges that want jobs, the longest waiting first."""
+    takers: dict[Hold, Session] = field(default_factory=dict)
+    """Held exchanges that want jobs, the longest waiting first, with the workers whose they are."""
 
     version: int = 0
     urgent_version: int = 0
@@ -245,8 +245,12 @@ class EndpointState:
         return max(ready, running)
 
     def wake_takers(self, count: int) -> None:
-        """Let up to `count` waiting exchanges try to take a job."""
-        for hold in list(islice(self.takers, count)):
+        """Let up to `count` waiting exchanges try to take a job.
+
+        The worker that became idle last comes first. Taken in turns, a few jobs would keep any number of workers from
+        ever being idle long enough to go. Workers that hold jobs already, and have room for more, come after idle ones.
+        """
+        for hold in nlargest(count, self.takers, key=lambda hold: self.takers[hold].idle_since_ms or 0):
             del self.takers[hold]
             hold.wake()
 

@@ -142,7 +142,7 @@ class LegacyWorkers:
             while True:
                 with _woken_after(await self._lose_forgotten(caller), hold.wake):
                     # Registered before the tally is read and while a take is on its way: no job comes unnoticed.
-                    state.takers[hold] = None
+                    state.takers[hold] = session
                     leases = await self._try(caller, 0 if leaving else ask.limit)
                     if leases or hold.ended or state.drains(session) is not leaving:
                         return leases

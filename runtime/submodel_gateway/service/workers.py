@@ -196,12 +196,12 @@ class Workers:
             while True:
                 # Registered before the tally is read and while a take is on its way: no job comes unnoticed.
                 if turn.wants:
-                    takers[hold] = None
+                    takers[hold] = turn.session
                 await hold.woken()
                 if hold.ended or turn.has_news():
                     return
                 if take := self._take(turn):
-                    takers[hold] = None
+                    takers[hold] = turn.session
                     (outcome,) = await self._takes.applied(turn.endpoint, turn.session, [take])
                     if isinstance(outcome, base.Failed):
                         raise outcome.error

@@ -36,6 +36,22 @@ async def test_jobs_go_to_as_many_waiting_workers_as_there_are() -> None:
         assert sorted(got) == sorted(ids)
 
 
+async def test_of_idle_workers_the_last_to_have_worked_gets_the_next_job_so_that_the_others_may_go() -> None:
+    async with world() as w:
+        workers = [Worker(w, f"w-{n}") for n in range(3)]
+        for n in (0, 2, 1):  # so long have they been idle, the longest first
+            await workers[n].say(capacity=0)
+            w.clock.ms += 1000
+        polls = [asyncio.create_task(worker.take(wait_ms=20_000)) for worker in workers]
+        await settle()
+        await w.submit()
+        await settle()
+        assert [poll.done() for poll in polls] == [False, True, False]
+        await w.submit()
+        await w.submit()
+        assert all([await poll for poll in polls])
+
+
 async def test_an_exchange_brings_at_most_its_capacity() -> None:
     async with world() as w:
         for _ in range(3):

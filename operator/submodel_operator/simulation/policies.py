@@ -1,0 +1,164 @@
+"""Scalers by name: `ADAPTIVE`, `REQUEST_COUNT:value=2,idle=60`, `KEDA:poll=5,cooldown=60`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import ValidationError
+
+from submodel_operator.api.problems import sentences
+from submodel_operator.api.v1alpha1 import EndpointSpec, ScalerType
+from submodel_operator.errors import UsageError
+from submodel_operator.resolve import resolve_scaling
+from submodel_operator.simulation.baselines import (
+    Beta9,
+    Fixed,
+    Hpa,
+    Keda,
+    Knative,
+    KubeAi,
+    Oracle,
+    RayServe,
+    running_at,
+)
+from submodel_operator.simulation.cluster import Conditions, Scaler
+from submodel_operator.simulation.production import Production
+from submodel_operator.simulation.workloads import Workload
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A scaler that can be named, with the options that it takes."""
+
+    description: str
+    options: tuple[str, ...]
+    build: Callable[[str, Numbers, Workload, Conditions], Scaler]
+
+
+_SETTINGS: Final = {
+    "value": "scalerValue",
+    "idle": "idleTimeout",
+    "min": "workersMin",
+    "max": "workersMax",
+    "standby": "standby",
+    "surge": "maxSurge",
+    "stabilization": "stabilizationSeconds",
+}
+"""Options of our own scalers, and the fields of `spec.scaling` that they are."""
+
+
+def build(text: str, workload: Workload, conditions: Conditions) -> Scaler:
+    """The scaler that `text` names.
+
+    Raises:
+        UsageError: there is none of that name, or it has no such option.
+    """
+    name, _, rest = text.partition(":")
+    choice = CHOICES.get(name.upper())
+    if choice is None:
+        raise UsageError(f"--policy {text}: there is no policy {name}; use one of {', '.join(CHOICES)}")
+    return choice.build(text, _numbers(text, rest, choice.options), workload, conditions)
+
+
+def _numbers(text: str, rest: str, options: tuple[str, ...]) -> dict[str, float]:
+    numbers: dict[str, float] = {}
+    for part in filter(None, rest.split(",")):
+        key, _, value = part.rpartition("=")
+        key = key or options[0] if options else key
+        if key not in options:
+            known = f"use {', '.join(options)}" if options else "it has none"
+            raise UsageError(f"--policy {text}: no option {key or part!r}; {known}")
+        try:
+            numbers[key] = float("inf") if value == "auto" else float(value)
+        except ValueError:
+            raise UsageError(f"--policy {text}: {key} is a number, not {value!r}") from None
+    return numbers
+
+
+def _ours(kind: ScalerType) -> Callable[[str, Numbers, Workload, Conditions], Scaler]:
+    def build_one(text: str, numbers: Numbers, workload: Workload, conditions: Conditions) -> Scaler:
+        scaling: dict[str, object] = {"scalerType": kind, "workersMax": conditions.workers_max}
+        if kind is ScalerType.ADAPTIVE:
+            scaling |= {"scalerValue": conditions.late_after_seconds, "idleTimeout": "auto"}
+        for key, number in numbers.items():
+            scaling[_SETTINGS[key]] = "auto" if number == float("inf") else number if key == "value" else int(number)
+        worker = {"image": "simulated", "concurrency": conditions.concurrency}
+        try:
+            spec = EndpointSpec.model_validate({"worker": worker, "scaling": scaling})
+        except ValidationError as error:
+            raise UsageError(f"--policy {text}: {'; '.join(sentences(error))}") from None
+        return Production(text, resolve_scaling(spec))
+
+    return build_one
+
+
+def _fixed(text: str, numbers: Numbers, workload: Workload, conditions: Conditions) -> Scaler:
+    busy = running_at(workload.jobs, conditions.concurrency)
+    mean = round(sum(job.seconds for job in workload.jobs) / workload.seconds / conditions.concurrency)
+    workers = numbers.get("workers", max(busy) if text.upper().endswith("PEAK") else max(1, mean))
+    return Fixed(int(workers), text)
+
+
+def _oracle(text: str, numbers: Numbers, workload: Workload, conditions: Conditions) -> Scaler:
+    return Oracle(running_at(workload.jobs, conditions.concurrency), conditions.cold_start_seconds, text)
+
+
+_OURS: Final = tuple(_SETTINGS)
+
+CHOICES: Final[Mapping[str, Choice]] = {
+    "ADAPTIVE": Choice("ours; value is the late limit and idle is auto", _OURS, _ours(ScalerType.ADAPTIVE)),
+    "QUEUE_DELAY": Choice("the hosted rule, value 4 and idle 5", _OURS, _ours(ScalerType.QUEUE_DELAY)),
+    "REQUEST_COUNT": Choice("the hosted rule, value 4 and idle 5", _OURS, _ours(ScalerType.REQUEST_COUNT)),
+    "HPA": Choice(
+        "Kubernetes 1.37 with zero, target 1",
+        ("target", "down"),
+        lambda text, n, *_: Hpa(n.get("target", 1.0), n.get("down", 300.0), text),
+    ),
+    "KEDA": Choice(
+        "target 1, poll 30, cooldown 300",
+        ("target", "poll", "cooldown", "grace"),
+        lambda text, n, *_: Keda(
+            n.get("target", 1.0),
+            n.get("poll", 30.0),
+            n.get("cooldown", 300.0),
+            text,
+            grace_seconds=n.get("grace", 30.0),
+        ),
+    ),
+    "KPA": Choice("Knative", ("utilisation",), lambda text, n, *_: Knative(n.get("utilisation", 0.7), text)),
+    "KUBEAI": Choice("target 1", ("target",), lambda text, n, *_: KubeAi(n.get("target", 1.0), text)),
+    "RAY": Choice(
+        "Ray Serve, target 2, up 30, down 600",
+        ("target", "up", "down"),
+        lambda text, n, *_: RayServe(n.get("target", 2.0), n.get("up", 30.0), n.get("down", 600.0), text),
+    ),
+    "BETA9": Choice(
+        "one worker per task, warm 10",
+        ("tasks", "warm"),
+        lambda text, n, *_: Beta9(n.get("tasks", 1.0), n.get("warm", 10.0), text),
+    ),
+    "FIXED-PEAK": Choice("as many as the peak needs", ("workers",), _fixed),
+    "FIXED-MEAN": Choice("as many as the mean needs", ("workers",), _fixed),
+    "ORACLE": Choice("knows every job in advance", (), _oracle),
+}
+
+ALL: Final = (
+    "ADAPTIVE",
+    "QUEUE_DELAY",
+    "QUEUE_DELAY:idle=60",
+    "REQUEST_COUNT",
+    "REQUEST_COUNT:value=1,idle=60",
+    "HPA",
+    "KEDA",
+    "KEDA:poll=5,cooldown=60",
+    "KPA",
+    "KUBEAI",
+    "RAY",
+    "BETA9",
+    "FIXED-PEAK",
+    "FIXED-MEAN",
+    "ORACLE",
+)
+"""What `--compare all` means."""
