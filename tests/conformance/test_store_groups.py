@@ -64,6 +64,15 @@ async def test_two_takes_of_a_group_share_the_queue(store: Store) -> None:
     assert await store.holders(ENDPOINT) == {"w": 2, "v": 1}
 
 
+async def test_what_changes_in_the_queue_between_two_takes_of_a_group_is_seen_by_the_second(store: Store) -> None:
+    store.apply([submit(id) for id in "abcdf"], NOW)
+    cancelled = base.Cancel(endpoint=ENDPOINT, id="c")
+    takes = [take(nonce=nonce) for nonce in range(1, 6)]
+    outcomes = store.apply([takes[0], cancelled, *takes[1:3], submit("e", pri=1), *takes[3:]], NOW)
+    taken = [lease.job.id for outcome in outcomes if isinstance(outcome, base.Taken) for lease in outcome.leases]
+    assert taken == ["a", "b", "d", "e", "f"]
+
+
 async def test_cancel_and_finish_in_one_group_leave_the_first(store: Store) -> None:
     job = running(store)
     assert reasons(store.apply([cancel(job), finish(job)], NOW)) == ["Applied", Reason.STALE]

@@ -86,7 +86,7 @@ MUTANTS = (
     ),
     _core(
         "the tally forgets returns to the queue",
-        Edit("jobs/tally.py", "if done.requeued:", "if done.reopened:"),
+        Edit("jobs/tally.py", "if before is JobState.IN_PROGRESS and", "if before is JobState.FAILED and"),
     ),
     _core(
         "a hole in the chunks is accepted",
@@ -221,6 +221,26 @@ MUTANTS = (
         "files of forgotten jobs stay",
         "            self._dropped.append(blob.name)\n",
         "",
+    ),
+    _sqlite(
+        "a group's takes do not see what is cancelled between them",
+        "                del self._heads[job.endpoint]\n                return\n",
+        "                return\n",
+    ),
+    _sqlite(
+        "a group's takes do not see who comes first",
+        "            del self._heads[job.endpoint]\n        elif",
+        "            pass\n        elif",
+    ),
+    _sqlite(
+        "what changes twice in a group is written in part",
+        "(earlier[0] if earlier else before, after)",
+        "(before, after)",
+    ),
+    _sqlite(
+        "reads of a group do not see its changes",
+        "        self._pending.write()\n        return super().jobs(",
+        "        return super().jobs(",
     ),
     _postgres(
         "scans do not see what the group did before",

@@ -16,7 +16,10 @@ class JobState(StrEnum):
     @property
     def terminal(self) -> bool:
         """Whether the state is final: a terminal job changes only by an explicit retry."""
-        return self not in (JobState.IN_QUEUE, JobState.IN_PROGRESS)
+        return self not in _ALIVE
+
+
+_ALIVE = (JobState.IN_QUEUE, JobState.IN_PROGRESS)
 
 
 class WorkerPhase(StrEnum):

@@ -31,8 +31,11 @@ class WebhookState(StrEnum):
     DEAD = "DEAD"
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job. All instants (`*_at`, `*_until`, `deadline`, `exec_limit`) are milliseconds of the store's clock."""
+class Job(msgspec.Struct, frozen=True):
+    """One job. All instants (`*_at`, `*_until`, `deadline`, `exec_limit`) are milliseconds of the store's clock.
+
+    Built by name, except from a row of all columns: by position that takes a fifth of the time.
+    """
 
     id: str
     endpoint: str
@@ -40,11 +43,24 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     seq: int
     """Position in the queue; a job that goes back keeps it, so it is the first again."""
 
-    pri: int = 0
-    """Higher goes first."""
-
     queued_at: int
     """When this generation was accepted; a job that goes back to the queue keeps it."""
+
+    created_at: int
+    ttl_ms: int
+    deadline: int
+    """`queued_at + ttl_ms`, for queued and running jobs alike."""
+
+    execution_timeout_ms: int
+    """0 means no limit."""
+
+    retention_ms: int
+    max: int
+    used: int = 0
+    """Executions charged to this generation; at `max` a lost worker fails the job."""
+
+    pri: int = 0
+    """Higher goes first."""
 
     gen: int = 1
     """Grows with each retry by the client; a terminal state belongs to one generation."""
@@ -53,10 +69,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """Grows with each take and is never reset; with `nonce` it is the lease token."""
 
     nonce: int = 0
-    used: int = 0
-    """Executions charged to this generation; at `max` a lost worker fails the job."""
-
-    max: int
     retry_errors: bool = False
     """Whether an execution that ends in an error is repeated while `used` is below `max`."""
 
@@ -67,16 +79,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     run_at: int = 0
     """Not handed out before; 0 when it may go at once."""
 
-    created_at: int
-    ttl_ms: int
-    deadline: int
-    """`queued_at + ttl_ms`, for queued and running jobs alike."""
-
-    execution_timeout_ms: int
-    """0 means no limit."""
-
     exec_limit: int | None = None
-    retention_ms: int
     finished_at: int | None = None
     keep_until: int | None = None
     result_attempt: int | None = None

@@ -36,19 +36,34 @@ _FIELD = {
 }
 
 
+Step = tuple[JobState | None, JobState]
+"""From which state to which. From none: an arrival."""
+
+
 def count(tally: Tally, done: Transition) -> Tally:
-    """The tally after `done`. A forgotten job was terminal: its totals stay."""
+    """The tally after `done`."""
+    kind = step(done)
+    return tally if kind is None else add(tally, kind)
+
+
+def step(done: Transition) -> Step | None:
+    """What counts of `done`; None when nothing does. A forgotten job was terminal: its totals stay."""
     before, after = _state(done.before), _state(done.after)
     if before is after or after is None:
-        return tally
-    before = None if done.reopened else before
-    changes = {_FIELD[after]: getattr(tally, _FIELD[after]) + 1}
+        return None
+    return None if done.reopened else before, after
+
+
+def add(tally: Tally, kind: Step, times: int = 1) -> Tally:
+    """The tally after as many steps of one kind."""
+    before, after = kind
+    changes = {_FIELD[after]: getattr(tally, _FIELD[after]) + times}
     if before is None:
-        changes["arrived"] = tally.arrived + 1
+        changes["arrived"] = tally.arrived + times
     else:
-        changes[_FIELD[before]] = getattr(tally, _FIELD[before]) - 1
-    if done.requeued:
-        changes["retried"] = tally.retried + 1
+        changes[_FIELD[before]] = getattr(tally, _FIELD[before]) - times
+    if before is JobState.IN_PROGRESS and after is JobState.IN_QUEUE:
+        changes["retried"] = tally.retried + times
     return replace(tally, **changes)
 
 

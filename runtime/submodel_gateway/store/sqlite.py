@@ -233,7 +233,7 @@ class SqliteStore:
             self._check_owner()
             self._rows.foresee(operations)
             outcomes = [execute(self._rows, operation, now) for operation in operations]
-            if self._writer.total_changes != before or self._rows.marked:
+            if self._writer.total_changes != before or self._rows.changed or self._rows.marked:
                 self._rows.flush(now)
             self._writer.execute("COMMIT")
         except Exception as error:

@@ -1,7 +1,7 @@
 """Statements of the SQLite store that read, through any connection."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from submodel.contract.states import JobState
@@ -109,14 +109,14 @@ class Reads:
         sql = f"{SELECT} INDEXED BY {index} WHERE {where}"
         return [self.job(row) for row in self.connection.execute(sql, values)]
 
-    def job(self, row: tuple[Any, ...]) -> Job:
+    def job(self, row: Sequence[Any]) -> Job:
         """The record in a row of `SELECT`."""
         values = list(row[1:])
         values[STATE] = _STATES[values[STATE]]
         values[WEBHOOK] = _WEBHOOK_STATES[values[WEBHOOK]]
         for place in FLAGS:
             values[place] = bool(values[place])
-        return Job(**dict(zip(FIELDS, values, strict=True)))
+        return Job(*values)
 
 
 def webhook(row: tuple[Any, ...]) -> Webhook:

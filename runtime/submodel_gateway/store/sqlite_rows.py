@@ -1,12 +1,12 @@
 """The rows of the SQLite store inside the writer's transaction; see `execute.Rows`.
 
 What is asked for all the time is kept in memory too: counters, breakers, marks, and the records of running jobs. A
-transaction notes its changes aside; `flush` writes those of counters and marks, `committed` or `rolled_back` settles
-all of them.
+transaction notes its changes aside; `flush` writes them, `committed` or `rolled_back` settles all of them.
 """
 
 import sqlite3
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -16,20 +16,17 @@ from submodel.contract.states import JobState
 from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job, WebhookState
-from submodel_gateway.jobs.tally import Tally, count
+from submodel_gateway.jobs.tally import Step, Tally, add, step
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 from submodel_gateway.store.execute import KeyEntry, Mark
+from submodel_gateway.store.sqlite_heads import Heads
+from submodel_gateway.store.sqlite_pending import PendingJobs
 from submodel_gateway.store.sqlite_reads import (
     FIELDS,
-    FLAGS,
-    STATE,
-    STATE_NAMES,
     TALLY_FIELDS,
-    WEBHOOK,
     WEBHOOK_COLUMNS,
     WEBHOOK_FIELDS,
-    WEBHOOK_STATE_NAMES,
     Reads,
     column,
     payload,
@@ -37,26 +34,17 @@ from submodel_gateway.store.sqlite_reads import (
 )
 from submodel_gateway.store.sqlite_space import Space
 
-_ROW = ("key", *FIELDS, "place", "due_at")
-_NUMBERED = {column: f"?{number}" for number, column in enumerate(_ROW, 1)}
-_OF_GENERATION = ("seq", "queued_at", "place")
-_OF_JOB = (
-    *("id", "endpoint", "pri", "max", "retry_errors", "created_at", "ttl_ms", "execution_timeout_ms", "retention_ms"),
-    "keyed",
-)
-
-
-def _update(*columns: str) -> str:
-    """A statement that takes the values of a whole row and writes some: an index is only touched with its columns."""
-    return f"UPDATE job SET {', '.join(f'{column} = {_NUMBERED[column]}' for column in columns)} WHERE key = ?1"
-
-
-_INSERT = f"INSERT INTO job ({', '.join(_ROW)}) VALUES ({', '.join(_NUMBERED.values())})"
-_CHANGE = _update(*(column for column in _ROW[1:] if column not in (*_OF_GENERATION, *_OF_JOB)))
-_REOPEN = _update(*(column for column in _ROW[1:] if column not in _OF_JOB))
 _SAVE_TALLY = (
     f"INSERT OR REPLACE INTO tally (endpoint, {', '.join(TALLY_FIELDS)}) VALUES (?{', ?' * len(TALLY_FIELDS)})"
 )
+
+_SMALL_BYTES = 16_384
+"""An input up to this size is read together with the record of its job."""
+
+_RECORD = ", ".join(f"job.{name}" for name in ("key", *FIELDS))
+_FIRST = f"""SELECT iif(length(input) <= {_SMALL_BYTES}, input, NULL), extra, {_RECORD}
+FROM job INDEXED BY ready CROSS JOIN payload USING (key)
+WHERE endpoint = ? AND state = 'IN_QUEUE' AND run_at <= ? AND deadline > ? ORDER BY place, seq LIMIT ?"""
 
 RUNNING_MAX = 10_000
 """Records of running jobs that are kept in memory, some 10 MB."""
@@ -82,6 +70,8 @@ class Writes(Reads):
         }
         self._running: dict[str, _Known] = {}
         self._cursor = connection.cursor()
+        self._pending = PendingJobs(connection)
+        self._heads = Heads(self._first)
         (self._last_key,) = connection.execute("SELECT coalesce(max(key), 0) FROM job").fetchone()
         self._begin()
 
@@ -90,10 +80,14 @@ class Writes(Reads):
         self._blob_bytes = self.meta["blob_bytes"]
         self._mark = Mark(self.meta["swept_at"], self.meta["hold_until"])
         self._known: dict[str, _Known | None] = {}
+        self._inputs: dict[str, tuple[base.Payload, bytes]] = {}
+        self._steps: Counter[tuple[str, Step]] = Counter()
         self._tallies: dict[str, Tally] = {}
         self._breakers: dict[str, Breaker] = {}
         self._dropped: list[str] = []
         self._forgotten: list[int] = []
+        self._pending.clear()
+        self._heads.clear()
 
     @property
     def marked(self) -> bool:
@@ -110,10 +104,19 @@ class Writes(Reads):
         """Whether any job was forgotten."""
         return bool(self._forgotten)
 
+    @property
+    def changed(self) -> bool:
+        """Whether there are records to write."""
+        return bool(self._pending)
+
     def flush(self, now: int) -> None:
-        """Write counters and marks, drop what forgotten jobs leave; the last thing before the commit."""
+        """Write records, counters and marks, drop what forgotten jobs leave; the last thing before the commit."""
+        self._pending.write()
         if self._forgotten:
             self._bury()
+        for (endpoint, kind), times in self._steps.items():
+            tally = self._tallies.get(endpoint) or self.tallies.get(endpoint, Tally())
+            self._tallies[endpoint] = add(tally, kind, times)
         for endpoint, tally in self._tallies.items():
             self.connection.execute(_SAVE_TALLY, (endpoint, *msgspec.structs.astuple(tally)))
         for endpoint, breaker in self._breakers.items():
@@ -154,8 +157,9 @@ class Writes(Reads):
             "blob_bytes": self._blob_bytes,
         }
 
-    def foresee(self, operations: Iterable[base.Operation]) -> None:
-        """Find out at once which ids of submits are new; the transaction has just begun."""
+    def foresee(self, operations: Sequence[base.Operation]) -> None:
+        """Find out at once which ids of submits are new, and what takes will ask for; when nothing is written yet."""
+        self._heads.foresee(operations)
         ids = [operation.id for operation in operations if isinstance(operation, base.Submit)]
         if len(ids) > 1:
             sql = "SELECT id FROM job WHERE id IN (SELECT value FROM json_each(?))"
@@ -172,17 +176,18 @@ class Writes(Reads):
     def save(self, change: Transition) -> None:
         job = change.after or change.before
         assert job is not None, "a transition has a job on one side at least"
-        tally = self._tallies.get(job.endpoint) or self.tallies.get(job.endpoint, Tally())
-        self._tallies[job.endpoint] = count(tally, change)
+        if (kind := step(change)) is not None:
+            self._steps[job.endpoint, kind] += 1
+        self._heads.follow(change)
         if change.after is None:
             self._forget(job)
             return
         key = self._next_key() if change.before is None else self._key(job.id)
         self._known[job.id] = key, job
         if change.before is None:
-            self._cursor.execute(_INSERT, _row(key, job))
+            self._pending.insert(key, job)
             return
-        self._cursor.execute(_REOPEN if change.before.gen != job.gen else _CHANGE, _row(key, job))
+        self._pending.change(key, change.before, job)
         if change.before.chunks and not job.chunks:
             self._cursor.execute("DELETE FROM chunk WHERE key = ?", (key,))
         if change.before.state is not job.state:
@@ -203,6 +208,8 @@ class Writes(Reads):
         self._own(job, input)
 
     def payload(self, job: Job) -> tuple[base.Payload, bytes]:
+        if (read := self._inputs.get(job.id)) is not None:
+            return read
         sql = "SELECT input, extra FROM payload WHERE key = ?"
         input, extra = self._cursor.execute(sql, (self._key(job.id),)).fetchone()
         return payload(input), extra
@@ -227,10 +234,20 @@ class Writes(Reads):
         self.connection.executemany(sql, [(key, seq, item) for seq, item in enumerate(items, first)])
 
     def ready(self, endpoint: str, now: int, limit: int) -> list[Job]:
-        where = "endpoint = ? AND state = 'IN_QUEUE' AND run_at <= ? AND deadline > ? ORDER BY place, seq LIMIT ?"
-        return self.jobs(where, endpoint, now, now, limit, index="ready")
+        return self._heads.ready(endpoint, now, limit)
+
+    def _first(self, endpoint: str, now: int, limit: int) -> list[Job]:
+        self._pending.write()
+        jobs = []
+        for input, extra, *row in self.connection.execute(_FIRST, (endpoint, now, now, limit)):
+            job = self.job(row)
+            jobs.append(job)
+            if input is not None:
+                self._inputs[job.id] = payload(input), extra
+        return jobs
 
     def running(self, endpoint: str) -> bool:
+        self._pending.write()
         sql = "SELECT EXISTS (SELECT 1 FROM job WHERE endpoint = ? AND state = 'IN_PROGRESS')"
         return bool(self.connection.execute(sql, (endpoint,)).fetchone()[0])
 
@@ -303,7 +320,11 @@ class Writes(Reads):
             return known[1] if known[1].endpoint == endpoint else None
         return None if id in self._known else super().load(endpoint, id)
 
-    def job(self, row: tuple[Any, ...]) -> Job:
+    def jobs(self, where: str, *values: Any, index: str) -> list[Job]:
+        self._pending.write()
+        return super().jobs(where, *values, index=index)
+
+    def job(self, row: Sequence[Any]) -> Job:
         job = super().job(row)
         self._known[job.id] = row[0], job
         return job
@@ -349,7 +370,7 @@ class Writes(Reads):
     def _forget(self, job: Job) -> None:
         """Free the job's id; what lies under its key goes with that of all others, at the end of the transaction."""
         key = self._key(job.id)
-        self.connection.execute("DELETE FROM job WHERE key = ?", (key,))
+        self._pending.delete(key)
         if job.webhook is not WebhookState.NONE:
             self.connection.execute("DELETE FROM outbox WHERE id = ?", (job.id,))
         if job.chunks:
@@ -364,14 +385,3 @@ class Writes(Reads):
             sql = f"DELETE FROM {table} WHERE key IN (SELECT value FROM json_each(?)) RETURNING {blob}"
             for (name,) in self.connection.execute(sql, (keys,)).fetchall():
                 self._disown(name)
-
-
-def _row(key: int, job: Job) -> tuple[Any, ...]:
-    """The values of `_ROW`."""
-    values = list(msgspec.structs.astuple(job))
-    # Plain strings and numbers: sqlite3 looks for an adapter of every type it does not know exactly.
-    values[STATE] = STATE_NAMES[job.state]
-    values[WEBHOOK] = WEBHOOK_STATE_NAMES[job.webhook]
-    for place in FLAGS:
-        values[place] = int(values[place])
-    return (key, *values, job.place, job.due_at)

@@ -18,6 +18,8 @@ from submodel_gateway.store import base
 from submodel_gateway.store.execute import KeyEntry
 
 JOB_FIELDS = Job.__struct_fields__
+_STATE = JOB_FIELDS.index("state")
+_WEBHOOK = JOB_FIELDS.index("webhook")
 SIZES = ("input_bytes", "result_bytes")
 DERIVED = ("place", "due_at")
 JOB_COLUMNS = JOB_FIELDS + SIZES
@@ -50,10 +52,10 @@ def job_type(name: str) -> str:
 
 def job_of(row: Sequence[Any]) -> Job:
     """A job from its columns in the order of `JOB_FIELDS`; what follows them is left alone."""
-    values = dict(zip(JOB_FIELDS, row, strict=False))
-    values["state"] = _states[values["state"]]
-    values["webhook"] = _webhook_states[values["webhook"]]
-    return Job(**values)
+    values = list(row[: len(JOB_FIELDS)])
+    values[_STATE] = _states[values[_STATE]]
+    values[_WEBHOOK] = _webhook_states[values[_WEBHOOK]]
+    return Job(*values)
 
 
 def job_row(job: Job, input_bytes: int, result_bytes: int) -> dict[str, Any]:
