@@ -47,10 +47,13 @@ def _command(arguments: list[str], environ: Mapping[str, str]) -> int:
 
     parser = argparse.ArgumentParser(prog="python -m submodel_gateway", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", title="without one it serves; commands")
-    command.add_arguments(commands.add_parser("key", help="make an API key", description=command.__doc__))
+    command.add_arguments(
+        commands.add_parser("key", help="make, list, rotate and revoke API keys", description=command.__doc__)
+    )
     parsed = parser.parse_args(arguments)
     try:
-        sys.stdout.write(command.new_key(parsed, environ, secrets.token_urlsafe(32), datetime.now(UTC)))
+        around = command.Surroundings(environ, secrets.token_urlsafe(32), datetime.now(UTC))
+        sys.stdout.write(command.run(parsed, around))
     except (ConfigurationError, InvalidRequest) as error:
         sys.stderr.write(f"submodel-gateway: {error}\n")
         return 2

@@ -69,7 +69,7 @@ def _taken(number: int) -> socket.socket:
 async def _serve(settings: Settings, public: socket.socket, internal: socket.socket, line: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(line.fileno(), _die_with_parent, line)
-    access = _access(settings)
+    folder = _folder(settings)
     allowed = rules(settings.webhook_allow)
     sender = Sender(allowed)
     outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets))
@@ -82,6 +82,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
         rates=figures(settings.rate_limits),
         queue_limit=settings.queue_limit,
     )
+    access = _access(folder, gateway)
     servers = Servers(
         [
             (public_app(gateway, access), public, Bounds(connections_per_address=settings.connections_per_address)),
@@ -118,10 +119,14 @@ def _die_with_parent(line: socket.socket) -> None:
         os._exit(1)
 
 
-def _access(settings: Settings) -> Access:
-    if settings.keys is None:
+def _folder(settings: Settings) -> KeyFolder | None:
+    return settings.keys and KeyFolder(settings.keys, settings.key_pepper)
+
+
+def _access(folder: KeyFolder | None, gateway: Gateway) -> Access:
+    if folder is None:
         return Open()
-    return ByKey(KeyFolder(settings.keys, settings.key_pepper), lambda: time.time_ns() // 1_000_000)
+    return ByKey(folder, gateway.endpoints, lambda: time.time_ns() // 1_000_000)
 
 
 def _open_stores(settings: Settings) -> list[NamedStore]:

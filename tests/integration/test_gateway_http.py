@@ -166,7 +166,7 @@ BAD_REQUESTS = [
 ]
 
 
-@pytest.mark.parametrize(("endpoint", "status"), [("ns.app", 401), ("unknown", 404)])
+@pytest.mark.parametrize(("endpoint", "status"), [("ns.app", 401), ("unknown", 401)])
 def test_an_exchange_that_may_not_be_is_refused_before_its_body_is_read(
     ports: Ports, endpoint: str, status: int
 ) -> None:

@@ -17,6 +17,18 @@ class WorkerToken(Message):
     sha256: str
 
 
+class EndpointKey(Message):
+    """An API key that opens one endpoint, as the hex SHA-256 of its whole text. Keys are long and random."""
+
+    id: str
+    """For people, and to tell its jobs and limits from those of the endpoint's other keys."""
+
+    sha256: str
+    scopes: tuple[str, ...] = ("read", "run")
+    expires_at_ms: int | None = None
+    """Milliseconds since 1970, by the clock on the wall."""
+
+
 class EndpointRegistration(Message):
     """`PUT endpoints/{id}`: what the gateway must know of an endpoint.
 
@@ -38,6 +50,10 @@ class EndpointRegistration(Message):
     workers_max: int | None = None
     """How many workers there may be; without it the queue has no limit."""
 
+    open: bool = False
+    """Whether callers need no API key."""
+
+    api_keys: list[EndpointKey] = []
     worker_tokens: list[WorkerToken] = []
     models: list[str] = []
     """Names that `/openai/v1/models` answers without a worker; none leaves the answer to the workers."""

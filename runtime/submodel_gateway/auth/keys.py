@@ -30,6 +30,17 @@ class Scope(StrEnum):
     """Change them: run, cancel, retry, purge."""
 
 
+class Former(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The secret that a key had before: it counts beside the new one until the clients have been moved over."""
+
+    digest: str
+    expires_at: datetime
+
+    def __post_init__(self) -> None:
+        _check_digest(self.digest)
+        _check_instant(self.expires_at)
+
+
 class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The document of a key."""
 
@@ -44,13 +55,14 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     expires_at: datetime | None = None
     """With time zone; None for never."""
 
+    former: Former | None = None
+    """While it is rotated."""
+
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
             raise ValueError(f"id {self.id!r} must be lower-case letters, digits and inner hyphens, at most 63")
-        if not re.fullmatch(r"[0-9a-f]{64}", self.digest):
-            raise ValueError("digest must be 64 lower-case hexadecimal digits")
-        if self.expires_at is not None and self.expires_at.tzinfo is None:
-            raise ValueError("expires_at needs a time zone, for example 2027-01-31T00:00:00Z")
+        _check_digest(self.digest)
+        _check_instant(self.expires_at)
         for pattern in self.endpoints:
             if not _PATTERN.fullmatch(pattern):
                 raise ValueError(f"endpoint {pattern!r} must be an id, `<namespace>.*` or `*`")
@@ -64,7 +76,28 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     def valid_at(self, now_ms: int) -> bool:
         """Whether the key has not expired."""
-        return self.expires_at is None or now_ms < self.expires_at.timestamp() * 1000
+        return _before(now_ms, self.expires_at)
+
+    def takes(self, digest: str, now_ms: int) -> bool:
+        """Whether the secret of that digest is the key's. As long for every digest."""
+        former = self.former
+        new = hmac.compare_digest(self.digest, digest)
+        old = hmac.compare_digest(former.digest if former else _NOBODY, digest)
+        return new or (old and former is not None and _before(now_ms, former.expires_at))
+
+
+def _before(now_ms: int, instant: datetime | None) -> bool:
+    return instant is None or now_ms < instant.timestamp() * 1000
+
+
+def _check_digest(digest: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{64}", digest):
+        raise ValueError("digest must be 64 lower-case hexadecimal digits")
+
+
+def _check_instant(instant: datetime | None) -> None:
+    if instant is not None and instant.tzinfo is None:
+        raise ValueError("expires_at needs a time zone, for example 2027-01-31T00:00:00Z")
 
 
 def digest_of(pepper: str, secret: str) -> str:
@@ -79,6 +112,9 @@ def key_text(id: str, secret: str) -> str:
     return f"{PREFIX}_{id}_{secret}"
 
 
+_STRANGER = ApiKey(id="nobody", digest=_NOBODY)
+
+
 class Keyring:
     """The known keys; immutable, so that it can be exchanged at any moment."""
 
@@ -91,5 +127,5 @@ class Keyring:
         prefix, _, rest = text.partition("_")
         id, _, secret = rest.partition("_")
         key = self._keys.get(id)
-        right = hmac.compare_digest(key.digest if key else _NOBODY, digest_of(self._pepper, secret))
+        right = (key or _STRANGER).takes(digest_of(self._pepper, secret), now_ms)
         return key if key and prefix == PREFIX and right and key.valid_at(now_ms) else None

@@ -4,14 +4,14 @@ A key that does not reach an endpoint hears the same as for one that does not ex
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
 from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import Forbidden, Unauthorized
-from submodel_gateway.service.endpoints import no_endpoint
+from submodel_gateway.service.endpoints import Endpoints, no_endpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +40,51 @@ class Open:
     """Everybody may do everything; callers are told apart by what they send as credential."""
 
     def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
-        return Caller(hashlib.sha256(credential.encode()).hexdigest())
+        return _anybody(credential)
 
 
 class ByKey:
-    """Callers need an API key. `now_ms` is wall time: keys expire at dates that people set."""
+    """Callers need an API key: one of the installation's, or one of the endpoint's own; unless the endpoint is open.
 
-    def __init__(self, folder: KeyFolder, now_ms: Callable[[], int]) -> None:
+    Args:
+        endpoints: those that are registered.
+        now_ms: wall time, for keys expire at dates that people set.
+    """
+
+    def __init__(self, folder: KeyFolder, endpoints: Endpoints, now_ms: Callable[[], int]) -> None:
         self._folder = folder
+        self._endpoints = endpoints
         self._now_ms = now_ms
 
     def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
+        state = self._endpoints.find(endpoint)
+        if state is not None and state.registration.open:
+            return _anybody(credential)
         if not credential:
             raise Unauthorized("an API key is missing; send it as `Authorization: Bearer <key>`")
         now = self._now_ms()
-        key = self._folder.keyring(now).find(credential, now)
-        if key is None:
+        if (key := self._folder.keyring(now).find(credential, now)) is not None:
+            return _checked(endpoint, scope, key.id, key.scopes, reaches=key.reaches(endpoint))
+        opened = {
+            where: own
+            for where, own in self._endpoints.keys.find(credential).items()
+            if own.expires_at_ms is None or now < own.expires_at_ms
+        }
+        if not opened:
             raise Unauthorized("the API key is unknown, expired or revoked")
-        if not key.reaches(endpoint):
+        if (own := opened.get(endpoint)) is None:
             raise no_endpoint(endpoint)
-        if scope not in key.scopes:
-            raise Forbidden(f"the API key {key.id} has no scope {scope}")
-        return Caller(key.id, key.id)
+        # No id of the installation's keys has a slash: an endpoint's key is never taken for one of them.
+        return _checked(endpoint, scope, f"{endpoint}/{own.id}", own.scopes)
+
+
+def _checked(endpoint: str, scope: Scope, name: str, scopes: Collection[str], *, reaches: bool = True) -> Caller:
+    if not reaches:
+        raise no_endpoint(endpoint)
+    if scope not in scopes:
+        raise Forbidden(f"the API key {name} has no scope {scope}")
+    return Caller(name, name)
+
+
+def _anybody(credential: str) -> Caller:
+    return Caller(hashlib.sha256(credential.encode()).hexdigest())

@@ -5,15 +5,14 @@ operator's next push.
 """
 
 import asyncio
-import hashlib
-import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import nlargest
 
 from submodel.contract.exchange import ExchangeRequest
-from submodel.contract.internal import TERMINATING, EndpointRegistration, WorkerPresence
+from submodel.contract.internal import TERMINATING, EndpointKey, EndpointRegistration, WorkerPresence
 from submodel.contract.states import WorkerPhase
+from submodel_gateway.auth.credentials import Credentials
 from submodel_gateway.errors import NotFound, Unauthorized
 from submodel_gateway.jobs.ids import delivery_id
 from submodel_gateway.jobs.record import Job
@@ -214,17 +213,6 @@ class EndpointState:
     def id(self) -> str:
         return self.registration.endpoint_id
 
-    def revision_of(self, token: str) -> str:
-        """The revision that the token belongs to. Raises `Unauthorized` for an unknown one."""
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        found = None
-        for known in self.registration.worker_tokens:
-            if hmac.compare_digest(known.sha256.lower().encode(), digest.encode()):
-                found = known.revision
-        if found is None:
-            raise Unauthorized(f"the bearer token is not one of a worker of endpoint {self.id}")
-        return found
-
     def end_revoked(self) -> None:
         """End the sessions whose credential is none any more; what they hold goes on until it is done or lost."""
         valid = {known.revision for known in self.registration.worker_tokens}
@@ -265,6 +253,8 @@ class Endpoints:
 
     def __init__(self) -> None:
         self._states: dict[str, EndpointState] = {}
+        self.keys: Credentials[EndpointKey] = Credentials()
+        self._workers: Credentials[str] = Credentials()
 
     def get(self, endpoint: str) -> EndpointState:
         """Raises `NotFound` for an endpoint that is not registered."""
@@ -272,6 +262,18 @@ class Endpoints:
         if state is None:
             raise no_endpoint(endpoint)
         return state
+
+    def of_worker(self, endpoint: str, token: str) -> tuple[EndpointState, str]:
+        """The endpoint, and the revision that the worker's token is of.
+
+        Raises `Unauthorized` for a token that nobody knows, and `NotFound` for one of another endpoint.
+        """
+        known = self._workers.find(token)
+        if not known:
+            raise Unauthorized("the bearer token is not one of a worker, or the worker's endpoint is gone")
+        if endpoint not in known:
+            raise no_endpoint(endpoint)
+        return self.get(endpoint), known[endpoint]
 
     def find(self, endpoint: str) -> EndpointState | None:
         return self._states.get(endpoint)
@@ -282,10 +284,15 @@ class Endpoints:
         if state is None:
             state = self._states[registration.endpoint_id] = EndpointState(registration)
         state.registration = registration
+        self.keys.put(registration.endpoint_id, {key.sha256: key for key in registration.api_keys})
+        tokens = {token.sha256.lower(): token.revision for token in registration.worker_tokens}
+        self._workers.put(registration.endpoint_id, tokens)
         return state
 
     def remove(self, endpoint: str) -> None:
         self._states.pop(endpoint, None)
+        self.keys.remove(endpoint)
+        self._workers.remove(endpoint)
 
     def ids(self) -> Iterable[str]:
         return self._states.keys()

@@ -59,26 +59,26 @@ class Gateway:
         self.clock = clock
         self.ready = False
         self._stores = Stores(stores, self._committed)
-        self._endpoints = Endpoints()
+        self.endpoints = Endpoints()
         self._watchers = JobWatchers()
-        self.snapshots = SnapshotFeed(self._stores, self._endpoints, clock, boot or f"{random_bits(64):016x}")
+        self.snapshots = SnapshotFeed(self._stores, self.endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)
         rules = outgoing.rules if outgoing else Rules()
-        self.clients = Clients(self._stores, payloads, self._endpoints, self._watchers, random_bits, rules, queue_limit)
-        self.streams = Streams(self._stores, self._endpoints, self._watchers)
-        self.openai = OpenAi(self.clients, self.streams, self._endpoints, lambda: not self.ready)
-        self.webhooks = Webhooks(self._stores, self._endpoints, clock, self.clients.view, random_bits, outgoing)
+        self.clients = Clients(self._stores, payloads, self.endpoints, self._watchers, random_bits, rules, queue_limit)
+        self.streams = Streams(self._stores, self.endpoints, self._watchers)
+        self.openai = OpenAi(self.clients, self.streams, self.endpoints, lambda: not self.ready)
+        self.webhooks = Webhooks(self._stores, self.endpoints, clock, self.clients.view, random_bits, outgoing)
         changed = self.snapshots.changed
         sessions = Sessions(self._stores, clock, changed)
-        takes = Takes(self._stores, payloads, self._endpoints, random_bits, changed)
-        self.workers = Workers(self._stores, payloads, self._endpoints, sessions, takes, clock, changed)
-        self.legacy_sessions = LegacySessions(self._stores, self._endpoints, sessions, clock, changed)
+        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed)
+        self.workers = Workers(self._stores, payloads, self.endpoints, sessions, takes, clock, changed)
+        self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
         self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)
-        self.registry = Registry(self._stores, self._endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
+        self.registry = Registry(self._stores, self.endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
         self.sweepers = list(self._sweeper_of.values())
-        self.admission = Admission(rates, self._endpoints, clock, self._gateways)
+        self.admission = Admission(rates, self.endpoints, clock, self._gateways)
         self._sweeping: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -117,7 +117,7 @@ class Gateway:
 
         def running() -> bool:
             return any(
-                self._stores.tally(id).in_progress for id in self._endpoints.ids() if self._stores.of(id) is group
+                self._stores.tally(id).in_progress for id in self.endpoints.ids() if self._stores.of(id) is group
             )
 
         return Sweeper(group, self._stores.clocks[store], running, self._swept)
@@ -129,7 +129,7 @@ class Gateway:
         """Another gateway changed jobs of these endpoints."""
         for endpoint in endpoints:
             self._watchers.wake_all_of(endpoint)
-            if (state := self._endpoints.find(endpoint)) is not None:
+            if (state := self.endpoints.find(endpoint)) is not None:
                 self._wake_takers(state)
                 self.snapshots.changed(state)
 
@@ -148,7 +148,7 @@ class Gateway:
             self._watchers.wake(job.endpoint, job.id)
             self.webhooks.committed(change)
         for endpoint in touched:
-            state = self._endpoints.find(endpoint)
+            state = self.endpoints.find(endpoint)
             if state is not None:
                 self._wake_takers(state)
                 self.snapshots.changed(state)
@@ -163,7 +163,7 @@ class Gateway:
     def _holder(self, job: Job) -> Session | None:
         if job.state is not JobState.IN_PROGRESS:
             return None
-        state = self._endpoints.find(job.endpoint)
+        state = self.endpoints.find(job.endpoint)
         session = state.sessions.get(job.worker or "") if state else None
         return session if session and session.id == job.session else None
 
@@ -173,7 +173,7 @@ class Gateway:
     def _swept(self) -> None:
         self.workers.expire_silent(self.clock.now_ms())
         self.legacy_sessions.renew_quiet()
-        for state in self._endpoints.all():
+        for state in self.endpoints.all():
             self._wake_takers(state)
 
 

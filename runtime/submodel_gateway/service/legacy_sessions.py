@@ -57,12 +57,12 @@ class LegacySessions:
 
     def authorize(self, endpoint: str, token: str) -> None:
         """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`."""
-        self._endpoints.get(endpoint).revision_of(token)
+        self._endpoints.of_worker(endpoint, token)
 
     async def caller(self, endpoint: str, worker: str, token: str, sdk: str = "") -> Caller:
         """Who makes this request. Raises `NotFound`, `Unauthorized`, `StoreError`."""
-        state = self._endpoints.get(endpoint)
-        revision, now = state.revision_of(token), self._clock.now_ms()
+        state, revision = self._endpoints.of_worker(endpoint, token)
+        now = self._clock.now_ms()
         new = Session(worker, SESSION_ID, revision, last_seen_ms=now, idle_since_ms=now, legacy=LegacyMemory())
         session = await self._sessions.of(state, new)
         memory = session.legacy or LegacyMemory()

@@ -5,11 +5,13 @@ apply raises `OperationFailed` and leaves what is remembered as it was, so that 
 """
 
 import asyncio
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
-from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
+from submodel.contract.internal import EndpointKey, EndpointRegistration, GoneWorker, WorkerPresence
 from submodel.contract.wire import decode, encode
+from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
@@ -197,3 +199,14 @@ def _check(endpoint: str, registration: EndpointRegistration) -> None:
         raise InvalidRequest("maxAttempts must be at least 1")
     if registration.ttl_ms < 1 or registration.execution_timeout_ms < 0:
         raise InvalidRequest("ttlMs must be above 0, and executionTimeoutMs not below it (0 means no limit)")
+    for key in registration.api_keys:
+        _check_key(key)
+
+
+def _check_key(key: EndpointKey) -> None:
+    if not 1 <= len(key.id) <= 253:
+        raise InvalidRequest("apiKeys: an id has 1 to 253 characters")
+    if not re.fullmatch(r"[0-9a-f]{64}", key.sha256):
+        raise InvalidRequest(f"apiKeys: sha256 of {key.id!r} must be 64 lower-case hexadecimal digits")
+    if unknown := sorted(set(key.scopes) - set(Scope)):
+        raise InvalidRequest(f"apiKeys: {key.id!r} has a scope {unknown[0]!r}; there are {' and '.join(Scope)}")

@@ -104,7 +104,7 @@ class Workers:
 
     def authorize(self, endpoint: str, token: str) -> None:
         """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`."""
-        self._endpoints.get(endpoint).revision_of(token)
+        self._endpoints.of_worker(endpoint, token)
 
     async def exchange(self, endpoint: str, worker: str, token: str, request: ExchangeRequest, hangup: Hangup) -> bytes:
         """The JSON answer to a worker's request.
@@ -112,8 +112,7 @@ class Workers:
         Raises `NotFound`, `Unauthorized`, and `Unavailable` or `OperationFailed` when the store could not apply all of
         it: the worker sends the same request again.
         """
-        state = self._endpoints.get(endpoint)
-        revision = state.revision_of(token)
+        state, revision = self._endpoints.of_worker(endpoint, token)
         now = self._clock.now_ms()
         new = Session(worker, request.session, revision, last_seen_ms=now, idle_since_ms=now)
         session = await self._sessions.of(state, new, request.request)

@@ -1,19 +1,21 @@
 """API keys: what is stored, who is let in, and how changes of the folder count."""
 
-import argparse
+import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from submodel_gateway.auth.command import add_arguments, new_key
+from submodel.contract.internal import EndpointKey, WorkerToken
 from submodel_gateway.auth.folder import CHECK_MS, KeyFolder
 from submodel_gateway.auth.keys import ApiKey, Keyring, Scope, digest_of, key_text
 from submodel_gateway.errors import ConfigurationError, Forbidden, InvalidRequest, NotFound, Unauthorized
-from submodel_gateway.service.access import ByKey, Open
+from submodel_gateway.service.access import ByKey, Caller, Open
 from submodel_gateway.service.endpoints import Endpoints
+from tests.support.gateway_world import ENDPOINT, TOKEN, registration, world
 
 PEPPER = "pepper"
 SECRET = "s" * 43
@@ -31,7 +33,7 @@ def folder(tmp_path: Path, **fields: object) -> KeyFolder:
 
 
 def by_key(tmp_path: Path, **fields: object) -> ByKey:
-    return ByKey(folder(tmp_path, **fields), lambda: NOW_MS)
+    return ByKey(folder(tmp_path, **fields), Endpoints(), lambda: NOW_MS)
 
 
 def test_a_key_lets_its_owner_in(tmp_path: Path) -> None:
@@ -148,26 +150,124 @@ def test_a_folder_that_vanishes_leaves_the_keys_as_they_were(tmp_path: Path) -> 
     assert keys.keyring(CHECK_MS).find(KEY, NOW_MS) is not None
 
 
-def test_what_the_command_prints_lets_its_owner_in(tmp_path: Path) -> None:
-    printed = made("ci", "--endpoints", "ns.*", "--scopes", "read", "--days", "1")
-    _, key, _, _, text = printed.splitlines()
-    (tmp_path / "ci.json").write_text(text)
-    access = ByKey(KeyFolder(tmp_path, PEPPER), lambda: NOW_MS)
-    assert access.caller(key, "ns.app", Scope.READ).principal == "ci"
-    assert SECRET not in text
+def test_a_former_secret_counts_until_its_end(tmp_path: Path) -> None:
+    now = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    former = {"digest": digest_of(PEPPER, "o" * 43), "expires_at": (now + timedelta(seconds=1)).isoformat()}
+    keys = folder(tmp_path, former=former).keyring(0)
+    for secret in (SECRET, "o" * 43):
+        assert keys.find(key_text("ci", secret), NOW_MS) is not None
+    assert keys.find(key_text("ci", "o" * 43), NOW_MS + 1_000) is None
+    assert keys.find(KEY, NOW_MS + 1_000) is not None
 
 
-@pytest.mark.parametrize("arguments", [["CI"], ["ci", "--endpoints", "*.app"], ["ci", "--days", "1e12"]])
-def test_the_command_refuses_what_no_gateway_would_take(arguments: list[str]) -> None:
-    with pytest.raises((ConfigurationError, InvalidRequest)):
-        made(*arguments)
+def test_a_former_secret_does_not_outlive_the_key(tmp_path: Path) -> None:
+    now = datetime.fromtimestamp(NOW_MS / 1000, UTC)
+    former = {"digest": digest_of(PEPPER, "o" * 43), "expires_at": (now + timedelta(days=1)).isoformat()}
+    keys = folder(tmp_path, former=former, expires_at=now.isoformat()).keyring(0)
+    assert keys.find(key_text("ci", "o" * 43), NOW_MS) is None
 
 
-def made(*arguments: str) -> str:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    environ = {"SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
-    return new_key(parser.parse_args(arguments), environ, SECRET, datetime.fromtimestamp(NOW_MS / 1000, UTC))
+OWN = "smk_own_" + "o" * 43
+
+
+def with_own_keys(tmp_path: Path, *keys: EndpointKey, open: bool = False) -> ByKey:
+    """The installation has one key; ns.app and ns.other have `keys`, ns.third has none."""
+    endpoints = Endpoints()
+    for name in ("ns.app", "ns.other"):
+        endpoints.put(registration(name, api_keys=list(keys), open=open))
+    endpoints.put(registration("ns.third"))
+    return ByKey(folder(tmp_path), endpoints, lambda: NOW_MS)
+
+
+def own(text: str = OWN, **fields: Any) -> EndpointKey:
+    return EndpointKey(**{"id": "own", "sha256": hashlib.sha256(text.encode()).hexdigest(), **fields})
+
+
+def test_a_key_of_an_endpoint_opens_it_and_the_installations_keys_do_too(tmp_path: Path) -> None:
+    access = with_own_keys(tmp_path, own())
+    assert access.caller(OWN, "ns.app", Scope.RUN) == Caller("ns.app/own", "ns.app/own")
+    assert access.caller(OWN, "ns.other", Scope.RUN).principal == "ns.other/own"
+    assert access.caller(KEY, "ns.app", Scope.RUN).principal == "ci"
+
+
+@pytest.mark.parametrize("endpoint", ["ns.third", "ns.nowhere"])
+def test_a_key_of_another_endpoint_finds_none_here(tmp_path: Path, endpoint: str) -> None:
+    with pytest.raises(NotFound, match=f"endpoint '{endpoint}' does not exist"):
+        with_own_keys(tmp_path, own()).caller(OWN, endpoint, Scope.READ)
+
+
+@pytest.mark.parametrize("endpoint", ["ns.app", "ns.third", "ns.nowhere"])
+def test_an_unknown_key_hears_the_same_everywhere(tmp_path: Path, endpoint: str) -> None:
+    for keys in ([own()], [own(expires_at_ms=NOW_MS)], []):
+        text = OWN if keys[:1] != [own()] else OWN + "x"
+        with pytest.raises(Unauthorized, match="unknown, expired or revoked"):
+            with_own_keys(tmp_path, *keys).caller(text, endpoint, Scope.READ)
+
+
+def test_a_key_of_an_endpoint_has_scopes_and_an_end(tmp_path: Path) -> None:
+    access = with_own_keys(tmp_path, own(scopes=("read",), expires_at_ms=NOW_MS + 1))
+    assert access.caller(OWN, "ns.app", Scope.READ).account == "ns.app/own"
+    with pytest.raises(Forbidden, match="no scope run"):
+        access.caller(OWN, "ns.app", Scope.RUN)
+
+
+def test_a_push_revokes_what_it_leaves_out(tmp_path: Path) -> None:
+    endpoints = Endpoints()
+    access = ByKey(folder(tmp_path), endpoints, lambda: NOW_MS)
+    second = "smk_own_" + "p" * 43
+    for keys, works in (
+        ([own()], {OWN}),
+        ([own(), own(second)], {OWN, second}),
+        ([own(second)], {second}),
+        ([], set()),
+    ):
+        endpoints.put(registration(api_keys=keys))
+        for text in (OWN, second):
+            if text in works:
+                assert access.caller(text, "ns.app", Scope.RUN)
+                continue
+            with pytest.raises(Unauthorized):
+                access.caller(text, "ns.app", Scope.RUN)
+    endpoints.put(registration(api_keys=[own()]))
+    endpoints.remove("ns.app")
+    with pytest.raises(Unauthorized):
+        access.caller(OWN, "ns.app", Scope.RUN)
+
+
+def test_an_endpoint_is_open_only_when_it_says_so(tmp_path: Path) -> None:
+    access = with_own_keys(tmp_path, own(), open=True)
+    for credential in ("", OWN, KEY, "anything"):
+        assert access.caller(credential, "ns.app", Scope.RUN).account == "", "callers without a key share their limits"
+    assert access.caller("a", "ns.app", Scope.RUN) != access.caller("b", "ns.app", Scope.RUN)
+    with pytest.raises(Unauthorized):
+        access.caller("", "ns.third", Scope.RUN)
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (own(id=""), "an id has 1 to 253"),
+        (own(sha256="AB"), "64 lower-case hexadecimal"),
+        (own(scopes=("admin",)), "has a scope 'admin'; there are read and run"),
+    ],
+)
+async def test_a_pushed_key_that_cannot_be_one_is_refused(key: EndpointKey, sentence: str) -> None:
+    async with world() as w:
+        with pytest.raises(InvalidRequest, match=sentence):
+            await w.register(api_keys=[key])
+
+
+async def test_a_worker_of_another_endpoint_finds_none_and_an_unknown_one_hears_the_same_everywhere() -> None:
+    async with world() as w:
+        token = WorkerToken(revision="r1", sha256=hashlib.sha256(b"other").hexdigest().upper())
+        await w.register("ns.other", worker_tokens=[token])
+        assert w.gateway.endpoints.of_worker("ns.other", "other")[1] == "r1"
+        for endpoint in ("ns.other", "ns.nowhere"):
+            with pytest.raises(NotFound):
+                w.gateway.endpoints.of_worker(endpoint, TOKEN)
+        for endpoint in (ENDPOINT, "ns.other", "ns.nowhere"):
+            with pytest.raises(Unauthorized):
+                w.gateway.endpoints.of_worker(endpoint, "unknown")
 
 
 def test_without_keys_callers_are_told_apart_by_what_they_send() -> None:

@@ -119,7 +119,7 @@ async def test_what_a_worker_asks_that_gets_nothing_more_is_not_held_for_long() 
         w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert await held(worker.ask())
         assert await held(worker.ask_stops())
-        session = w.gateway._endpoints.get(ENDPOINT).sessions["w-1"]
+        session = w.gateway.endpoints.get(ENDPOINT).sessions["w-1"]
         assert [hold._wait_ms for hold in session.polls] == [LEAVING_WAIT_MS] * 2
 
 
