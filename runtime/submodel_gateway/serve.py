@@ -120,7 +120,7 @@ def _die_with_parent(line: socket.socket) -> None:
 
 
 def _folder(settings: Settings) -> KeyFolder | None:
-    return settings.keys and KeyFolder(settings.keys, settings.key_pepper)
+    return None if settings.keys is None else KeyFolder(settings.keys, settings.key_pepper)
 
 
 def _access(folder: KeyFolder | None, gateway: Gateway) -> Access:

@@ -224,7 +224,7 @@ def test_a_push_revokes_what_it_leaves_out(tmp_path: Path) -> None:
         endpoints.put(registration(api_keys=keys))
         for text in (OWN, second):
             if text in works:
-                assert access.caller(text, "ns.app", Scope.RUN)
+                assert access.caller(text, "ns.app", Scope.RUN).account
                 continue
             with pytest.raises(Unauthorized):
                 access.caller(text, "ns.app", Scope.RUN)

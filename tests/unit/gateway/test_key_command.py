@@ -9,7 +9,7 @@ import pytest
 from submodel_gateway.auth import command
 from submodel_gateway.auth.command import Surroundings
 from submodel_gateway.auth.folder import KeyFolder
-from submodel_gateway.auth.keys import ApiKey
+from submodel_gateway.auth.keys import ApiKey, Scope
 from submodel_gateway.errors import ConfigurationError, InvalidRequest
 
 PEPPER = "pepper"
@@ -40,7 +40,7 @@ def test_what_is_printed_lets_its_owner_in(tmp_path: Path) -> None:
     (tmp_path / "ci.json").write_text(document)
     found = opened_by(tmp_path, text)
     assert found is not None
-    assert (found.endpoints, found.scopes) == (("ns.*",), {"read"})
+    assert (found.endpoints, found.scopes) == (("ns.*",), frozenset({Scope.READ}))
     assert opened_by(tmp_path, text, days=1) is None
     assert "s" * 43 not in document
 
