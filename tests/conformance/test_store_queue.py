@@ -175,6 +175,21 @@ async def test_the_backlog_knows_its_oldest_and_its_late_jobs(store: Store) -> N
     assert await store.backlog("other", NOW) == base.Backlog()
 
 
+async def test_a_queued_job_knows_how_many_go_before_it(store: Store) -> None:
+    jobs = {id: applied(store, submit(id, pri=pri)) for id, pri in (("a", 0), ("b", 0), ("c", 1), ("d", -1))}
+    applied(store, submit("elsewhere", endpoint="other", pri=9))
+    before = {id: await store.ahead(job) for id, job in jobs.items()}
+    assert before == {"c": 0, "a": 1, "b": 2, "d": 3}
+    taken(store, take(limit=2))
+    assert (await store.ahead(jobs["b"]), await store.ahead(jobs["d"])) == (0, 1)
+
+
+async def test_jobs_that_go_before_are_counted_up_to_a_bound(store: Store) -> None:
+    store.apply([submit(f"job-{number}") for number in range(base.AHEAD_MAX + 1)], NOW)
+    last = applied(store, submit("last"))
+    assert await store.ahead(last) == base.AHEAD_MAX
+
+
 async def test_the_backlog_counts_late_jobs_up_to_its_bound(store: Store) -> None:
     store.apply([submit(f"job-{number}") for number in range(base.LATE_MAX + 1)], NOW)
     assert await store.backlog(ENDPOINT, NOW) == base.Backlog(oldest_at=NOW, late=base.LATE_MAX)

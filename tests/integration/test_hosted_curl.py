@@ -17,6 +17,7 @@ KEY = key_text("mine", "k" * 43)
 PEPPER = "pepper"
 
 JSON = "-H 'Content-Type: application/json'"
+QUEUED = "id status queuePosition waitReason waitMessage"
 STREAM = "id status stream offset attempt"
 ALL_FIELDS = json.dumps(
     {
@@ -40,12 +41,12 @@ LINES = [
     ),
     (
         f"""curl --url '$BASE/runsync?wait=1' -H "Authorization: Bearer $KEY" {JSON} -d '{{"input": {{}}}}'""",
-        "id status",
+        QUEUED,
         "IN_QUEUE",
     ),
-    ("curl --request GET --url $BASE/status/$JOB --header 'authorization: Bearer $KEY'", "id status", "IN_QUEUE"),
-    ("curl -X POST $BASE/status/$JOB -H 'x-apikey: $KEY'", "id status", "IN_QUEUE"),
-    ("curl -X POST '$BASE/status-sync/$JOB?wait=1' -H 'x-apikey: $KEY'", "id status", "IN_QUEUE"),
+    ("curl --request GET --url $BASE/status/$JOB --header 'authorization: Bearer $KEY'", QUEUED, "IN_QUEUE"),
+    ("curl -X POST $BASE/status/$JOB -H 'x-apikey: $KEY'", QUEUED, "IN_QUEUE"),
+    ("curl -X POST '$BASE/status-sync/$JOB?wait=1' -H 'x-apikey: $KEY'", QUEUED, "IN_QUEUE"),
     ("curl --request GET --url '$BASE/stream/$JOB?wait=1' --header 'Authorization: Bearer $KEY'", STREAM, "IN_QUEUE"),
     (f"curl -X POST '$BASE/stream/$JOB?wait=1' -H 'x-apikey: $KEY' {JSON} -d '{{}}'", STREAM, "IN_QUEUE"),
     ("curl --request POST --url $BASE/cancel/$JOB --header 'authorization: $KEY'", "id status", "CANCELLED"),

@@ -36,6 +36,7 @@ PLANS: list[tuple[str, Sequence[Any], set[str]]] = [
     (sql.NEWEST, (ENDPOINT, 9, ["FAILED"], 9), {"job_newest"}),
     (sql.OLDEST, (ENDPOINT,), {"job_waiting"}),
     (sql.LATE, (ENDPOINT, NOW), {"job_waiting"}),
+    (sql.AHEAD, (ENDPOINT, NOW, 9), {"job_ready"}),
     (sql.NEXT_DUE, (NOW,), {"job_due", "job_delayed", "idempotency_expiry"}),
 ]
 

@@ -34,7 +34,7 @@ from submodel_gateway.http.messages import (
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service.admission import RateExceeded
-from submodel_gateway.service.clients import Health, JobView
+from submodel_gateway.service.clients import Health, JobView, Waiting
 from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.service.webhooks import WebhookView
 from submodel_gateway.store.base import Page
@@ -150,7 +150,16 @@ def job_answer(view: JobView) -> bytes:
         answer.output = msgspec.Raw(view.output)
     if view.error is not None:
         answer.error = view.error
+    if view.waits is not None:
+        _add_waits(answer, view.waits)
     return encode(answer)
+
+
+def _add_waits(answer: JobStatus, waits: Waiting) -> None:
+    if waits.position is not None:
+        answer.queue_position = waits.position
+    if waits.wait is not None:
+        answer.wait_reason, answer.wait_message = waits.wait.reason, waits.wait.message
 
 
 def requests_answer(page: Page) -> bytes:

@@ -8,6 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from submodel.contract.states import JobState
 from submodel.contract.wire import Message
 from submodel_gateway.jobs.record import WebhookState
+from submodel_gateway.service.capacity import WaitReason
 
 _JobId = Annotated[str, Meta(description="The job's id.")]
 _State = Annotated[JobState, Meta(description="The job's state.")]
@@ -35,6 +36,11 @@ class JobStatus(Message):
         msgspec.Raw | UnsetType, Meta(description="The result; while the job runs, its newest progress value.")
     ] = UNSET
     error: Annotated[str | UnsetType, Meta(description="Why there is no result.")] = UNSET
+    queue_position: Annotated[
+        int | UnsetType, Meta(description="Of a queued job: 1 is the next one; left out beyond 1000.")
+    ] = UNSET
+    wait_reason: Annotated[WaitReason | UnsetType, Meta(description="Of a queued job: why it waits.")] = UNSET
+    wait_message: Annotated[str | UnsetType, Meta(description="The same in a sentence.")] = UNSET
     worker_id: Annotated[str | UnsetType, Meta(description="The worker of the current or last execution.")] = UNSET
     retries: Annotated[
         _Count | UnsetType, Meta(description="Earlier executions that were lost with their workers.")

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from submodel.contract import limits
-from submodel.contract.internal import TERMINATING
-from submodel.contract.states import JobState, WorkerPhase
+from submodel.contract.states import JobState
 from submodel_gateway.errors import Conflict, InvalidRequest, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
 from submodel_gateway.jobs.ids import job_id
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Reason
+from submodel_gateway.service.capacity import HELD_BACK, Wait, why, worker_counts
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores, unknown_job
@@ -26,13 +26,6 @@ KEY_TTL_MS = 86_400_000
 
 PAGE_MAX = 100
 QUEUE_RETRY_SECONDS = 5
-
-_HELD_BACK = (
-    "several jobs in a row lost their workers and none finished: jobs are handed out one at a time until one finishes"
-)
-
-_INITIALIZING = {"Pending", "Running", "ContainerCreating", "PodInitializing"}
-_THROTTLED = {"Unschedulable"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +67,16 @@ class JobView:
     job: Job
     output: bytes | None = None
     error: str | None = None
+    waits: "Waiting | None" = None
+    """Only of a queued job that a client asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A queued job's place, and why it waits. `position` is 1 for the next one, None for one that is far behind."""
+
+    position: int | None
+    wait: Wait | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +176,7 @@ class Clients:
     async def status(self, endpoint: str, id: str) -> JobView:
         """The job as it is now. Raises `NotFound`."""
         self._endpoints.get(endpoint)
-        return await self.view(await self._stores.job(endpoint, id))
+        return await self._seen(await self._stores.job(endpoint, id))
 
     async def requests(
         self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()
@@ -192,7 +195,7 @@ class Clients:
                     await hold.woken()
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        return await self.view(job)
+        return await self._seen(job)
 
     async def cancel(self, endpoint: str, id: str) -> JobView:
         """End the job unless it is final; returns it as it is then. Raises `NotFound`, `OperationFailed`."""
@@ -229,8 +232,7 @@ class Clients:
         """Counts of jobs and workers. Raises `NotFound`."""
         state = self._endpoints.get(endpoint)
         tally = self._stores.tally(endpoint)
-        losses = await self._stores.at(endpoint).breaker(endpoint)
-        held_back = breaker.is_open(losses, self._stores.now_ms(endpoint))
+        held_back = await self._held_back(endpoint)
         jobs = {
             "completed": tally.completed,
             "failed": tally.failed + tally.timed_out,
@@ -238,7 +240,21 @@ class Clients:
             "inQueue": tally.queued,
             "retried": tally.retried,
         }
-        return Health(jobs, _worker_counts(state), _HELD_BACK if held_back else None)
+        return Health(jobs, worker_counts(state), HELD_BACK if held_back else None)
+
+    async def _held_back(self, endpoint: str) -> bool:
+        losses = await self._stores.at(endpoint).breaker(endpoint)
+        return breaker.is_open(losses, self._stores.now_ms(endpoint))
+
+    async def _seen(self, job: Job) -> JobView:
+        """The job as its client sees it: `view`, and for a queued one why it waits."""
+        state = self._endpoints.find(job.endpoint)
+        if job.state is not JobState.IN_QUEUE or state is None:
+            return await self.view(job)
+        ahead = await self._stores.at(job.endpoint).ahead(job)
+        held_back = await self._held_back(job.endpoint)
+        wait = why(state, job.run_at, self._stores.now_ms(job.endpoint), held_back=held_back)
+        return JobView(job, waits=Waiting(ahead + 1 if ahead < base.AHEAD_MAX else None, wait))
 
     async def view(self, job: Job) -> JobView:
         """The job with its output and error. Raises `NotFound` when they are gone."""
@@ -284,22 +300,3 @@ def _not_submitted(outcome: base.Outcome) -> Exception:
 
 def _refused(outcome: base.Outcome) -> Job | None:
     return outcome.job if isinstance(outcome, base.Refused) else None
-
-
-def _worker_counts(state: EndpointState) -> dict[str, int]:
-    counts = dict.fromkeys(("idle", "initializing", "ready", "running", "throttled", "unhealthy"), 0)
-    for session in state.sessions.values():
-        if session.held:
-            counts["running"] += 1
-        elif session.phase is WorkerPhase.STARTING:
-            counts["initializing"] += 1
-        elif session.phase is WorkerPhase.UNHEALTHY:
-            counts["unhealthy"] += 1
-        elif session.phase is WorkerPhase.READY and not state.drains(session):
-            counts["idle"] += 1
-    for worker in state.presence.values():
-        if worker.worker not in state.sessions and worker.phase != TERMINATING:
-            kind = "initializing" if worker.phase in _INITIALIZING else "unhealthy"
-            counts["throttled" if worker.phase in _THROTTLED else kind] += 1
-    counts["ready"] = counts["idle"] + counts["running"]
-    return counts

@@ -66,6 +66,7 @@ from submodel_gateway.store.outcomes import (
 )
 
 __all__ = [
+    "AHEAD_MAX",
     "BLOB_BYTES",
     "LATE_MAX",
     "SCAN_MAX",
@@ -135,6 +136,9 @@ class Backlog(msgspec.Struct, frozen=True):
 LATE_MAX = 1_000
 """More late jobs than this are reported as this many: no decision needs the exact number."""
 
+
+AHEAD_MAX = 1_000
+"""A job with this many before it, or more, is far behind: a read must not count a queue without end."""
 
 SCAN_MAX = 1_000
 """Jobs that one page looks at: with a filter, a page may be short or empty and yet have a next one."""
@@ -232,6 +236,9 @@ class Store(Protocol):
 
     async def backlog(self, endpoint: str, late_at: int | None) -> Backlog:
         """How old the queue is, and how many jobs in it were accepted at or before `late_at`."""
+
+    async def ahead(self, job: Job) -> int:
+        """How many jobs go before this queued one, counted up to `AHEAD_MAX`."""
 
     async def breaker(self, endpoint: str) -> Breaker:
         """The endpoint's losses."""

@@ -99,6 +99,10 @@ class MemoryStore:
         late = 0 if late_at is None else sum(instant <= late_at for instant in accepted)
         return base.Backlog(min(accepted, default=None), min(late, base.LATE_MAX))
 
+    async def ahead(self, job: Job) -> int:
+        before = [each for each in self._rows.queued(job.endpoint) if (each.place, each.seq) < (job.place, job.seq)]
+        return min(len(before), base.AHEAD_MAX)
+
     async def breaker(self, endpoint: str) -> Breaker:
         return self._rows.breaker(endpoint)
 

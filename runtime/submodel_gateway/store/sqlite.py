@@ -205,6 +205,9 @@ class SqliteStore:
     async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
         return self._reads.backlog(endpoint, late_at)
 
+    async def ahead(self, job: Job) -> int:
+        return self._reads.ahead(job)
+
     async def breaker(self, endpoint: str) -> Breaker:
         return self._rows.breakers.get(endpoint, CLOSED)
 

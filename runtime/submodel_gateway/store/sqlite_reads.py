@@ -79,6 +79,12 @@ class Reads:
         sql = f"SELECT (SELECT min(queued_at) {queued}), ({late})"
         return base.Backlog(*self.connection.execute(sql, (endpoint, late_at)).fetchone())
 
+    def ahead(self, job: Job) -> int:
+        queued = "FROM job INDEXED BY ready WHERE endpoint = ? AND state = 'IN_QUEUE' AND (place, seq) < (?, ?)"
+        sql = f"SELECT count(*) FROM (SELECT 1 {queued} LIMIT {base.AHEAD_MAX})"
+        count: int = self.connection.execute(sql, (job.endpoint, job.place, job.seq)).fetchone()[0]
+        return count
+
     def endpoints(self) -> dict[str, bytes]:
         return dict(self.connection.execute("SELECT id, registration FROM endpoint").fetchall())
 

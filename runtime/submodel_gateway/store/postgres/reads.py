@@ -70,6 +70,10 @@ class Reads:
         ((late,),) = await self._desk.fetch(sql.LATE, text(endpoint), late_at)
         return base.Backlog(oldest_at, late)
 
+    async def ahead(self, job: Job) -> int:
+        ((count,),) = await self._desk.fetch(sql.AHEAD, text(job.endpoint), job.place, job.seq)
+        return int(count)
+
     async def breaker(self, endpoint: str) -> Breaker:
         rows = await self._desk.fetch(sql.BREAKERS, [text(endpoint)])
         return breaker_of(rows[0][1]) if rows else CLOSED

@@ -3,7 +3,7 @@
 `%s` and `%b` are the driver's places for values; `%b` sends the binary form, which spares payloads an escape.
 """
 
-from submodel_gateway.store.base import LATE_MAX, SCAN_MAX
+from submodel_gateway.store.base import AHEAD_MAX, LATE_MAX, SCAN_MAX
 from submodel_gateway.store.postgres.columns import (
     COUNT_FIELDS,
     JOB_CHANGING,
@@ -220,6 +220,11 @@ NEWEST_EDGE = f"SELECT seq FROM job {_PAGE} LIMIT 2 OFFSET {SCAN_MAX - 1}"
 READ_HELD = f"{JOBS} WHERE endpoint = %s AND worker = %s AND state = 'IN_PROGRESS' ORDER BY seq"
 HOLDERS = "SELECT worker, count(*) FROM job WHERE endpoint = %s AND state = 'IN_PROGRESS' GROUP BY worker"
 OLDEST = "SELECT min(queued_at) FROM job WHERE endpoint = %s AND state = 'IN_QUEUE'"
+AHEAD = f"""
+SELECT count(*) FROM (
+    SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND (place, seq) < (%s, %s) LIMIT {AHEAD_MAX}
+) AS before
+"""
 LATE = f"""
 SELECT count(*) FROM (
     SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND queued_at <= %s LIMIT {LATE_MAX}

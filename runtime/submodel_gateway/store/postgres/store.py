@@ -119,6 +119,9 @@ class PostgresStore:
     async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
         return await self._reads.backlog(endpoint, late_at)
 
+    async def ahead(self, job: Job) -> int:
+        return await self._reads.ahead(job)
+
     async def breaker(self, endpoint: str) -> Breaker:
         return await self._reads.breaker(endpoint)
 

@@ -1,0 +1,98 @@
+"""What an endpoint's workers are doing, in numbers, and why a job waits for one of them. Pure."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from submodel.contract.internal import TERMINATING, WorkerPresence
+from submodel.contract.states import WorkerPhase
+from submodel_gateway.service.endpoints import EndpointState, Session
+
+HELD_BACK = (
+    "several jobs in a row lost their workers and none finished: jobs are handed out one at a time until one finishes"
+)
+
+_INITIALIZING = {"Pending", "Running", "ContainerCreating", "PodInitializing"}
+_THROTTLED = {"Unschedulable"}
+
+
+class WaitReason(StrEnum):
+    """Why a queued job is not running, as a word that programs may rely on."""
+
+    PAUSED = "PAUSED"
+    CRASH_LOOP = "CRASH_LOOP"
+    RETRY_DELAY = "RETRY_DELAY"
+    BUSY = "BUSY"
+    STARTING = "STARTING"
+    NO_CAPACITY = "NO_CAPACITY"
+    WORKERS_FAIL = "WORKERS_FAIL"
+    NO_WORKERS = "NO_WORKERS"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a job waits, as a word and as a sentence."""
+
+    reason: WaitReason
+    message: str
+
+
+def why(state: EndpointState, run_at: int, now: int, *, held_back: bool) -> Wait | None:
+    """Why a job that may go at `run_at` has not gone; None when a worker is free and about to take one."""
+    if state.registration.workers_max == 0:
+        return Wait(WaitReason.PAUSED, "the endpoint is parked: its workersMax is 0")
+    if held_back:
+        return Wait(WaitReason.CRASH_LOOP, HELD_BACK)
+    if run_at > now:
+        return Wait(WaitReason.RETRY_DELAY, f"its worker was lost; it may go again in {run_at - now} ms")
+    ready = [session for session in state.sessions.values() if _ready(state, session)]
+    if ready:
+        busy = all(session.held for session in ready)
+        return Wait(WaitReason.BUSY, f"all {len(ready)} workers run other jobs") if busy else None
+    return _without_workers(state)
+
+
+def _without_workers(state: EndpointState) -> Wait:
+    unheard = _unheard(state)
+    if any(each.phase is WorkerPhase.STARTING and not each.gone for each in state.sessions.values()):
+        return Wait(WaitReason.STARTING, "a worker is starting")
+    if any(worker.phase in _INITIALIZING for worker in unheard):
+        return Wait(WaitReason.STARTING, "a worker is starting")
+    if any(worker.phase in _THROTTLED for worker in unheard):
+        return Wait(WaitReason.NO_CAPACITY, "the cluster has no place for a worker")
+    failing = sorted({worker.phase for worker in unheard} | {each.reason for each in _ill(state) if each.reason})
+    if failing or _ill(state):
+        return Wait(WaitReason.WORKERS_FAIL, f"workers do not come up: {', '.join(failing) or 'they are unhealthy'}")
+    return Wait(WaitReason.NO_WORKERS, "no worker runs yet; one has been asked for")
+
+
+def worker_counts(state: EndpointState) -> dict[str, int]:
+    """Workers by what they do, as `health` names them."""
+    counts = dict.fromkeys(("idle", "initializing", "ready", "running", "throttled", "unhealthy"), 0)
+    for session in state.sessions.values():
+        if session.held:
+            counts["running"] += 1
+        elif session.phase is WorkerPhase.STARTING:
+            counts["initializing"] += 1
+        elif session.phase is WorkerPhase.UNHEALTHY:
+            counts["unhealthy"] += 1
+        elif _ready(state, session):
+            counts["idle"] += 1
+    for worker in _unheard(state):
+        kind = "initializing" if worker.phase in _INITIALIZING else "unhealthy"
+        counts["throttled" if worker.phase in _THROTTLED else kind] += 1
+    counts["ready"] = counts["idle"] + counts["running"]
+    return counts
+
+
+def _ready(state: EndpointState, session: Session) -> bool:
+    return session.phase is WorkerPhase.READY and not state.drains(session)
+
+
+def _ill(state: EndpointState) -> list[Session]:
+    return [each for each in state.sessions.values() if each.phase is WorkerPhase.UNHEALTHY and not each.gone]
+
+
+def _unheard(state: EndpointState) -> list[WorkerPresence]:
+    """Workers that exist and have not said anything yet."""
+    known = state.presence.values()
+    return [each for each in known if each.worker not in state.sessions and each.phase != TERMINATING]
