@@ -13,6 +13,7 @@ SubModelError
 │   ├── JobFailed
 │   ├── JobCancelled
 │   └── JobTimedOut
+├── TimeLimitExceeded    raised in a handler that blocks and shall end
 ├── DownloadRefused      a URL or an archive is not safe to fetch or to unpack; also a `ValueError`
 ├── DownloadFailed       a file could not be fetched
 └── UploadFailed         a file could not be stored in its bucket
@@ -98,6 +99,10 @@ class JobCancelled(JobEnded):
 
 class JobTimedOut(JobEnded):
     """The job's execution timeout or time to live has passed."""
+
+
+class TimeLimitExceeded(SubModelError):
+    """Raised inside a blocking handler whose job was stopped or has run for too long; what it returns is not used."""
 
 
 class DownloadRefused(SubModelError, ValueError):

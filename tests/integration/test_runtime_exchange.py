@@ -133,23 +133,89 @@ def handler(job):
     assert list(gateway.results) == ["b"]
 
 
-def test_a_blocking_handler_is_not_interrupted_but_its_result_is_dropped(
-    gateway: ScriptedGateway, tmp_path: Path
+BLOCKS = {
+    "sleep": "time.sleep(1000)",
+    "lock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "loop": "number = 0\n        while True: number += 1",
+    "system call": "os.read(os.pipe()[0], 1)",
+}
+
+
+@pytest.mark.parametrize("kind", ["def", "async def"])
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_handler_that_blocks_is_interrupted_when_its_job_is_stopped(
+    gateway: ScriptedGateway, tmp_path: Path, kind: str, block: str
 ) -> None:
+    source = gated(f"""
+{kind} handler(job):
+    if job["input"] == "quick":
+        return "ran"
+    print("blocks", file=sys.stderr)
+    try:
+        {BLOCKS[block]}
+    finally:
+        print("ended by", sys.exc_info()[0].__name__, file=sys.stderr)
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        worker.wait_log("blocks")
+        gateway.change(stops=["a"], leases={})
+        gateway.submit("b", "quick")
+        assert gateway.result("b")["output"] == "ran"
+        assert "ended by TimeLimitExceeded" in worker.log
+        assert worker.terminate() == 0
+    assert list(gateway.results) == ["b"]
+
+
+def test_a_generator_that_blocks_between_its_items_is_interrupted(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 def handler(job):
-    wait_for("gate")
-    return job["input"]
+    yield 1
+    print("blocks", file=sys.stderr)
+    time.sleep(1000)
 """)
-    gateway.submit("a", 1)
-    with WorkerProcess(tmp_path, source, gateway.environment()):
-        gateway.wait_running("a")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        worker.wait_log("blocks")
         gateway.change(stops=["a"], leases={})
-        gateway.wait_for(lambda: not gateway.stops)
-        gateway.submit("b", 2)
-        open_gate(tmp_path)
-        assert gateway.result("b")["output"] == 2
-    assert list(gateway.results) == ["b"]
+        worker.wait_log("TimeLimitExceeded")
+        assert worker.terminate() == 0
+
+
+@pytest.mark.slow
+def test_a_handler_that_cannot_be_ended_takes_its_worker_down(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    print("blocks", file=sys.stderr)
+    while True:
+        try:
+            time.sleep(1000)
+        except Exception:
+            print("goes on", file=sys.stderr)
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        worker.wait_log("blocks")
+        gateway.change(stops=["a"], leases={})
+        assert worker.exit_code() == 1
+        assert "goes on" in worker.log
+        assert "this worker leaves" in worker.log
+    assert gateway.requests[-1]["phase"] == "draining"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_job_over_its_time_ends_also_when_nobody_says_so(gateway: ScriptedGateway, tmp_path: Path, kind: str) -> None:
+    source = gated(f"""
+{kind} handler(job):
+    time.sleep(1000)
+""")
+    gateway.policy = {"executionTimeoutMs": 100}
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert gateway.result("a")["error"] == "the job has run for longer than its execution timeout"
+        worker.wait_log("TimeLimitExceeded")
+        assert worker.terminate() == 0
 
 
 def test_a_stale_lease_stops_the_job(tmp_path: Path) -> None:

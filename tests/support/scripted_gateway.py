@@ -35,6 +35,9 @@ class ScriptedGateway:
         self.refusals: dict[str, str] = {}
         """Job id -> reason with which its next result or chunks are refused, once."""
 
+        self.policy: JsonObject = {}
+        """The limits of each job."""
+
         self.stops: list[str] = []
         self.drain = False
         self.status = 200
@@ -208,7 +211,7 @@ class ScriptedGateway:
         capacity = request.get("capacity", 0)
         taken, self.queue = self.queue[:capacity], self.queue[capacity:]
         for job in taken:
-            job |= {"token": f"{next(self._attempts)}-n", "policy": {}}
+            job |= {"token": f"{next(self._attempts)}-n", "policy": self.policy}
             self.leases[job["id"]] = {"token": job["token"], "request": request["request"], "missing": 0}
         return taken
 

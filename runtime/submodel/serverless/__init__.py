@@ -10,6 +10,7 @@ User code imports this module; everything else here is the runtime's own:
 | `lifecycle` | signals, and the bound on leaving |
 | `serving` | what `start` was asked for |
 | `modifier`, `exits` | changes of the concurrency; handlers that end their process |
+| `stopper` | ends handlers that shall end |
 | `executor` | calls the handler, in the main thread |
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
 | `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |

@@ -24,6 +24,7 @@ from submodel.serverless.outcome import Identity, Outcome
 from submodel.serverless.serving import Handler as Handler
 from submodel.serverless.serving import Serving
 from submodel.serverless.source import JobSource
+from submodel.serverless.stopper import Inside, Limits, current_job
 
 
 class Executor:
@@ -33,13 +34,23 @@ class Executor:
         on_exit: called when the process is to end, after the outcome of the job was handed over.
     """
 
-    def __init__(self, serving: Serving, identity: Identity, exchange: JobSource, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        serving: Serving,
+        identity: Identity,
+        exchange: JobSource,
+        on_exit: Callable[[], None],
+    ) -> None:
         self._serving = serving
         self._identity = identity
         self._exchange = exchange
         self._on_exit = on_exit
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
+        self.inside = Inside()
+        self.limits: Limits | None = None
+        """Who is told how long jobs may run."""
+
         self.exit: SystemExit | None = None
         """What a handler ended the process with."""
 
@@ -50,22 +61,40 @@ class Executor:
             self._tasks[job.token] = task
             task.add_done_callback(functools.partial(self._forget, job.token))
         for token in news.stops:
-            if token in self._tasks:
-                self._tasks[token].cancel()
+            self.cancel(token)
+
+    def cancel(self, token: str) -> None:
+        """Cancel the job's coroutine; on the loop's thread."""
+        if token in self._tasks:
+            self._tasks[token].cancel()
+
+    def runs(self, token: str) -> bool:
+        """Whether its handler was called and has not returned. From any thread, as the next ones."""
+        return token in self._begun
+
+    @property
+    def running(self) -> int:
+        """How many handlers were called and have not returned."""
+        return len(self._begun)
 
     def abandon(self, result: Outcome) -> None:
-        """Give every job that runs this outcome: their handlers will not return. From any thread."""
+        """Give every job that runs this outcome: their handlers will not return."""
         for token in list(self._begun):
             self._exchange.finish(token, result, 0)
 
     def _forget(self, token: str, task: asyncio.Task[None]) -> None:
         del self._tasks[token]
         self._begun.discard(token)
+        if self.limits is not None:
+            self.limits.end(token)
 
     async def _run(self, job: LeasedJob) -> None:
         if not self._exchange.begin(job.token):
             return
+        current_job.set(job.token)
         self._begun.add(job.token)
+        if self.limits is not None and job.policy.execution_timeout_ms > 0:
+            self.limits.begin(job.token, job.policy.execution_timeout_ms / 1000)
         logger.debug("Started.", extra=about(job.id))
         started = time.monotonic()
         result = await self._outcome(job)
@@ -94,10 +123,13 @@ class Executor:
         return result
 
     async def _call(self, job: LeasedJob) -> Outcome:
-        value: Any = self._serving.handler(_job_dict(job))
-        if inspect.isawaitable(value):
-            value = await value
-        elif not isinstance(value, AsyncIterable):
+        asked = _job_dict(job)
+        with self.inside.of(job.token):
+            value: Any = self._serving.handler(asked)
+            waits = inspect.isawaitable(value)
+            if waits:
+                value = await value
+        if not waits and not isinstance(value, AsyncIterable):
             self._one_at_a_time(job)
         if isinstance(value, AsyncIterable):
             return await self._stream(job, value)
@@ -112,8 +144,14 @@ class Executor:
 
     async def _stream(self, job: LeasedJob, values: AsyncIterable[Any]) -> Outcome:
         stream = _Stream(job.token, self._exchange, self._serving.aggregate)
+        iterator, section = aiter(values), self.inside.of(job.token)
         try:
-            async for value in values:
+            while True:
+                with section:
+                    try:
+                        value = await anext(iterator)
+                    except StopAsyncIteration:
+                        return outcome.of_stream(stream.collected)
                 if (ended := stream.add(value)) is not None:
                     return ended
                 if self._exchange.congested:
@@ -121,12 +159,17 @@ class Executor:
         finally:
             if isinstance(values, AsyncGeneratorType):
                 await values.aclose()
-        return outcome.of_stream(stream.collected)
 
     def _stream_blocking(self, job: LeasedJob, values: Iterator[Any]) -> Outcome:
         stream = _Stream(job.token, self._exchange, self._serving.aggregate)
+        section = self.inside.of(job.token)
         try:
-            for value in values:
+            while True:
+                with section:
+                    try:
+                        value = next(values)
+                    except StopIteration:
+                        return outcome.of_stream(stream.collected)
                 if (ended := stream.add(value)) is not None:
                     return ended
                 if self._exchange.congested:
@@ -134,7 +177,6 @@ class Executor:
         finally:
             if isinstance(values, GeneratorType):
                 values.close()
-        return outcome.of_stream(stream.collected)
 
 
 class _Stream:

@@ -99,6 +99,11 @@ def of_exit(status: int) -> Outcome:
     return Outcome(error=f"the handler ended its process with os._exit({status})")
 
 
+def of_timeout() -> Outcome:
+    """The outcome of a job that ran for longer than it may, in a worker that nobody told to stop it."""
+    return Outcome(error="the job has run for longer than its execution timeout")
+
+
 def chunk(value: object, index: int) -> bytes | Outcome:
     """A yielded value as the JSON text of a chunk, or the outcome that ends the job there.
 

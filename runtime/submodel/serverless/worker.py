@@ -14,6 +14,7 @@ import submodel
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, exits, outcome, settings
 from submodel.serverless.conversation import Conversation
+from submodel.serverless.dialect import News
 from submodel.serverless.environment import variable
 from submodel.serverless.executor import Executor
 from submodel.serverless.lifecycle import FINAL_FLUSH_SECONDS, Lifecycle
@@ -22,6 +23,7 @@ from submodel.serverless.modifier import Modifier
 from submodel.serverless.outcome import Identity
 from submodel.serverless.serving import Serving
 from submodel.serverless.settings import Settings
+from submodel.serverless.stopper import Stopper
 
 REASON_CHARACTERS = 2000
 UNHEALTHY_SECONDS = 5.0
@@ -39,6 +41,7 @@ class Worker:
         self._exchange = _conversation(settings, self._on_settled)
         self._lifecycle = Lifecycle(settings.drain_seconds, self._exchange.leave, self._exchange.give_up)
         self._announced = False
+        self._stopper: Stopper | None = None
         self.served = False
         """Whether `serve` was called."""
 
@@ -94,12 +97,40 @@ class Worker:
         hostname = variable("POD_HOSTNAME") or socket.gethostname()
         identity = Identity(hostname, self._settings.worker_id, submodel.__version__)
         executor = Executor(serving, identity, self._exchange, self._lifecycle.request_leave)
+        self._stopper = Stopper(
+            executor.inside,
+            executor.runs,
+            lambda token: _call(loop, executor.cancel, token),
+            self._on_expired,
+            lambda token: self._on_stuck(executor),
+        )
+        self._stopper.install()
+        executor.limits = self._stopper.limits
         exits.install(lambda status: self._on_exit(executor, status))
         if serving.concurrency_modifier is not None:
             Modifier(serving.concurrency_modifier, self._settings.concurrency, self._exchange.set_concurrency).run()
-        self._exchange.ready(lambda news: _call(loop, executor.hear, news))
+        self._exchange.ready(lambda news: self._on_news(loop, executor, news))
         await ended.wait()
         return executor.exit
+
+    def _on_news(self, loop: asyncio.AbstractEventLoop, executor: Executor, news: News) -> None:
+        _call(loop, executor.hear, news)
+        if news.stops and self._stopper is not None:
+            self._stopper.stop(news.stops)
+
+    def _on_expired(self, token: str) -> None:
+        """The gateway ends a job at its limit; where it could not say so, the job gets its answer from here."""
+        self._exchange.finish(token, outcome.of_timeout(), 0)
+
+    def _on_stuck(self, executor: Executor) -> None:
+        """A handler does not end: this process has to, once the other jobs are done."""
+        logger.critical("A handler that shall end does not: this worker leaves.")
+        if executor.running > 1:
+            self._lifecycle.request_leave()
+            return
+        self._exchange.leave()
+        self._settled.wait(FINAL_FLUSH_SECONDS)
+        exits.end_process(1)
 
     def _on_exit(self, executor: Executor, status: int) -> None:
         """Something of the user's calls `os._exit`: the jobs that run get their answer first."""
