@@ -1,11 +1,15 @@
 """Connections that send too much or too slowly are ended; the others do not notice."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from submodel_gateway.http import answers
+from submodel_gateway.http.answers import Route
 from submodel_gateway.http.messages import Request
 from submodel_gateway.http.protocol import Bounds
 from submodel_gateway.http.servers import Servers
@@ -20,7 +24,7 @@ async def route(request: Request) -> bytes:
 
 
 @asynccontextmanager
-async def server(bounds: Bounds = SMALL) -> AsyncIterator[socket.socket]:
+async def server(bounds: Bounds = SMALL, route: Route = route) -> AsyncIterator[socket.socket]:
     listener = bind(Address("127.0.0.1", 0), "LISTEN")
     servers = Servers([(answers.application(route), listener, bounds)])
     running = asyncio.create_task(servers.run())
@@ -139,3 +143,57 @@ async def test_compressed_bodies_are_refused() -> None:
         answer = await ask(listener, request(b"x" * 10, b"Content-Encoding: gzip"))
         assert answer.startswith(b"HTTP/1.1 415 ")
         assert b"without Content-Encoding" in answer
+
+
+@pytest.mark.parametrize("size", [0, 10, 99_000])
+async def test_who_hangs_up_while_a_request_is_held_is_noticed(size: int) -> None:
+    begun, held, noticed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold(request: Request) -> bytes:
+        begun.set()
+        await request.body(100_000)
+        hangup = request.hangup()
+        held.set()
+        await hangup
+        noticed.set()
+        return b"{}"
+
+    async with server(route=hold) as listener:
+        _, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        whole = request(b"x" * size)
+        writer.write(whole[: len(whole) - size])
+        await begun.wait()
+        writer.write(whole[len(whole) - size :])
+        await held.wait()
+        writer.close()
+        await noticed.wait()
+
+
+async def test_who_has_hung_up_before_the_request_is_held_is_noticed_too() -> None:
+    arrived, gone, noticed = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hold(request: Request) -> bytes:
+        arrived.set()
+        await gone.wait()
+        await request.hangup()
+        noticed.set()
+        return b"{}"
+
+    async with server(route=hold) as listener:
+        _, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        writer.write(request())
+        await arrived.wait()
+        writer.close()
+        asyncio.get_running_loop().call_later(0.05, gone.set)
+        await noticed.wait()
+
+
+@pytest.mark.parametrize(
+    "text", [b"hello\r\n\r\n", b"GET / HTTP/9.9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET /\xff HTTP/1.1\r\n\r\n"]
+)
+async def test_what_is_no_http_is_answered_in_json_and_closed(text: bytes) -> None:
+    async with server() as listener:
+        head, _, body = (await ask(listener, text)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 ")
+        assert b"content-type: application/json" in head
+        assert list(json.loads(body)) == ["error"]

@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from submodel_gateway.http.messages import Asgi
+from submodel_gateway.http.messages import Asgi, Connection
 from submodel_gateway.http.public import public_app
 from submodel_gateway.service.access import Open
 from tests.support.gateway_world import ENDPOINT, TOKEN, World
@@ -30,7 +30,7 @@ class Call:
     """One request on its way; `hang_up` closes its connection."""
 
     def __init__(self, app: Asgi, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
-        self._gone = asyncio.Event()
+        self._connection = Connection()
         self._messages: list[dict[str, Any]] = []
         self._body: bytes | None = body
         path, _, query = path.partition("?")
@@ -40,6 +40,7 @@ class Call:
             "path": path,
             "query_string": query.encode(),
             "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
+            Connection.SCOPE_KEY: self._connection,
         }
         self._task = asyncio.ensure_future(app(scope, self._receive, self._send))
 
@@ -53,7 +54,7 @@ class Call:
         return self._body is not None
 
     def hang_up(self) -> None:
-        self._gone.set()
+        self._connection.lose()
 
     async def answer(self) -> Answer:
         await self._task
@@ -62,11 +63,9 @@ class Call:
         return Answer(start["status"], body, dict(start["headers"]))
 
     async def _receive(self) -> dict[str, Any]:
-        if self._body is not None:
-            body, self._body = self._body, None
-            return {"type": "http.request", "body": body}
-        await self._gone.wait()
-        return {"type": "http.disconnect"}
+        assert self._body is not None, "a body is read once"
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body}
 
     async def _send(self, message: Any) -> None:
         self._messages.append(dict(message))

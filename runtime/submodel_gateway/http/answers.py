@@ -85,12 +85,13 @@ def application(route: Route) -> Asgi:
                 await send_stream(send, reply, told)
         finally:
             request.close()
-        if isinstance(reply, bytes):
-            await send_json(send, 200, reply, told)
-        elif isinstance(reply, Answer):
-            await send_json(send, reply.status, reply.body, (*reply.headers, *told))
-        elif reply is None:
-            await send_nothing(send, told)
+        with request.connection.whole_answer():
+            if isinstance(reply, bytes):
+                await send_json(send, 200, reply, told)
+            elif isinstance(reply, Answer):
+                await send_json(send, reply.status, reply.body, (*reply.headers, *told))
+            elif reply is None:
+                await send_nothing(send, told)
 
     return serve
 

@@ -5,7 +5,7 @@ A framework would cost several times as much per request as everything else here
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -54,6 +54,43 @@ def sentence(status: int, text: str) -> bytes:
     return encode({"error": text})
 
 
+class Connection:
+    """What a request can know of its client's connection beyond ASGI; the server puts it into the scope.
+
+    It tells of its end: a task per held request that waits for one would cost as much as all else that is done for it.
+    """
+
+    SCOPE_KEY = "submodel.connection"
+
+    def __init__(self) -> None:
+        self._lost = False
+        self._hangups: set[Hangup] = set()
+
+    def watch(self) -> Hangup:
+        """A future that is done as soon as the connection is lost."""
+        hangup: Hangup = asyncio.get_running_loop().create_future()
+        if self._lost:
+            hangup.set_result(None)
+        else:
+            self._hangups.add(hangup)
+        return hangup
+
+    def forget(self, hangup: Hangup) -> None:
+        self._hangups.discard(hangup)
+
+    def whole_answer(self) -> AbstractContextManager[None]:
+        """Within it an answer is sent from its head to its end, so that the server may write it at once."""
+        return nullcontext()
+
+    def lose(self) -> None:
+        """The client has gone away."""
+        self._lost = True
+        for hangup in self._hangups:
+            if not hangup.done():
+                hangup.set_result(None)
+        self._hangups.clear()
+
+
 class Request:
     """A request as the routes see it. `path` holds the decoded segments, without the leading slash."""
 
@@ -70,13 +107,15 @@ class Request:
 
         self.path: list[str] = scope["path"].strip("/").split("/")
         self._query: bytes = scope["query_string"]
-        self._headers: list[Header] = scope["headers"]
+        # The first of a name counts.
+        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         self._receive = receive
-        self._watch: asyncio.Task[None] | None = None
+        self.connection: Connection = scope[Connection.SCOPE_KEY]
+        self._hangup: Hangup | None = None
 
     def header(self, name: bytes) -> str:
         """The first header of that (lower-case) name, or an empty text."""
-        return next((value.decode("latin-1") for known, value in self._headers if known == name), "")
+        return self._headers.get(name, b"").decode("latin-1")
 
     def bearer(self) -> str:
         """The bearer token, or an empty text."""
@@ -131,23 +170,16 @@ class Request:
                 return b"".join(parts) if len(parts) > 1 else part
 
     def hangup(self) -> Hangup:
-        """A future that is done when the client goes away; call it after the body was read."""
-        done: Hangup = asyncio.get_running_loop().create_future()
-        self._watch = asyncio.create_task(self._until_disconnect(done))
-        return done
+        """A future that is done when the client goes away."""
+        self._hangup = self.connection.watch()
+        return self._hangup
 
     def close(self) -> None:
         """The answer is on its way; nobody watches the client any more."""
-        if self._watch is not None:
-            self._watch.cancel()
+        if self._hangup is not None:
+            self.connection.forget(self._hangup)
         if self.admitted is not None:
             self.admitted.end()
-
-    async def _until_disconnect(self, done: Hangup) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            continue
-        if not done.done():
-            done.set_result(None)
 
 
 async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:

@@ -7,12 +7,12 @@ A request that arrives in one piece, as nearly all do, costs nothing: timers are
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from submodel.contract.wire import encode
-from submodel_gateway.http.messages import Receive, Scope, Send, send_json
+from submodel_gateway.http.messages import Connection, Receive, Scope, Send, send_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,41 @@ class Bounds:
     """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
 
 
+class _Line(Connection):
+    """A connection between uvicorn and its transport: head and body of an answer leave in one write, not in two."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__()
+        self._transport = transport
+        self._held: list[bytes] | None = None
+        self.is_closing = transport.is_closing
+        self.get_extra_info = transport.get_extra_info
+
+    def whole_answer(self) -> Self:
+        return self
+
+    def __enter__(self) -> None:
+        self._held = []
+
+    def __exit__(self, *exc: object) -> None:
+        self._release()
+
+    def write(self, data: bytes) -> None:
+        if self._held is None:
+            self._transport.write(data)
+        else:
+            self._held.append(data)
+
+    def close(self) -> None:
+        self._release()
+        self._transport.close()
+
+    def _release(self) -> None:
+        held, self._held = self._held, None
+        if held:
+            self._transport.writelines(held)
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """uvicorn's protocol within `bounds`."""
 
@@ -53,6 +88,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base
         super().connection_made(transport)
+        self._line = _Line(transport)
+        self.transport = self._line  # type: ignore[assignment]  # as much of one as uvicorn uses
         if len(self.connections) > self.bounds.connections:
             self.logger.warning("more than %d connections; a new one was closed", self.bounds.connections)
             transport.abort()
@@ -66,6 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._disarm()
         self._leave()
         super().connection_lost(exc)
+        self._line.lose()
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
@@ -86,6 +124,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
+        self.scope[Connection.SCOPE_KEY] = self._line  # type: ignore[literal-required]  # no key of ASGI
         self._in_head, self._too_large = True, False
 
     def on_url(self, url: bytes) -> None:
@@ -113,6 +152,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._in_head, self._head_bytes = True, 0
+        # A large body stops the reading until it is fetched. What comes next is the end of the connection, if anything.
+        self.flow.resume_reading()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is no HTTP gets an answer that a client can read, like every other."""
+        self._end(b"400 Bad Request", encode({"error": "this is no HTTP request: its syntax is wrong"}))
 
     def _enter(self) -> bool:
         """Count the connection for its address; False when there are too many."""
@@ -161,9 +206,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._arm(self.bounds.body_seconds, self._check_body)
 
     def _refuse_head(self) -> None:
-        body = _SENTENCE
-        head = f"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: {len(body)}\r\n"
-        self.transport.write(head.encode() + b"content-type: application/json\r\nconnection: close\r\n\r\n" + body)
+        self._end(b"431 Request Header Fields Too Large", _SENTENCE)
+
+    def _end(self, status: bytes, body: bytes) -> None:
+        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % (status, len(body))
+        self.transport.write(head + b"connection: close\r\n\r\n" + body)
         self.transport.close()
 
 

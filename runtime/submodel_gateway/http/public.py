@@ -123,8 +123,7 @@ class _Public:
     async def _runsync(self, request: Request, endpoint: str) -> bytes:
         wait_ms = parameters.WAIT.read(request) or 0
         new = await _new_job(request, operations.RUNSYNC)
-        submitted = await self._clients.submit(endpoint, new, sync=True)
-        return answers.job_answer(await self._clients.wait(endpoint, submitted.id, wait_ms, request.hangup()))
+        return answers.job_answer(await self._clients.submit_and_wait(endpoint, new, wait_ms, request.hangup()))
 
     async def _purge_queue(self, request: Request, endpoint: str) -> bytes:
         removed = await self._clients.purge(endpoint)

@@ -3,20 +3,18 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from submodel.contract import limits
 from submodel.contract.states import JobState
 from submodel_gateway.errors import Conflict, InvalidRequest, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
-from submodel_gateway.jobs.ids import job_id
+from submodel_gateway.jobs.ids import is_sync, job_id
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.capacity import HELD_BACK, Wait, why, worker_counts
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores, unknown_job
-from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
+from submodel_gateway.service.waiting import Hangup, JobWatchers, OutcomeHold
 from submodel_gateway.store import base
 from submodel_gateway.webhooks.targets import Rules
 
@@ -122,13 +120,31 @@ class Clients:
         Raises `NotFound`, `InvalidRequest` for a webhook that may not be sent, `Conflict` for a key that came with
         another body, `Overloaded` when the queue is too long or the store takes no more jobs, and `StoreError`.
         """
+        return await self._submit(endpoint, new, self._new_id(endpoint, sync=sync))
+
+    async def submit_and_wait(self, endpoint: str, new: NewJob, wait_ms: int, hangup: Hangup) -> JobView:
+        """`submit` for a caller who waits for the outcome as in `wait`. Raises what they do."""
+        id = self._new_id(endpoint, sync=True)
+        with OutcomeHold(wait_ms, hangup) as hold:
+            # Watched before it is there: nothing about it has to be looked up until it ends.
+            self._watchers.add(endpoint, id, hold)
+            try:
+                submitted = await self._submit(endpoint, new, id)
+                if submitted.id == id:
+                    return await self.view(await self._outcome(endpoint, id, hold))
+            finally:
+                self._watchers.remove(endpoint, id, hold)
+        return await self.wait(endpoint, submitted.id, wait_ms, hangup)
+
+    def _new_id(self, endpoint: str, *, sync: bool) -> str:
+        self._endpoints.get(endpoint)
+        return job_id(self._stores.now_ms(endpoint), self._random_bits(74), sync=sync)
+
+    async def _submit(self, endpoint: str, new: NewJob, id: str) -> Submitted:
         state = self._endpoints.get(endpoint)
         self._check_queue(state)
-        now = self._stores.now_ms(endpoint)
-        submit = self._new_submit(state, job_id(now, self._random_bits(74), sync=sync), new, sync)
-        if new.key is not None:
-            submit = replace(submit, idempotency=_key(new.key, now))
-        submit = replace(submit, input=await self._payloads.keep(endpoint, new.input))
+        webhook = self._checked(new.webhook)
+        submit = self._new_submit(state, id, new, await self._payloads.keep(endpoint, new.input), webhook)
         # Waking a take before the submit is queued lets both travel in one transaction.
         state.wake_takers(1)
         outcome = await self._stores.of(endpoint).one(submit)
@@ -152,19 +168,22 @@ class Clients:
                 QUEUE_RETRY_SECONDS,
             )
 
-    def _new_submit(self, state: EndpointState, id: str, new: NewJob, sync: bool) -> base.Submit:
+    def _new_submit(
+        self, state: EndpointState, id: str, new: NewJob, input: base.Payload, webhook: str | None
+    ) -> base.Submit:
         registration = state.registration
         return base.Submit(
             id=id,
             endpoint=state.id,
-            input=new.input,
+            input=input,
             extra=new.extra,
             max_attempts=registration.max_attempts,
             execution_timeout_ms=_or(new.execution_timeout_ms, registration.execution_timeout_ms),
             ttl_ms=_or(new.ttl_ms, registration.ttl_ms),
-            retention_ms=limits.RESULT_TTL_SYNC_MS if sync else limits.RESULT_TTL_ASYNC_MS,
+            retention_ms=limits.RESULT_TTL_SYNC_MS if is_sync(id) else limits.RESULT_TTL_ASYNC_MS,
             pri=new.priority,
-            webhook=self._checked(new.webhook),
+            webhook=webhook,
+            idempotency=None if new.key is None else _key(new.key, self._stores.now_ms(state.id)),
         )
 
     def _checked(self, webhook: str | None) -> str | None:
@@ -188,14 +207,23 @@ class Clients:
     async def wait(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> JobView:
         """The job once it is final, or as it is after `wait_ms`. Raises `NotFound`."""
         self._endpoints.get(endpoint)
-        with Hold(wait_ms, hangup) as hold:
+        with OutcomeHold(wait_ms, hangup) as hold:
             self._watchers.add(endpoint, id, hold)
             try:
-                while not (job := await self._stores.job(endpoint, id)).state.terminal and not hold.ended:
-                    await hold.woken()
+                job = await self._stores.job(endpoint, id)
+                if not job.state.terminal and not hold.ended:
+                    job = await self._outcome(endpoint, id, hold)
             finally:
                 self._watchers.remove(endpoint, id, hold)
         return await self._seen(job)
+
+    async def _outcome(self, endpoint: str, id: str, hold: OutcomeHold) -> Job:
+        """The job once it has ended, or as it is when `hold` ends."""
+        while True:
+            await hold.woken()
+            job = hold.job or await self._stores.job(endpoint, id)
+            if job.state.terminal or hold.ended:
+                return job
 
     async def cancel(self, endpoint: str, id: str) -> JobView:
         """End the job unless it is final; returns it as it is then. Raises `NotFound`, `OperationFailed`."""

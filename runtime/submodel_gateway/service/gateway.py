@@ -128,7 +128,7 @@ class Gateway:
     def _news(self, endpoints: Iterable[str]) -> None:
         """Another gateway changed jobs of these endpoints."""
         for endpoint in endpoints:
-            self._watchers.wake_all_of(endpoint)
+            self._watchers.tell_all_of(endpoint)
             if (state := self.endpoints.find(endpoint)) is not None:
                 self._wake_takers(state)
                 self.snapshots.changed(state)
@@ -145,7 +145,7 @@ class Gateway:
                 self._tell_session(change, now)
             if change.after is None:
                 self.streams.forget(job.id)
-            self._watchers.wake(job.endpoint, job.id)
+            self._watchers.tell(job.endpoint, job.id, change.after)
             self.webhooks.committed(change)
         for endpoint in touched:
             state = self.endpoints.find(endpoint)

@@ -2,6 +2,9 @@
 
 import asyncio
 from collections import defaultdict
+from typing import Self
+
+from submodel_gateway.jobs.record import Job
 
 Hangup = asyncio.Future[None]
 """Done as soon as the caller of a held request has gone away; nobody reads the answer then."""
@@ -19,7 +22,7 @@ class Hold:
         self._hangup = hangup
         self._event = asyncio.Event()
 
-    def __enter__(self) -> "Hold":
+    def __enter__(self) -> Self:
         self._timer = asyncio.get_running_loop().call_later(self._wait_ms / 1000, self.end)
         self._hangup.add_done_callback(self._hung_up)
         return self
@@ -41,8 +44,24 @@ class Hold:
             await self._event.wait()
             self._event.clear()
 
+    def hear(self, job: Job | None) -> None:
+        """A watched job has changed, to `job`; None when only that is known."""
+        self.wake()
+
     def _hung_up(self, hangup: Hangup) -> None:
         self.end()
+
+
+class OutcomeHold(Hold):
+    """A held request that waits for the end of a job and sleeps through everything before it."""
+
+    job: Job | None = None
+    """The job as it ended; None while it has not, or while only its store knows."""
+
+    def hear(self, job: Job | None) -> None:
+        if job is None or job.state.terminal:
+            self.job = job
+            self.wake()
 
 
 class JobWatchers:
@@ -62,16 +81,17 @@ class JobWatchers:
         if not jobs:
             del self._holds[endpoint]
 
-    def wake(self, endpoint: str, job: str) -> None:
+    def tell(self, endpoint: str, id: str, job: Job | None) -> None:
+        """The job has changed, or is gone."""
         if (jobs := self._holds.get(endpoint)) is not None:
-            for hold in jobs.get(job, ()):
-                hold.wake()
+            for hold in jobs.get(id, ()):
+                hold.hear(job)
 
-    def wake_all_of(self, endpoint: str) -> None:
+    def tell_all_of(self, endpoint: str) -> None:
         """Some jobs of the endpoint have changed elsewhere."""
         for holds in self._holds.get(endpoint, {}).values():
             for hold in holds:
-                hold.wake()
+                hold.hear(None)
 
     def end_all(self) -> None:
         for jobs in self._holds.values():
