@@ -68,6 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
         yield running
 
 
+@pytest.mark.requirement("handler.desk.api")
 def test_runsync_gives_the_job_with_its_output(server: LocalServer) -> None:
     status, job = server.ask("POST", "/runsync", {"input": {"a": [1]}, "extra": "é"})
     assert status == 200
@@ -97,6 +98,7 @@ def test_an_exception_has_the_shape_that_clients_parse(server: LocalServer) -> N
     assert report["error_message"] == "wrong"
 
 
+@pytest.mark.requirement("handler.desk.api")
 def test_a_job_of_run_is_read_by_get_and_again(server: LocalServer) -> None:
     job_id = server.run({"a": 1})
     assert server.job(job_id)["status"] == "COMPLETED"
@@ -104,6 +106,7 @@ def test_a_job_of_run_is_read_by_get_and_again(server: LocalServer) -> None:
     assert server.ask("GET", f"/status/{job_id}")[0] == 200
 
 
+@pytest.mark.requirement("handler.desk.api")
 def test_a_post_to_status_waits_for_the_end(server: LocalServer) -> None:
     job_id = server.run({"kind": "meet", "mine": "a", "other": "b"})
     assert server.ask("GET", f"/status/{job_id}")[1]["status"] in ("IN_QUEUE", "IN_PROGRESS")
@@ -111,6 +114,7 @@ def test_a_post_to_status_waits_for_the_end(server: LocalServer) -> None:
     assert server.ask("POST", f"/status/{job_id}")[1]["status"] == "COMPLETED"
 
 
+@pytest.mark.requirement("handler.desk.api")
 def test_a_stream_is_read_as_a_whole_by_post_and_piece_by_piece_by_get(server: LocalServer) -> None:
     job_id = server.run({"kind": "stream", "items": ["a", {"b": 1}]})
     items = [{"output": "a"}, {"output": {"b": 1}}]
@@ -192,6 +196,7 @@ def test_bodies_that_are_too_large_or_of_unknown_length_are_refused(server: Loca
     assert server.ask("POST", "/run", {"input": "x" * (11 * 2**20)})[0] == 413
 
 
+@pytest.mark.requirement("handler.realtime")
 def test_a_realtime_request_gets_what_the_handler_gave(server: LocalServer) -> None:
     assert server.ask("POST", "/a.b/realtime", {"id": "mine", "input": 1}) == (
         200,
@@ -294,6 +299,7 @@ def test_a_port_that_is_taken_ends_with_1_and_a_sentence(tmp_path: Path, server:
     assert second.exit_code() == 1
 
 
+@pytest.mark.requirement("handler.realtime")
 def test_realtime_requests_run_side_by_side(tmp_path: Path) -> None:
     environment = {"RUNPOD_REALTIME_PORT": str(free_port()), "RUNPOD_ENDPOINT_ID": "mine"}
     with LocalServer(tmp_path, SOURCE, environment=environment) as server, ThreadPoolExecutor(2) as pool:
@@ -304,6 +310,7 @@ def test_realtime_requests_run_side_by_side(tmp_path: Path) -> None:
         assert server.end(signal.SIGTERM) == 0
 
 
+@pytest.mark.requirement("handler.realtime")
 def test_a_realtime_concurrency_is_a_bound(tmp_path: Path) -> None:
     environment = {"SUBMODEL_REALTIME_PORT": str(free_port()), "RUNPOD_REALTIME_CONCURRENCY": "1"}
     with LocalServer(tmp_path, SOURCE, environment=environment) as server:
@@ -315,6 +322,7 @@ def test_a_realtime_concurrency_is_a_bound(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("job_input", [1, {"kind": "raise"}])
+@pytest.mark.requirement("handler.desk.webhook")
 def test_a_webhook_hears_of_each_outcome(server: LocalServer, job_input: Any) -> None:
     heard: queue.SimpleQueue[Asked] = queue.SimpleQueue()
 

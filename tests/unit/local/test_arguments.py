@@ -13,6 +13,7 @@ GATEWAY = {"SUBMODEL_GATEWAY_URL": "http://gateway"}
 
 
 @pytest.mark.parametrize("prefix", ["--rp_", "--sm_"])
+@pytest.mark.requirement("handler.desk.options")
 def test_each_option_has_both_spellings(prefix: str) -> None:
     line = (
         f"{prefix}serve_api {prefix}api_port 9000 {prefix}api_host 0.0.0.0 {prefix}api_concurrency 3 "
@@ -24,6 +25,7 @@ def test_each_option_has_both_spellings(prefix: str) -> None:
     )
 
 
+@pytest.mark.requirement("handler.desk.options")
 def test_what_is_not_ours_stays_in_its_order() -> None:
     given, rest = parse(["--model", "small", "--rp_debugger", "file.txt", "--rp_server_api"])
     assert given == Arguments(debugger=True)
@@ -99,6 +101,7 @@ MODES: list[tuple[list[str], dict[str, str], Mode]] = [
 
 
 @pytest.mark.parametrize(("argv", "environ", "expected"), MODES)
+@pytest.mark.requirement("handler.desk.test")
 def test_the_first_thing_that_is_asked_for_is_done(argv: list[str], environ: dict[str, str], expected: Mode) -> None:
     assert mode.choose(parse(argv)[0], environ) is expected
 

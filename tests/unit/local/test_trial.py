@@ -58,6 +58,7 @@ def leaves(job: dict[str, Any]) -> Any:
     sys.exit(job["input"])
 
 
+@pytest.mark.requirement("handler.desk.test")
 def test_a_job_of_the_command_line_is_run_and_its_result_is_shown(start: Start) -> None:
     code, printed = start(value_of, "--test_input", '{"input": {"prompt": "hé"}}')
     assert code == 0
@@ -74,6 +75,7 @@ def test_a_coroutine_is_awaited(start: Start, handler: Any) -> None:
 
 
 @pytest.mark.parametrize("handler", [generator, async_generator, lambda job: generator(job)])
+@pytest.mark.requirement("handler.desk.test")
 def test_a_generator_is_run_to_its_end_and_each_item_is_shown(start: Start, handler: Any) -> None:
     code, printed = start(handler, "--test_input", '{"input": ["a", {"b": 1}]}', return_aggregate_stream=True)
     assert code == 0
@@ -86,6 +88,7 @@ def test_a_generator_whose_items_nobody_collects_has_an_empty_output(start: Star
     assert 'Job result: {"output": []}' in start(generator, "--test_input", '{"input": [1]}')[1]
 
 
+@pytest.mark.requirement("handler.desk.test")
 def test_an_exception_is_shown_as_its_traceback_and_ends_with_1(start: Start) -> None:
     code, printed = start(raises, "--test_input", '{"input": "thing"}')
     assert code == 1
@@ -103,6 +106,7 @@ def test_an_exception_is_shown_as_its_traceback_and_ends_with_1(start: Start) ->
         (b"png", '{"error": "output: bytes cannot be sent as JSON; encode it, for example with base64"}'),
     ],
 )
+@pytest.mark.requirement("handler.desk.test")
 def test_a_failure_without_an_exception_ends_with_1(start: Start, value: Any, result: str) -> None:
     code, printed = start(lambda job: value, "--test_input", '{"input": 1}')
     assert code == 1
@@ -116,6 +120,7 @@ def test_a_handler_that_ends_the_process_has_failed(start: Start, asked: Any, co
     assert "Job local_test failed" in printed
 
 
+@pytest.mark.requirement("handler.desk.test")
 def test_the_file_in_the_working_directory_is_used(start: Start, tmp_path: Path) -> None:
     tmp_path.joinpath("test_input.json").write_text('\ufeff{"id": "mine", "input": 1, "extra": [2]}', "utf-8")
     code, printed = start(dict)
@@ -125,6 +130,7 @@ def test_the_file_in_the_working_directory_is_used(start: Start, tmp_path: Path)
     assert '{"output": {"extra": [2], "id": "mine", "input": 1}}' in printed
 
 
+@pytest.mark.requirement("handler.desk.test")
 def test_the_command_line_wins_over_the_file(start: Start, tmp_path: Path) -> None:
     tmp_path.joinpath("test_input.json").write_text('{"input": "file"}')
     tmp_path.joinpath("other.json").write_text('{"input": "other"}')
@@ -142,6 +148,7 @@ def test_the_command_line_wins_over_the_file(start: Start, tmp_path: Path) -> No
         (["--rp_log_level", "loud"], "'loud' must be one of"),
     ],
 )
+@pytest.mark.requirement("handler.desk.test")
 def test_nothing_to_run_ends_with_1_and_a_sentence(start: Start, line: list[str], sentence: str) -> None:
     code, printed = start(value_of, *line)
     assert code == 1
@@ -166,6 +173,7 @@ def test_a_long_result_is_on_lines_of_its_own(start: Start) -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
+@pytest.mark.requirement("handler.desk.debugger")
 def test_the_debugger_adds_its_times_to_a_dict(start: Start, asynchronous: bool) -> None:
     from submodel.serverless.utils.rp_debugger import LineTimer
 
@@ -186,6 +194,7 @@ def test_the_debugger_adds_its_times_to_a_dict(start: Start, asynchronous: bool)
 
 
 @pytest.mark.parametrize("handler", [value_of, generator])
+@pytest.mark.requirement("handler.desk.debugger")
 def test_the_debugger_leaves_other_outputs_as_they_are(start: Start, handler: Any) -> None:
     line = ["--test_input", '{"input": [1]}', "--rp_debugger"]
     code, printed = start(handler, *line, return_aggregate_stream=True)
@@ -193,6 +202,7 @@ def test_the_debugger_leaves_other_outputs_as_they_are(start: Start, handler: An
     assert 'Job result: {"output": [1]}' in printed
 
 
+@pytest.mark.requirement("handler.desk.options")
 def test_the_arguments_are_taken_from_the_line_and_given_to_the_handler(
     start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
