@@ -173,9 +173,10 @@ def test_the_names_that_workers_of_another_sdk_are_started_with_are_all_on_the_p
 
 
 def options(command: click.Command) -> set[str]:
-    """What a command understands, its help included."""
+    """The options that a command understands, its help included."""
     context = click.Context(command, help_option_names=["-h", "--help"])
-    return {name for parameter in command.get_params(context) for name in parameter.opts}
+    parameters = (each for each in command.get_params(context) if isinstance(each, click.Option))
+    return {name for parameter in parameters for name in parameter.opts}
 
 
 def commands() -> dict[str, click.Command]:

@@ -17,6 +17,7 @@ import click
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import SubModelEndpoint
 from submodel_operator.cli.console import Console
+from submodel_operator.cli.local_status import remove_local_status, write_local_status
 from submodel_operator.clock import SystemClock
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable, InvalidEndpoint, UsageError
 from submodel_operator.gateway_client import GatewayClient
@@ -95,6 +96,7 @@ class _Up:
                     await self._serve(client)
         finally:
             await self._gateway.stop()
+            remove_local_status(self._folder)
         self._console.line(f"stopped; unfinished jobs wait in {self._folder}")
 
     async def _serve(self, client: GatewayClient) -> None:
@@ -149,6 +151,7 @@ class _Up:
     def _status_written(self, before: Manifest, after: Manifest) -> None:
         if "url" in after and "url" not in before:  # from now on the gateway knows the endpoint
             self._console.welcome(self._path, after["url"], self._folder)
+        write_local_status(self._folder, self._key, after)
         self._console.status(before, after)
 
     def _gateway_changed(self, endpoint_id: str) -> None:

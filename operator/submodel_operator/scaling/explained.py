@@ -48,9 +48,7 @@ def in_words(described: Mapping[str, Any]) -> list[str]:
         f" ({described['reason']}): {described['message']}."
     ]
     if proposal := described.get("proposal"):
-        lines.append(
-            f"{proposal['scalerType']} asked for {proposal['desired']} ({proposal['reason']}): {proposal['message']}."
-        )
+        lines.append(proposal_in_words(proposal))
         if proposal["reason"] != described["reason"] and proposal["desired"] != described["desired"]:
             lines.append(f"{described['reason']} made it {described['desired']}.")
     if inputs := described.get("inputs"):
@@ -58,6 +56,12 @@ def in_words(described: Mapping[str, Any]) -> list[str]:
     if proposal and proposal.get("change"):
         lines.append(f"What would change it: {proposal['change']}.")
     return lines
+
+
+def proposal_in_words(proposal: Mapping[str, Any]) -> str:
+    """What a policy asked for, as a sentence."""
+    wanted = f"{proposal['scalerType']} asked for {proposal['desired']} ({proposal['reason']})"
+    return f"{wanted}: {proposal['message']}."
 
 
 def _inputs(inputs: ScalingInputs, estimates: Estimates | None) -> Described:
