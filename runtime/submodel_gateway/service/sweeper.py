@@ -23,7 +23,8 @@ COUNT_MS = 2_000
 """How often it is looked how many gateways share the store."""
 
 AWAY_MS = 5_000
-BATCH = 1_000
+BATCH = 256
+"""Jobs of one transaction: others wait for it, and must not notice when a hundred thousand leases end at once."""
 
 log = logging.getLogger(__name__)
 

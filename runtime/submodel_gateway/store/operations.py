@@ -179,7 +179,7 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     expired idempotency keys too.
     """
 
-    limit: int = 1_000
+    limit: int = 256
     seen_at: int = 0
     away_ms: int = 5_000
     hold_ms: int

@@ -21,6 +21,10 @@ SEQ_MAX = 2**63 - 1
 _SAME = "(SELECT key FROM job WHERE id = ? AND gen = ? AND attempt = ?"
 """The key of a job that has not moved on since its record was read."""
 
+_WAITING = "FROM job INDEXED BY waiting WHERE endpoint = ? AND state = 'IN_QUEUE'"
+_OLDEST = f"SELECT min(queued_at) {_WAITING}"
+_LATE = f"SELECT count(*) FROM (SELECT 1 {_WAITING} AND queued_at <= ? LIMIT {base.LATE_MAX})"
+
 FLAGS = tuple(FIELDS.index(field) for field in ("retry_errors", "keyed"))
 STATE = FIELDS.index("state")
 WEBHOOK = FIELDS.index("webhook")
@@ -73,11 +77,10 @@ class Reads:
         return base.Page(tuple(jobs), edge[0][0] if len(edge) == 2 else None)
 
     def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        queued = "FROM job INDEXED BY waiting WHERE endpoint = ?1 AND state = 'IN_QUEUE'"
-        late = f"SELECT count(*) FROM (SELECT 1 {queued} AND queued_at <= ?2 LIMIT {base.LATE_MAX})"
-        # A comparison with NULL holds for no job.
-        sql = f"SELECT (SELECT min(queued_at) {queued}), ({late})"
-        return base.Backlog(*self.connection.execute(sql, (endpoint, late_at)).fetchone())
+        (oldest_at,) = self.connection.execute(_OLDEST, (endpoint,)).fetchone()
+        if oldest_at is None or late_at is None or oldest_at > late_at:
+            return base.Backlog(oldest_at, 0)
+        return base.Backlog(oldest_at, *self.connection.execute(_LATE, (endpoint, late_at)).fetchone())
 
     def ahead(self, job: Job) -> int:
         queued = "FROM job INDEXED BY ready WHERE endpoint = ? AND state = 'IN_QUEUE' AND (place, seq) < (?, ?)"
