@@ -157,6 +157,13 @@ def test_there_is_one_pod_of_each(name: str) -> None:
     assert workload(name)["spec"]["replicas"] == 1
 
 
+def test_several_gateways_need_a_store_that_they_can_share() -> None:
+    refused = helm("template", "demo", str(CHART), "--kube-version", KUBERNETES, "--set", "gateway.replicas=2")
+    assert "several need PostgreSQL" in refused.stderr
+    shared = "gateway.store.existingSecret=store"
+    assert find("StatefulSet", "demo-gateway", "gateway.replicas=2", shared)["spec"]["replicas"] == 2
+
+
 def test_two_operators_never_run_at_once() -> None:
     assert workload("demo-operator")["spec"]["strategy"] == {"type": "Recreate"}
 

@@ -40,9 +40,9 @@ def test_every_value_is_known_to_the_schema_and_every_known_value_has_a_default(
 
 
 def test_helm_refuses_a_value_that_does_not_exist() -> None:
-    result = helm("template", RELEASE, str(CHART), "--kube-version", KUBERNETES, "--set", "gateway.replicas=2")
+    result = helm("template", RELEASE, str(CHART), "--kube-version", KUBERNETES, "--set", "gateway.replica=2")
     assert result.returncode != 0
-    assert "replicas" in result.stderr
+    assert "replica" in result.stderr
 
 
 def test_every_value_has_a_comment() -> None:

@@ -83,6 +83,7 @@ class StoreView:
 
     blocking = True
     shared = False
+    board = None
 
     def __init__(self, disk: Disk) -> None:
         self._disk = disk

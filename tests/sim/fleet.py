@@ -169,8 +169,8 @@ async def _put_workers(gateway: Gateway, names: list[str]) -> None:
 
 
 async def _drain(gateway: Gateway, name: str) -> None:
-    gateway.registry.drain(ENDPOINT, [name])
+    await gateway.registry.drain(ENDPOINT, [name])
 
 
 async def _undrain(gateway: Gateway, name: str) -> None:
-    gateway.registry.undrain(ENDPOINT, [name])
+    await gateway.registry.undrain(ENDPOINT, [name])

@@ -67,9 +67,11 @@ class _Internal:
                 gone = envelope.parse(await request.body(BODY_BYTES), _GONE)
                 await self._registry.gone(endpoint, gone.workers)
             case "POST", ["endpoints", endpoint, "drain"]:
-                self._registry.drain(endpoint, envelope.parse(await request.body(BODY_BYTES), _NAMES).workers)
+                names = envelope.parse(await request.body(BODY_BYTES), _NAMES)
+                await self._registry.drain(endpoint, names.workers)
             case "POST", ["endpoints", endpoint, "undrain"]:
-                self._registry.undrain(endpoint, envelope.parse(await request.body(BODY_BYTES), _NAMES).workers)
+                names = envelope.parse(await request.body(BODY_BYTES), _NAMES)
+                await self._registry.undrain(endpoint, names.workers)
             case _:
                 raise _no_path()
         return _DONE

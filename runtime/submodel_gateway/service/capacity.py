@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from submodel.contract.internal import TERMINATING, WorkerPresence
 from submodel.contract.states import WorkerPhase
-from submodel_gateway.service.endpoints import EndpointState, Session
+from submodel_gateway.service.endpoints import EndpointState
+from submodel_gateway.service.words import Word, newest
 
 HELD_BACK = (
     "several jobs in a row lost their workers and none finished: jobs are handed out one at a time until one finishes"
@@ -44,16 +45,16 @@ def why(state: EndpointState, run_at: int, now: int, *, held_back: bool) -> Wait
         return Wait(WaitReason.CRASH_LOOP, HELD_BACK)
     if run_at > now:
         return Wait(WaitReason.RETRY_DELAY, f"its worker was lost; it may go again in {run_at - now} ms")
-    ready = [session for session in state.sessions.values() if _ready(state, session)]
+    ready = [each for each in _heard(state) if _ready(each)]
     if ready:
-        busy = all(session.held for session in ready)
+        busy = all(each.idle_since_ms is None for each in ready)
         return Wait(WaitReason.BUSY, f"all {len(ready)} workers run other jobs") if busy else None
     return _without_workers(state)
 
 
 def _without_workers(state: EndpointState) -> Wait:
     unheard = _unheard(state)
-    if any(each.phase is WorkerPhase.STARTING and not each.gone for each in state.sessions.values()):
+    if any(each.phase is WorkerPhase.STARTING for each in _heard(state)):
         return Wait(WaitReason.STARTING, "a worker is starting")
     if any(worker.phase in _INITIALIZING for worker in unheard):
         return Wait(WaitReason.STARTING, "a worker is starting")
@@ -68,14 +69,14 @@ def _without_workers(state: EndpointState) -> Wait:
 def worker_counts(state: EndpointState) -> dict[str, int]:
     """Workers by what they do, as `health` names them."""
     counts = dict.fromkeys(("idle", "initializing", "ready", "running", "throttled", "unhealthy"), 0)
-    for session in state.sessions.values():
-        if session.held:
+    for word in _heard(state):
+        if word.idle_since_ms is None:
             counts["running"] += 1
-        elif session.phase is WorkerPhase.STARTING:
+        elif word.phase is WorkerPhase.STARTING:
             counts["initializing"] += 1
-        elif session.phase is WorkerPhase.UNHEALTHY:
+        elif word.phase is WorkerPhase.UNHEALTHY:
             counts["unhealthy"] += 1
-        elif _ready(state, session):
+        elif _ready(word):
             counts["idle"] += 1
     for worker in _unheard(state):
         kind = "initializing" if worker.phase in _INITIALIZING else "unhealthy"
@@ -84,15 +85,21 @@ def worker_counts(state: EndpointState) -> dict[str, int]:
     return counts
 
 
-def _ready(state: EndpointState, session: Session) -> bool:
-    return session.phase is WorkerPhase.READY and not state.drains(session)
+def _heard(state: EndpointState) -> list[Word]:
+    """Each worker that this gateway or another one hears of."""
+    here = {each.worker: state.word(each, 0) for each in state.sessions.values() if not each.gone or each.held}
+    return [*here.values(), *(word for name, word in newest(state.elsewhere).items() if name not in here)]
 
 
-def _ill(state: EndpointState) -> list[Session]:
-    return [each for each in state.sessions.values() if each.phase is WorkerPhase.UNHEALTHY and not each.gone]
+def _ready(word: Word) -> bool:
+    return word.phase is WorkerPhase.READY and not word.draining
+
+
+def _ill(state: EndpointState) -> list[Word]:
+    return [each for each in _heard(state) if each.phase is WorkerPhase.UNHEALTHY]
 
 
 def _unheard(state: EndpointState) -> list[WorkerPresence]:
     """Workers that exist and have not said anything yet."""
-    known = state.presence.values()
-    return [each for each in known if each.worker not in state.sessions and each.phase != TERMINATING]
+    heard = state.sessions.keys() | {word.worker for word in state.elsewhere}
+    return [each for each in state.presence.values() if each.worker not in heard and each.phase != TERMINATING]

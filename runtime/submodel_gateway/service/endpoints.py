@@ -18,6 +18,7 @@ from submodel_gateway.jobs.ids import delivery_id
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.legacy_memory import LegacyMemory, LegacyStream
 from submodel_gateway.service.waiting import Hold
+from submodel_gateway.service.words import Word
 
 ANSWERS_KEPT = 8
 """A bound against workers that name too many; ours has at most three requests under way."""
@@ -71,6 +72,7 @@ class Session:
     revision: str
     last_seen_ms: int
     idle_since_ms: int | None
+    began_ms: int = 0
     phase: WorkerPhase = WorkerPhase.STARTING
     reason: str = ""
     legacy: LegacyMemory | None = None
@@ -202,6 +204,17 @@ class EndpointState:
     draining: set[str] = field(default_factory=set)
     takers: dict[Hold, Session] = field(default_factory=dict)
     """Held exchanges that want jobs, the longest waiting first, with the workers whose they are."""
+    ordering: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while what the operator said of workers is on its way to the other gateways."""
+
+    gone_at: dict[str, int] = field(default_factory=dict)
+    """Workers that ended lately, by the clock that gateways share, for gateways that heard of them."""
+
+    ordered: int = 0
+    """Version of what it said, where gateways share it."""
+
+    elsewhere: list[Word] = field(default_factory=list)
+    """What the other gateways say of workers."""
 
     version: int = 0
     urgent_version: int = 0
@@ -228,9 +241,32 @@ class EndpointState:
 
     def working(self) -> int:
         """How many workers run jobs or could, as this gateway or the operator sees it."""
-        ready = sum(not session.gone and session.phase is WorkerPhase.READY for session in self.sessions.values())
+        here = {each.worker for each in self.sessions.values() if not each.gone and each.phase is WorkerPhase.READY}
+        ready = len(here | {word.worker for word in self.elsewhere if word.phase is WorkerPhase.READY})
         running = sum(worker.phase == RUNNING for worker in self.presence.values())
         return max(ready, running)
+
+    def word(self, session: Session, now: int) -> Word:
+        """What this gateway says of a session, to others and of itself."""
+        draining = self.drains(session)
+        return Word(
+            worker=session.worker,
+            session=session.id,
+            revision=session.revision,
+            phase=session.phase,
+            reason=session.replace or session.reason,
+            replace=bool(session.replace),
+            draining=draining,
+            taking=session.taking if draining else 0,
+            seen_ms=session.seen_ms(now),
+            idle_since_ms=session.idle_since_ms,
+        )
+
+    def tell_drains(self) -> None:
+        """Let workers hear that they shall drain, or need not any more."""
+        for session in self.sessions.values():
+            if session.drain_told != self.drains(session):
+                session.wake()
 
     def wake_takers(self, count: int) -> None:
         """Let up to `count` waiting exchanges try to take a job.

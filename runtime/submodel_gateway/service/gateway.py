@@ -20,6 +20,7 @@ from submodel_gateway.service.openai import OpenAi
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.sessions import Sessions
+from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.snapshots import SnapshotFeed
 from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.service.streams import Streams
@@ -68,14 +69,16 @@ class Gateway:
         self.streams = Streams(self._stores, self.endpoints, self._watchers)
         self.openai = OpenAi(self.clients, self.streams, self.endpoints, lambda: not self.ready)
         self.webhooks = Webhooks(self._stores, self.endpoints, clock, self.clients.view, random_bits, outgoing)
-        changed = self.snapshots.changed
-        sessions = Sessions(self._stores, clock, changed)
+        sharing = self._sharing = Sharing(self._stores, self.endpoints, clock, self.snapshots.changed)
+        changed = self._changed if sharing.shared else self.snapshots.changed
+        sessions = Sessions(self._stores, clock, sharing, changed)
         takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed)
         self.workers = Workers(self._stores, payloads, self.endpoints, sessions, takes, clock, changed)
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
         self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)
-        self.registry = Registry(self._stores, self.endpoints, clock, self.snapshots.changed, self.snapshots.deleted)
+        self.registry = Registry(self._stores, self.endpoints, clock, sharing, changed, self.snapshots.deleted)
+        self._changed_at = changed
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
         self.sweepers = list(self._sweeper_of.values())
         self.admission = Admission(rates, self.endpoints, clock, self._gateways)
@@ -84,6 +87,7 @@ class Gateway:
     async def start(self) -> None:
         """Learn the endpoints and begin to sweep. Raises `StoreError`."""
         self.registry.load(await self._stores.start(self._news))
+        await self._sharing.begin(self.registry.learn)
         for sweeper in self.sweepers:
             await sweeper.sweep()
         self._sweeping = [asyncio.create_task(sweeper.run()) for sweeper in self.sweepers]
@@ -110,7 +114,12 @@ class Gateway:
             sweeper.stop()
         await asyncio.gather(*self._sweeping)
         await self.webhooks.close()
+        await self._sharing.close()
         await self._stores.close()
+
+    def _changed(self, state: EndpointState) -> None:
+        self.snapshots.changed(state)
+        self._sharing.touched(state)
 
     def _sweeper(self, store: str) -> Sweeper:
         group = self._stores.groups[store]
@@ -129,6 +138,7 @@ class Gateway:
         """Another gateway changed jobs of these endpoints."""
         for endpoint in endpoints:
             self._watchers.tell_all_of(endpoint)
+            self._sharing.news(endpoint)
             if (state := self.endpoints.find(endpoint)) is not None:
                 self._wake_takers(state)
                 self.snapshots.changed(state)
@@ -151,7 +161,7 @@ class Gateway:
             state = self.endpoints.find(endpoint)
             if state is not None:
                 self._wake_takers(state)
-                self.snapshots.changed(state)
+                self._changed_at(state)
 
     def _tell_session(self, change: Transition, now: int) -> None:
         before, after = change.before, change.after

@@ -15,7 +15,9 @@ from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.words import newest
 from submodel_gateway.store import base
 
 DELETE_BATCH = 1_000
@@ -23,6 +25,9 @@ ENDED = "the endpoint was deleted"
 UNHEARD_MS = 10_000
 """A living worker exchanges more often than this. A list that was long on its way, to a gateway that stood still, may
 be older than a worker that was heard of since."""
+
+GONE_KEPT_MS = 60_000
+"""How long other gateways may take to hear that a worker ended."""
 
 SEQ_MAX = 2**62
 """Above every job's number."""
@@ -36,12 +41,14 @@ class Registry:
         stores: Stores,
         endpoints: Endpoints,
         clock: Clock,
+        sharing: Sharing,
         changed: Callable[[EndpointState], None],
         deleted: Callable[[str], None],
     ) -> None:
         self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
+        self._sharing = sharing
         self._changed = changed
         self._deleted = deleted
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -76,6 +83,21 @@ class Registry:
             state.end_revoked()
             self._changed(state)
 
+    async def learn(self, endpoint: str) -> None:
+        """Another gateway registered the endpoint, or deleted it. Raises `StoreError`."""
+        board = self._stores.at(endpoint).board
+        async with self._locks[endpoint]:
+            stored = await board.registration(endpoint) if board is not None else None
+            known = self._endpoints.find(endpoint)
+            registration = None if stored is None else decode(stored, EndpointRegistration)
+            if known is not None and (registration is None or registration.epoch != known.registration.epoch):
+                self._end_sessions(endpoint)
+                self._deleted(endpoint)
+            if registration is not None and (known is None or known.registration != registration):
+                state = self._endpoints.put(registration)
+                state.end_revoked()
+                self._changed(state)
+
     async def delete(self, endpoint: str) -> None:
         """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine."""
         async with self._locks[endpoint]:
@@ -83,6 +105,7 @@ class Registry:
                 return
             await self._end_all(endpoint)
             await self._stores.of(endpoint).one(base.DeleteEndpoint(endpoint=endpoint))
+            await self._sharing.forget(endpoint)
             self._deleted(endpoint)
 
     async def _stored(self, endpoint: str) -> bool:
@@ -93,16 +116,19 @@ class Registry:
 
         A job that is on its way to the store is ahead of the purge in the queue of operations, so it is caught too.
         """
-        state = self._endpoints.find(endpoint)
-        self._endpoints.remove(endpoint)
-        for session in state.sessions.values() if state else ():
-            session.end()
+        self._end_sessions(endpoint)
         purge = base.Purge(endpoint=endpoint, up_to=SEQ_MAX, limit=DELETE_BATCH, running=True, reason=ENDED)
         while base.changes(await self._stores.of(endpoint).one(purge)):
             pass
 
+    def _end_sessions(self, endpoint: str) -> None:
+        state = self._endpoints.find(endpoint)
+        self._endpoints.remove(endpoint)
+        for session in state.sessions.values() if state else ():
+            session.end()
+
     async def put_workers(self, endpoint: str, workers: list[WorkerPresence], began_ms: int) -> None:
-        """The workers that exist, as of a push that began at `began_ms`. Raises `NotFound`.
+        """The workers that exist, as of a push that began at `began_ms`. Raises `NotFound`, `StoreError`.
 
         Clocks of operator and worker race: a worker may exchange before a list names it. So the list says *gone* only
         of a worker that an earlier list named, or that was not heard of for a while before the push began.
@@ -110,17 +136,16 @@ class Registry:
         state = self._endpoints.get(endpoint)
         listed = {worker.worker: worker for worker in workers}
         async with state.pushes:
+            await self._sharing.look(endpoint)
             gone = _missing(
                 state, listed, began_ms, self._clock.now_ms(), await self._stores.at(endpoint).holders(endpoint)
             )
             await self._end(state, [GoneWorker(worker=name, reason="it no longer exists") for name in gone])
-            state.presence = listed
+            await self._sharing.order(state, lambda: setattr(state, "presence", listed))
             for name in listed:
                 if (known := state.sessions.get(name)) is not None and known.gone:
                     known.gone = False
-            for session in state.sessions.values():
-                if session.drain_told != state.drains(session):
-                    session.wake()
+            state.tell_drains()
 
     async def gone(self, endpoint: str, workers: Iterable[GoneWorker]) -> None:
         """These workers ended, with every session they had. Raises `NotFound`."""
@@ -128,23 +153,25 @@ class Registry:
         async with state.pushes:
             await self._end(state, list(workers))
 
-    def drain(self, endpoint: str, workers: Iterable[str]) -> None:
-        """Hand these workers no more jobs and tell them so. Raises `NotFound`."""
-        state = self._endpoints.get(endpoint)
-        state.draining |= set(workers)
-        self._tell(state)
-
-    def undrain(self, endpoint: str, workers: Iterable[str]) -> None:
-        """Take a drain back. Raises `NotFound`."""
-        state = self._endpoints.get(endpoint)
-        state.draining -= set(workers)
-        self._tell(state)
-
-    def _tell(self, state: EndpointState) -> None:
-        for session in state.sessions.values():
-            if session.drain_told != state.drains(session):
-                session.wake()
+    async def drain(self, endpoint: str, workers: Iterable[str]) -> None:
+        """Hand these workers no more jobs and tell them so. Raises `NotFound`, `StoreError`."""
+        state, names = self._endpoints.get(endpoint), set(workers)
+        await self._sharing.order(state, lambda: state.draining.update(names))
+        state.tell_drains()
         self._changed(state)
+
+    async def undrain(self, endpoint: str, workers: Iterable[str]) -> None:
+        """Take a drain back. Raises `NotFound`, `StoreError`."""
+        state, names = self._endpoints.get(endpoint), set(workers)
+        await self._sharing.order(state, lambda: state.draining.difference_update(names))
+        state.tell_drains()
+        self._changed(state)
+
+    def _note_gone(self, state: EndpointState, names: set[str]) -> None:
+        now = self._clock.now_ms()
+        state.gone_at = {name: at for name, at in state.gone_at.items() if now - at < GONE_KEPT_MS}
+        state.gone_at |= dict.fromkeys(names, now)
+        state.draining -= names
 
     async def _end(self, state: EndpointState, workers: list[GoneWorker]) -> None:
         if not workers:
@@ -160,7 +187,7 @@ class Registry:
             for session in ended:
                 session.gone = False
             raise
-        state.draining -= names
+        await self._sharing.order(state, lambda: self._note_gone(state, names))
         self._changed(state)
 
 
@@ -171,14 +198,18 @@ def _missing(
 
     `holders` have leases: one that neither came back since this process started nor is listed will never report.
     """
-    known = [
-        session.worker
+    seen = {word.worker: word.seen_ms for word in newest(state.elsewhere).values()}
+    seen |= {
+        session.worker: max(session.seen_ms(now), seen.get(session.worker, 0))
         for session in state.sessions.values()
-        if session.worker not in listed
-        and not session.gone
-        and (session.worker in state.presence or session.seen_ms(now) < began_ms - UNHEARD_MS)
+        if not session.gone
+    }
+    known = [
+        worker
+        for worker, seen_ms in seen.items()
+        if worker not in listed and (worker in state.presence or seen_ms < began_ms - UNHEARD_MS)
     ]
-    silent = {*state.presence, *holders} - listed.keys() - state.sessions.keys()
+    silent = {*state.presence, *holders} - listed.keys() - state.sessions.keys() - seen.keys()
     return known + sorted(silent)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import FORMER_KEPT, EndpointState, Session
+from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base
 
@@ -11,9 +12,12 @@ from submodel_gateway.store import base
 class Sessions:
     """Finds sessions. `changed` is told of new ones."""
 
-    def __init__(self, stores: Stores, clock: Clock, changed: Callable[[EndpointState], None]) -> None:
+    def __init__(
+        self, stores: Stores, clock: Clock, sharing: Sharing, changed: Callable[[EndpointState], None]
+    ) -> None:
         self._stores = stores
         self._clock = clock
+        self._sharing = sharing
         self._changed = changed
 
     async def of(self, state: EndpointState, new: Session, request: int | None = None) -> Session:
@@ -40,6 +44,8 @@ class Sessions:
             return current
         for job in held:
             new.hold(job, self._clock.now_ms(), request)
+        new.began_ms = self._clock.now_ms()
         state.sessions[new.worker] = new
         self._changed(state)
+        await self._sharing.arrived(state)
         return new

@@ -8,6 +8,7 @@ import asyncio
 
 from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView
 from submodel.contract.states import WorkerPhase
+from submodel_gateway.service import words
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.stores import Stores
@@ -15,20 +16,25 @@ from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
 
 COALESCE_MS = 200
+SHARED_BOOT = "shared"
+LAG_MS = 3_000
+"""Where gateways share a store, a version is an instant of their common clock, and a reader may come from another one:
+it also gets what changed this long before its version, because one gateway hears of a change later than another."""
 
 
 class SnapshotFeed:
     """Versions of what the operator sees.
 
     Args:
-        boot: random per process start; versions belong to it.
+        boot: random per process start; versions belong to it. Not asked for where gateways share all of their stores.
     """
 
     def __init__(self, stores: Stores, endpoints: Endpoints, clock: Clock, boot: str) -> None:
+        self._shared = all(group.store.shared for group in stores.groups.values())
         self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
-        self._boot = boot
+        self._boot = SHARED_BOOT if self._shared else boot
         self._version = 1
         self._urgent_version = 0
         self._deleted: dict[str, int] = {}
@@ -37,7 +43,7 @@ class SnapshotFeed:
 
     def changed(self, state: EndpointState) -> None:
         """Something that a snapshot shows is different."""
-        self._version += 1
+        self._advance()
         state.version = self._version
         self._deleted.pop(state.id, None)
         urgent = self._urgent(state)
@@ -48,13 +54,14 @@ class SnapshotFeed:
 
     def deleted(self, endpoint: str) -> None:
         """The endpoint is gone."""
-        self._version += 1
+        self._advance()
         self._deleted[endpoint] = self._version
         self._wake()
 
     async def read(self, since: int, boot: str | None, wait_ms: int, hangup: Hangup) -> Snapshots:
         """What changed after version `since`, held up to `wait_ms` for it; everything for a reader without a place."""
-        if boot not in (None, self._boot) or since > self._version:
+        limit = self._clock.now_ms() + LAG_MS if self._shared else self._version
+        if boot not in (None, self._boot) or since > limit:
             since = 0
         with Hold(wait_ms, hangup) as hold:
             self._holds[hold] = None
@@ -84,9 +91,11 @@ class SnapshotFeed:
 
     async def _snapshots(self, since: int) -> Snapshots:
         now = self._answered_at = self._clock.now_ms()
+        version = max(since, self._version) if self._shared else self._version
+        since = max(0, since - LAG_MS) if self._shared else since
         return Snapshots(
             boot=self._boot,
-            version=self._version,
+            version=version,
             now_ms=now,
             endpoints=[
                 await self._snapshot(state, now)
@@ -115,19 +124,33 @@ class SnapshotFeed:
             workers=await self._views(state, tally.in_progress),
         )
 
+    def _advance(self) -> None:
+        self._version = max(self._version + 1, self._clock.now_ms()) if self._shared else self._version + 1
+
     async def _views(self, state: EndpointState, in_progress: int) -> list[WorkerView]:
         """The workers that were heard of; those that hold jobs all the same; those that will get none when they come.
 
         After a start of this process the workers that run jobs have yet to come back: what they hold is in the store.
         """
+        if self._shared:
+            return await self._shared_views(state)
         views = [_view(state, each) for each in state.sessions.values() if not each.gone]
         all_told = in_progress <= sum(view.running for view in views)
         holders = {} if all_told else await self._stores.at(state.id).holders(state.id)
         unheard = sorted((holders.keys() | state.draining) - {view.worker for view in views})
         return views + [_unheard(state, name, holders.get(name, 0)) for name in unheard]
 
+    async def _shared_views(self, state: EndpointState) -> list[WorkerView]:
+        now = self._clock.now_ms()
+        here = [state.word(each, now) for each in state.sessions.values() if not each.gone]
+        said = [*here, *state.elsewhere]
+        holders = await self._stores.at(state.id).holders(state.id)
+        unheard = sorted((holders.keys() | state.draining) - {word.worker for word in said})
+        return words.views(said, holders) + [_unheard(state, name, holders.get(name, 0)) for name in unheard]
+
     def _urgent(self, state: EndpointState) -> bool:
         usable = any(session.usable and not state.drains(session) for session in state.sessions.values())
+        usable = usable or any(word.usable for word in state.elsewhere)
         return not usable and self._stores.tally(state.id).queued > 0
 
     def _wake(self) -> None:

@@ -11,7 +11,8 @@ engine passes `tests/conformance`. What all operations share:
 Operations and outcomes are re-exported here: the service knows this module alone.
 """
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -74,6 +75,8 @@ __all__ = [
     "Applied",
     "Backlog",
     "Blob",
+    "Board",
+    "BoardNews",
     "Cancel",
     "Content",
     "DeleteEndpoint",
@@ -90,6 +93,7 @@ __all__ = [
     "Outcome",
     "Page",
     "Payload",
+    "Posting",
     "Progress",
     "Purge",
     "PutEndpoint",
@@ -167,6 +171,57 @@ class StoreTime(msgspec.Struct, frozen=True, kw_only=True):
     """Wall time at that mark, where other gateways may have written it."""
 
 
+class Posting(msgspec.Struct, frozen=True):
+    """The operator's word about an endpoint's workers, as some gateway heard it; `version` tells two of them apart."""
+
+    version: int
+    document: bytes
+
+
+class BoardNews(msgspec.Struct, frozen=True):
+    """What other gateways have said since the last look."""
+
+    registrations: frozenset[str] = frozenset()
+    """Endpoints that are registered anew, otherwise, or no more."""
+
+    orders: dict[str, Posting] = {}
+    """The operator's word by endpoint, where it is another one."""
+
+    words: dict[str, dict[int, bytes]] = {}
+    """All that the other gateways say of an endpoint, by gateway, where one of them says something else or is gone."""
+
+
+class Board(Protocol):
+    """What gateways that share a store tell each other beside jobs. Everything raises `StoreAway` and `StoreError`."""
+
+    hinted: asyncio.Event
+    """Set when another gateway has said something; a hint, which may be missing."""
+
+    async def news(self) -> BoardNews:
+        """What is different from the last time."""
+
+    async def tell(self, words: Mapping[str, bytes], *, hint: bool = True) -> None:
+        """Say this of these endpoints; nothing any more where it is empty. It is void 15 seconds later.
+
+        `hint` wakes the others; without it they find out within their own time.
+        """
+
+    async def order(self, endpoint: str, known: int, document: bytes) -> int | None:
+        """Replace the operator's word of version `known` (0 for none).
+
+        Returns the new version, None when it is another one by now.
+        """
+
+    async def forget(self, endpoint: str) -> None:
+        """The endpoint is gone."""
+
+    async def registration(self, endpoint: str) -> bytes | None:
+        """The stored registration of an endpoint."""
+
+    async def running(self, endpoint: str) -> list[Job]:
+        """The jobs that workers hold."""
+
+
 class Store(Protocol):
     """A job store. `apply` is called by one thread at a time, everything else by the event loop's thread only.
 
@@ -178,6 +233,10 @@ class Store(Protocol):
 
     shared: bool
     """Whether several gateways may have it at once."""
+
+    @property
+    def board(self) -> Board | None:
+        """What they tell each other by; None where there is only one."""
 
     async def start(self, news: Callable[[Iterable[str]], None]) -> None:
         """Begin to serve; before the first read. Raises `StoreUnusable`.

@@ -26,6 +26,7 @@ class MemoryStore:
 
     blocking = False
     shared = False
+    board = None
 
     def __init__(self, jobs_max: int | None = None, wall_ms: Callable[[], int] | None = None) -> None:
         self._rows = MemoryRows(jobs_max)

@@ -57,6 +57,7 @@ class SqliteStore:
 
     blocking = True
     shared = False
+    board = None
 
     def __init__(
         self,

@@ -18,7 +18,9 @@ NOW = 1_000
 
 
 def session(phase: WorkerPhase, *, busy: bool = False, gone: bool = False, reason: str = "") -> Session:
-    made = Session(worker=f"s-{phase}", id="s", revision="r1", last_seen_ms=NOW, idle_since_ms=None, phase=phase)
+    made = Session(
+        worker=f"s-{phase}", id="s", revision="r1", last_seen_ms=NOW, idle_since_ms=None if busy else NOW, phase=phase
+    )
     made.gone, made.reason = gone, reason
     if busy:
         made.held["job"] = None  # type: ignore[assignment]  # whether there is one is all that counts

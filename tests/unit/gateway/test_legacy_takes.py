@@ -100,7 +100,7 @@ async def test_a_draining_worker_is_answered_at_once_and_gets_no_more_jobs() -> 
         worker = LegacyWorker(w)
         call, stops = worker.ask(), worker.ask_stops()
         assert await held(call)
-        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert (await call.answer()).status == 204
         assert (await stops.answer()).status == 204
         await w.submit()
@@ -108,7 +108,7 @@ async def test_a_draining_worker_is_answered_at_once_and_gets_no_more_jobs() -> 
         assert await held(again)
         (view,) = (await w.snapshot()).workers
         assert (view.draining, view.running) == (True, 0)
-        w.gateway.registry.undrain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.undrain(ENDPOINT, ["w-1"])
         assert (await again.answer()).status == 204
         await worker.take()
 
@@ -116,7 +116,7 @@ async def test_a_draining_worker_is_answered_at_once_and_gets_no_more_jobs() -> 
 async def test_what_a_worker_asks_that_gets_nothing_more_is_not_held_for_long() -> None:
     async with world() as w:
         worker = LegacyWorker(w)
-        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert await held(worker.ask())
         assert await held(worker.ask_stops())
         session = w.gateway.endpoints.get(ENDPOINT).sessions["w-1"]

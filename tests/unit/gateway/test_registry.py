@@ -118,7 +118,7 @@ async def test_a_worker_whose_end_could_not_be_stored_goes_on_until_the_push_is_
         id = await w.submit()
         worker = Worker(w)
         await worker.take()
-        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-1"])
         store.refused = {base.WorkerGone}
         gone = [GoneWorker(worker="w-1", reason="evicted", charged=False)]
         with pytest.raises(OperationFailed):

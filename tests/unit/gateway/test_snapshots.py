@@ -78,14 +78,14 @@ async def test_demand_is_urgent_again_when_the_last_worker_drains() -> None:
         since = (await read(w, 0)).version
         poll = asyncio.create_task(read(w, since, 600_000))
         await settle()
-        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert (await poll).endpoints[0].workers[0].draining
 
 
 async def test_a_drain_of_a_worker_that_was_never_heard_of_is_told() -> None:
     async with world() as w:
         await w.gateway.registry.put_workers(ENDPOINT, [presence("w-9")], began_ms=w.clock.ms)
-        w.gateway.registry.drain(ENDPOINT, ["w-9"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-9"])
         (view,) = (await read(w, 0)).endpoints[0].workers
         assert (view.worker, view.revision, view.running, view.draining) == ("w-9", "r1", 0, True)
 
@@ -98,7 +98,7 @@ async def test_after_a_restart_a_worker_that_has_not_come_back_is_known_to_hold_
         restarted = World(store)
         await restarted.register()
         await restarted.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], began_ms=w.clock.ms)
-        restarted.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await restarted.gateway.registry.drain(ENDPOINT, ["w-1"])
         (view,) = (await read(restarted, 0)).endpoints[0].workers
         assert (view.worker, view.revision, view.phase, view.running) == ("w-1", "r1", WorkerPhase.READY, 1)
 
@@ -113,7 +113,7 @@ async def test_a_drained_worker_that_is_told_to_hold_nothing_never_gets_a_job(tm
             await settle(1)
         await w.submit()
         await settle(turns)
-        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-1"])
         (view,) = (await read(w, 0)).endpoints[0].workers
         assert view.draining
         assert view.running >= len(await held)

@@ -323,11 +323,11 @@ async def test_draining_tells_the_worker_and_keeps_jobs_from_it() -> None:
         worker = Worker(w)
         poll = asyncio.create_task(worker.say(capacity=1, wait_ms=20_000))
         await settle()
-        w.gateway.registry.drain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.drain(ENDPOINT, ["w-1"])
         assert (await poll).drain
         await w.submit()
         assert await worker.take() == []
-        w.gateway.registry.undrain(ENDPOINT, ["w-1"])
+        await w.gateway.registry.undrain(ENDPOINT, ["w-1"])
         answer = await worker.say(capacity=1)
         assert (answer.drain, len(answer.jobs)) == (False, 1)
 

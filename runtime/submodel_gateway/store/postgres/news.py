@@ -25,6 +25,9 @@ from submodel_gateway.store.postgres.tallies import Tallies
 from submodel_gateway.store.postgres.transaction import Row
 
 CHANNEL = "submodel_jobs"
+WORDS = "words"
+"""What follows the gateway's id in a notification that is about `board`, not about jobs."""
+
 POLL_SECONDS = 1.0
 INTERVAL_SECONDS = 0.02
 """Least time between two notifications of a gateway, and between two of its looks."""
@@ -40,13 +43,17 @@ class News:
     Args:
         desk: for short statements whose commits need not wait for a disk.
         gateway: id of this gateway's row, which may become another one.
+        words: set by notifications that are about the board.
     """
 
-    def __init__(self, conninfo: str, desk: Desk, tallies: Tallies, gateway: Callable[[], int]) -> None:
+    def __init__(
+        self, conninfo: str, desk: Desk, tallies: Tallies, gateway: Callable[[], int], words: asyncio.Event
+    ) -> None:
         self._conninfo = conninfo
         self._desk = desk
         self._tallies = tallies
         self._gateway = gateway
+        self._words = words
         self._told: Callable[[Iterable[str]], None] = _nobody
         self._seen: dict[int, int] = {}
         self._alone = True
@@ -132,13 +139,17 @@ class News:
                         return
                     self.listening.set()
                     async for hint in connection.notifies():
-                        if hint.payload != str(self._gateway()):
-                            self._look.set()
+                        self._hear(hint.payload)
                 finally:
                     self._ear = None
                     self.listening.clear()
                     await connection.close()
             await self._rest(POLL_SECONDS)
+
+    def _hear(self, hint: str) -> None:
+        teller, _, kind = hint.partition(" ")
+        if teller != str(self._gateway()):
+            (self._words if kind == WORDS else self._look).set()
 
     async def _keep_up(self, upkeep: Callable[[], Awaitable[None]]) -> None:
         while not self._closing.is_set():

@@ -258,6 +258,43 @@ LEFT JOIN tally AS t ON t.gateway = g.id AND (seen.group_no IS NULL OR t.group_n
 WHERE g.id <> %s
 """
 NOTIFY = "SELECT pg_notify(%s, %s)"
+# What gateways tell each other. Rows of gateways that are silent for long are void; gateways repeat theirs often.
+
+_WORD_ROW = {"endpoint": "text", "document": "text"}
+_VERSION = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+TELL = f"""
+INSERT INTO word AS w (endpoint, teller, version, document, told_at)
+SELECT endpoint, %s, {_VERSION}, convert_to(document, 'UTF8'), clock_timestamp() FROM {_records(_WORD_ROW)}
+ON CONFLICT (endpoint, teller) DO UPDATE SET
+    version = CASE w.document WHEN excluded.document THEN w.version ELSE greatest(excluded.version, w.version + 1) END,
+    document = excluded.document, told_at = excluded.told_at
+"""
+UNTELL = "DELETE FROM word WHERE teller = %s AND endpoint = ANY(%s::text[])"
+FORGET_WORDS = "DELETE FROM word WHERE endpoint = %s"
+DROP_OLD_WORDS = "DELETE FROM word WHERE teller <> 0 AND told_at < clock_timestamp() - interval '1 hour'"
+WORD_SECONDS = 15
+WORDS = f"""
+SELECT endpoint, teller, version FROM word
+WHERE teller = 0 OR (teller <> %s AND told_at > clock_timestamp() - interval '{WORD_SECONDS} seconds')
+"""
+READ_WORDS = """
+SELECT endpoint, teller, version, document FROM word JOIN unnest(%s::text[], %s::bigint[]) AS asked(endpoint, teller)
+USING (endpoint, teller)
+"""
+# The operator's word waits for the disk, although the connection it goes by does not.
+_DURABLE = "WITH durable AS (SELECT set_config('synchronous_commit', 'on', true))"
+ORDER_FIRST = f"""
+{_DURABLE} INSERT INTO word (endpoint, teller, version, document) SELECT %s, 0, {_VERSION}, %b FROM durable
+ON CONFLICT (endpoint, teller) DO NOTHING RETURNING version
+"""
+ORDER_NEXT = f"""
+{_DURABLE} UPDATE word SET version = greatest({_VERSION}, version + 1), document = %b, told_at = clock_timestamp()
+FROM durable WHERE endpoint = %s AND teller = 0 AND version = %s RETURNING version
+"""
+DIGESTS = "SELECT id, md5(registration) FROM endpoint"
+READ_REGISTRATION = "SELECT registration FROM endpoint WHERE id = %s"
+READ_RUNNING = f"{JOBS} WHERE endpoint = %s AND state = 'IN_PROGRESS'"
+
 # Each gateway shares a lock for as long as the connection lasts on which it listens: who is gone is not counted,
 # nothing has to be written or to expire, and no clocks are compared.
 PRESENCE = 0x5B_30DE2

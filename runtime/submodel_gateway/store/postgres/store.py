@@ -16,6 +16,7 @@ from submodel_gateway.store.postgres import schema
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.asking import Desk
 from submodel_gateway.store.postgres.blobs import Blobs
+from submodel_gateway.store.postgres.board import PostgresBoard
 from submodel_gateway.store.postgres.faults import ConnectionGone
 from submodel_gateway.store.postgres.line import Line
 from submodel_gateway.store.postgres.news import News
@@ -55,7 +56,8 @@ class PostgresStore:
         self._reads = Reads(self._desk)
         self._blob_desk = Desk(self._conninfo)
         self._blobs = Blobs(self._blob_desk)
-        self._news = News(self._conninfo, self._desk, self._tallies, lambda: self._writer.gateway or 0)
+        self.board = PostgresBoard(self._desk, self._id)
+        self._news = News(self._conninfo, self._desk, self._tallies, self._id, self.board.hinted)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
@@ -143,6 +145,9 @@ class PostgresStore:
     async def last_seq(self) -> int:
         return await self._reads.last_seq()
 
+    def _id(self) -> int:
+        return self._writer.gateway or 0
+
     async def _open(self) -> None:
         """Tables and registration, as soon as the database is there."""
         deadline = time.monotonic() + START_SECONDS
@@ -173,6 +178,7 @@ class PostgresStore:
         gateway = self._writer.gateway or 0
         await self._desk.fetch(sql.STAY, gateway)
         await self._desk.fetch(sql.FOLD, gateway)
+        await self._desk.fetch(sql.DROP_OLD_WORDS)
         await self._blobs.drop_orphans()
 
     def _committed(self, endpoints: frozenset[str]) -> None:

@@ -1,0 +1,264 @@
+"""Gateways that share a store, as one: what each of them hears of workers, and what the operator told any of them.
+
+The operator speaks to whichever gateway a Service leads it to. Its word (which workers exist, which shall drain) and
+its registrations are in the store, and every gateway follows them, by a hint at once and without one within a second.
+In turn each gateway says which workers it hears of, so that a snapshot of any of them shows all. A worker may speak to
+several gateways at a time; leases are in the store, and what a session believes to hold is compared with it whenever
+another gateway has changed something.
+
+Where a gateway has its store alone, all of this is nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+import msgspec
+
+from submodel_gateway.errors import StoreError
+from submodel_gateway.jobs.record import Job
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.words import Order, Word
+from submodel_gateway.store import base
+
+LOOK_SECONDS = 1.0
+INTERVAL_SECONDS = 0.2
+"""Least time between two looks: under load there is always something new."""
+
+REPEAT_MS = 5_000
+"""What is said of workers is void after 15 seconds, so that nobody believes a gateway that is gone."""
+
+_WORDS = msgspec.json.Decoder(list[Word])
+_ORDER = msgspec.json.Decoder(Order)
+
+log = logging.getLogger(__name__)
+
+
+class Sharing:
+    """`begin` when the endpoints are known, `close` before the stores.
+
+    Args:
+        changed: told when an endpoint's workers are news for the operator.
+    """
+
+    def __init__(
+        self, stores: Stores, endpoints: Endpoints, clock: Clock, changed: Callable[[EndpointState], None]
+    ) -> None:
+        self._stores = stores
+        self._endpoints = endpoints
+        self._clock = clock
+        self._changed = changed
+        self._learn: Callable[[str], Awaitable[None]] | None = None
+        self._unlearnt: set[str] = set()
+        self._to_tell: set[str] = set()
+        self._to_compare: set[str] = set()
+        self._orders: dict[str, base.Posting] = {}
+        self._words: dict[str, list[Word]] = {}
+        self._told: dict[str, bytes] = {}
+        self._told_at = 0
+        self._closing = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def begin(self, learn: Callable[[str], Awaitable[None]]) -> None:
+        """Hear what the others have said, and go on doing so. Raises `StoreError`.
+
+        Args:
+            learn: called with each endpoint whose registration changed elsewhere.
+        """
+        self._learn = learn
+        for board in self._boards():
+            await self._hear(board)
+        # All there were have been loaded, by now with what was said of them.
+        self._unlearnt.clear()
+        self._tasks = [asyncio.create_task(self._follow(board)) for board in self._boards()]
+
+    async def close(self) -> None:
+        """Say nothing any more."""
+        self._closing.set()
+        for board in self._boards():
+            board.hinted.set()
+        await asyncio.gather(*self._tasks)
+        for board in self._boards():
+            with suppress(StoreError):
+                await board.tell(dict.fromkeys(self._told, b""))
+
+    @property
+    def shared(self) -> bool:
+        """Whether other gateways may serve the same endpoints."""
+        return bool(self._boards())
+
+    def touched(self, state: EndpointState) -> None:
+        """Something that is said of its workers may be different."""
+        if (board := self._board(state.id)) is not None:
+            self._to_tell.add(state.id)
+            board.hinted.set()
+
+    def news(self, endpoint: str) -> None:
+        """Another gateway changed jobs of this endpoint."""
+        if (board := self._board(endpoint)) is not None:
+            self._to_compare.add(endpoint)
+            board.hinted.set()
+
+    async def arrived(self, state: EndpointState) -> None:
+        """A worker spoke to this gateway for the first time: the others know before it gets anything, and this gateway
+        knows what the operator told them of it. Raises `StoreError`."""
+        if (board := self._board(state.id)) is not None:
+            await self._tell(board, [state])
+            await self._hear(board)
+
+    async def look(self, endpoint: str) -> None:
+        """Hear at once what the others say. Raises `StoreError`."""
+        if (board := self._board(endpoint)) is not None:
+            await self._hear(board)
+
+    async def order(self, state: EndpointState, change: Callable[[], None]) -> None:
+        """Apply what the operator says of workers here, and let every gateway know. Raises `StoreError`.
+
+        `change` may be called again, on what another gateway heard meanwhile.
+        """
+        board = self._board(state.id)
+        if board is None:
+            change()
+            return
+        async with state.ordering:
+            while True:
+                change()
+                known = state.ordered
+                version = await board.order(state.id, known, _order(state))
+                if version is not None:
+                    state.ordered = version
+                    return
+                await self._hear(board)
+                if state.ordered == known:
+                    state.ordered = 0  # it was forgotten with an endpoint of that name
+
+    async def forget(self, endpoint: str) -> None:
+        """The endpoint is gone. Raises `StoreError`."""
+        for said in (self._told, self._orders, self._words):
+            said.pop(endpoint, None)
+        if (board := self._board(endpoint)) is not None:
+            await board.forget(endpoint)
+
+    def _board(self, endpoint: str) -> base.Board | None:
+        return self._stores.at(endpoint).board
+
+    def _boards(self) -> list[base.Board]:
+        return [board for group in self._stores.groups.values() if (board := group.store.board) is not None]
+
+    async def _follow(self, board: base.Board) -> None:
+        while not self._closing.is_set():
+            try:
+                await self._turn(board)
+            except StoreError as error:
+                log.debug("other gateways are not heard of: %s", error)
+            except Exception:
+                log.exception("what other gateways say was not followed, by a defect")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), INTERVAL_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(board.hinted.wait(), LOOK_SECONDS - INTERVAL_SECONDS)
+            board.hinted.clear()
+
+    async def _turn(self, board: base.Board) -> None:
+        await self._tell_due(board)
+        await self._hear(board)
+        for endpoint in list(self._unlearnt):
+            if self._board(endpoint) is board and self._learn is not None:
+                await self._learn(endpoint)
+                self._unlearnt.discard(endpoint)
+                self._apply(endpoint)
+        for endpoint in [each for each in self._to_compare if self._board(each) is board]:
+            self._to_compare.discard(endpoint)
+            if (state := self._endpoints.find(endpoint)) is not None and state.sessions:
+                began = self._clock.now_ms()
+                compare(state, await board.running(endpoint), began, self._clock.now_ms())
+
+    async def _tell_due(self, board: base.Board) -> None:
+        due = [each for each in self._to_tell if self._board(each) is board]
+        self._to_tell -= set(due)
+        states = {state.id: state for id in due if (state := self._endpoints.find(id)) is not None}
+        now = self._clock.now_ms()
+        if repeat := now - self._told_at >= REPEAT_MS:
+            self._told_at = now
+            states |= {state.id: state for state in self._endpoints.all() if state.sessions}
+        try:
+            await self._tell(board, states.values(), repeat=repeat)
+        except StoreError:
+            self._to_tell |= set(due)
+            raise
+
+    async def _tell(self, board: base.Board, states: Iterable[EndpointState], *, repeat: bool = False) -> None:
+        now = self._clock.now_ms()
+        words = {state.id: _words(state, now) for state in states if self._board(state.id) is board}
+        news = {endpoint: word for endpoint, word in words.items() if self._told.get(endpoint, b"") != word}
+        if news or (repeat and words):
+            await board.tell(words if repeat else news, hint=bool(news))
+            self._told |= news
+
+    async def _hear(self, board: base.Board) -> None:
+        heard = await board.news()
+        self._unlearnt |= heard.registrations
+        self._orders |= heard.orders
+        for endpoint, words in heard.words.items():
+            self._words[endpoint] = [each for word in words.values() for each in _WORDS.decode(word)]
+        for endpoint in heard.orders.keys() | heard.words.keys():
+            self._apply(endpoint)
+
+    def _apply(self, endpoint: str) -> None:
+        """Let an endpoint, once it is known here, be as others say."""
+        if (state := self._endpoints.find(endpoint)) is None:
+            return
+        posting = self._orders.get(endpoint)
+        if posting is not None and posting.version > state.ordered:
+            self._follow_order(state, posting)
+        state.elsewhere = self._words.get(endpoint, [])
+        _give_way(state)
+        self._to_tell.add(endpoint)
+        self._changed(state)
+
+    def _follow_order(self, state: EndpointState, posting: base.Posting) -> None:
+        order = _ORDER.decode(posting.document)
+        listed = {worker.worker: worker for worker in order.presence}
+        for session in state.sessions.values():
+            # Its leases were ended by the gateway that was told so.
+            if session.began_ms <= order.gone.get(session.worker, 0) and not session.gone:
+                session.end()
+                self._to_compare.add(state.id)
+        state.gone_at = dict(order.gone)
+        state.ordered, state.presence, state.draining = posting.version, listed, set(order.draining)
+        state.tell_drains()
+
+
+def compare(state: EndpointState, running: list[Job], began: int, now: int) -> None:
+    """Let sessions hold what the store says, as of a read that began at `began`: what was taken later is not in it."""
+    tokens = {job.id: job.token for job in running}
+    for session in state.sessions.values():
+        for id, holding in list(session.held.items()):
+            if holding.taken_at < began and tokens.get(id) != holding.token:
+                session.lose(id, now, stop=True)
+        for job in running:
+            if job.worker == session.worker and job.session == session.id and job.id not in session.held:
+                session.hold(job, now)
+
+
+def _give_way(state: EndpointState) -> None:
+    """Forget sessions of workers that have been heard of elsewhere since."""
+    for word in state.elsewhere:
+        session = state.sessions.get(word.worker)
+        if session is not None and not session.open and not session.polls and session.last_seen_ms < word.seen_ms:
+            if session.id != word.session:
+                session.end()
+            del state.sessions[word.worker]
+
+
+def _words(state: EndpointState, now: int) -> bytes:
+    """Empty where there is nothing to say."""
+    said = [state.word(session, now) for session in state.sessions.values() if not session.gone]
+    return msgspec.json.encode(said) if said else b""
+
+
+def _order(state: EndpointState) -> bytes:
+    return msgspec.json.encode(Order(list(state.presence.values()), sorted(state.draining), state.gone_at))
