@@ -41,9 +41,14 @@ def test_a_change_is_served_and_a_mistake_is_waited_for(tmp_path: Path) -> None:
         write(words, "WORD = 1 / 0\n")
         server.wait_for_log("Waiting for a change.")
         assert "ZeroDivisionError" in server.log
+        refused, said = server.ask("POST", "/runsync", {"input": 0})
+        assert refused == 503
+        assert said["error"] == "the handler does not start: ZeroDivisionError: division by zero"
+        assert server.raw("GET", "/")[0] == 200, "the page says so, too"
 
         write(words, "WORD = 3\n")
-        assert server.ask("POST", "/runsync", {"input": 0})[1]["output"] == 3, "the request waited for the mended file"
+        server.wait_for_log("Serving the handler at", times=3)
+        assert server.ask("POST", "/runsync", {"input": 0})[1]["output"] == 3
 
 
 def test_nothing_starts_over_when_that_is_not_wanted(tmp_path: Path) -> None:

@@ -248,6 +248,8 @@ BLOCKING = """
     def handler(job):
         if job["input"] == "leave":
             sys.exit(7)
+        if job["input"] == "vanish":
+            os._exit(8)
         while not os.path.exists("go"):
             Event().wait(0.01)
         return job["input"]
@@ -285,11 +287,12 @@ def test_the_first_signal_lets_running_jobs_end_and_cancels_what_waits(tmp_path:
         assert server.exit_code() == 0
 
 
-def test_a_handler_that_ends_the_process_ends_the_server_after_its_answer(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("way", "code"), [("leave", 7), ("vanish", 8)])
+def test_a_handler_that_ends_the_process_ends_the_server_after_its_answer(tmp_path: Path, way: str, code: int) -> None:
     with LocalServer(tmp_path, BLOCKING, *LINE) as server:
-        job = server.ask("POST", "/runsync", {"input": "leave"})[1]
+        job = server.ask("POST", "/runsync", {"input": way})[1]
         assert job["status"] == "FAILED"
-        assert server.exit_code() == 7
+        assert server.exit_code() == code
 
 
 def test_a_port_that_is_taken_ends_with_1_and_a_sentence(tmp_path: Path, server: LocalServer) -> None:

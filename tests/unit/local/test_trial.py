@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -118,6 +119,14 @@ def test_a_handler_that_ends_the_process_has_failed(start: Start, asked: Any, co
     ending, printed = start(leaves, "--test_input", json.dumps({"input": asked}))
     assert ending == code
     assert "Job local_test failed" in printed
+
+
+def test_a_handler_that_vanishes_has_failed_first(tmp_path: Path) -> None:
+    program = 'import os, submodel; submodel.serverless.start({"handler": lambda job: os._exit(job["input"])})'
+    command = [sys.executable, "-c", program, "--test_input", '{"input": 3}']
+    ran = subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True)
+    assert ran.returncode == 3
+    assert "Job local_test failed with error: the handler ended its process with os._exit(3)" in ran.stdout
 
 
 @pytest.mark.requirement("handler.desk.test")

@@ -8,9 +8,12 @@ import runpy
 import socket
 import sys
 import traceback
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-from submodel.serverless.local.reload import SOCKET, sources, start_over, state_of, wait_for_change
+from submodel.serverless.local.reload import inherited, sources, start_over, state_of, wait_for_change
+from submodel.serverless.local.requests import page
+from submodel.serverless.local.web import WebServer, refusal
 
 
 def main(arguments: list[str]) -> int:
@@ -23,8 +26,10 @@ def main(arguments: list[str]) -> int:
         known = state_of(files)
         traceback.print_exception(error)
         sys.stderr.write("Waiting for a change.\n")
-        wait_for_change(lambda: files, known)
-        start_over([sys.executable, *sys.orig_argv[1:]], _passed_on())
+        listening = inherited(os.environ)
+        with _refusing(listening, f"the handler does not start: {type(error).__name__}: {error}"):
+            wait_for_change(lambda: files, known)
+        start_over([sys.executable, *sys.orig_argv[1:]], listening)
     return 0
 
 
@@ -46,9 +51,11 @@ def _files(error: Exception) -> set[Path]:
     return sources(known | {name: name for name in named} | {"": os.path.abspath(sys.argv[0])})
 
 
-def _passed_on() -> socket.socket | None:
-    number = os.environ.get(SOCKET, "")
-    return socket.socket(fileno=int(number)) if number.isdigit() else None
+def _refusing(listening: socket.socket | None, sentence: str) -> AbstractContextManager[object]:
+    """A server that says why there is no handler."""
+    if listening is None:
+        return nullcontext()
+    return WebServer(listening.dup(), lambda request: page() if request.path == "/" else refusal(503, sentence))
 
 
 if __name__ == "__main__":

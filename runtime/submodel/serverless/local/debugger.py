@@ -1,5 +1,6 @@
 """`--rp_debugger`: the times that `rp_debugger` measured become a part of each output."""
 
+import functools
 import inspect
 import time
 from typing import Any
@@ -27,7 +28,7 @@ def measured(handler: Handler, imported_at: float) -> Handler:
             return _later(value, job_id, ready_delay_ms)
         return _extended(value, job_id, ready_delay_ms)
 
-    return call
+    return functools.update_wrapper(call, handler)
 
 
 async def _later(value: Any, job_id: str, ready_delay_ms: float) -> Any:

@@ -56,12 +56,12 @@ def _run(chosen: Mode, given: Arguments, handler: Handler, aggregate: bool, list
         job = trial.find_job(given.test_input, Path())
         return trial.run(handler, aggregate, job, lambda found: listen(found.progress))
     from submodel.serverless.local import options, serve
-    from submodel.serverless.local.reload import Reload, command_of
+    from submodel.serverless.local.reload import Reload, command_of, inherited
 
     if chosen is Mode.REALTIME:
         return serve.run(handler, aggregate, options.realtime(os.environ), None, listen)
     command = command_of(sys.orig_argv) if given.reload else None
-    reload = Reload(command, os.environ) if command else None
+    reload = Reload(command, inherited(os.environ)) if command else None
     return serve.run(handler, aggregate, options.development(given, os.environ), reload, listen)
 
 

@@ -16,7 +16,7 @@ from submodel.serverless.modules.rp_logger import RunPodLogger
 
 LOOK_SECONDS = 0.4
 SOCKET = "SUBMODEL_LOCAL_SOCKET"
-"""Number of the descriptor that a process passes on to the one that replaces it."""
+"""What a process passes on to the one that replaces it: their id, which stays, and the number of the descriptor."""
 
 LAUNCHER = "submodel.serverless.local.again"
 _FOREIGN = frozenset({"site-packages", "dist-packages"})
@@ -30,22 +30,12 @@ class Reload:
 
     Args:
         command: what starts it again; see `command_of`.
-        environ: of the process; where the socket is passed on.
+        listening: what the process before this one has passed on.
     """
 
-    def __init__(self, command: list[str], environ: Mapping[str, str]) -> None:
+    def __init__(self, command: list[str], listening: socket.socket | None) -> None:
         self._command = command
-        self._environ = environ
-
-    def inherited(self) -> socket.socket | None:
-        """The socket that the process before this one has passed on."""
-        number = self._environ.get(SOCKET, "")
-        if not number.isdigit():
-            return None
-        try:
-            return socket.socket(fileno=int(number))
-        except OSError:
-            return None  # the variable was copied to a process that has no such descriptor
+        self.listening = listening
 
     def watch(self, listening: socket.socket, leave: Callable[[], None]) -> None:
         """Begin to watch. `leave` returns when the process may be replaced."""
@@ -66,12 +56,22 @@ class Reload:
             start_over(self._command, listening)
 
 
+def inherited(environ: Mapping[str, str]) -> socket.socket | None:
+    """The socket that this process has passed on to itself; None in its children, which have the variable only."""
+    process, _, number = environ.get(SOCKET, "").partition(":")
+    if process != str(os.getpid()):
+        return None
+    listening = socket.socket(fileno=int(number))
+    listening.set_inheritable(False)
+    return listening
+
+
 def start_over(command: list[str], listening: socket.socket | None) -> None:
     """Replace this process by what `command` starts."""
     environ = dict(os.environ)
     if listening is not None:
         listening.set_inheritable(True)
-        environ[SOCKET] = str(listening.fileno())
+        environ[SOCKET] = f"{os.getpid()}:{listening.fileno()}"
     sys.stdout.flush()
     sys.stderr.flush()
     os.execve(sys.executable, command, environ)

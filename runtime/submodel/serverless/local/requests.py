@@ -192,7 +192,7 @@ class Requests:
     # -- the rest -----------------------------------------------------------------------------------------------
 
     def _page(self, asked: Asked) -> Reply:
-        return Reply(200, PAGE.read_bytes(), _PAGE_HEADERS, content_type="text/html; charset=utf-8")
+        return page()
 
     def _docs(self, asked: Asked) -> Reply:
         return Reply(307, b"", {"Location": "/"})
@@ -238,6 +238,11 @@ _PAGE_HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
 }
+
+
+def page() -> Reply:
+    """The page on which a person tries the handler."""
+    return Reply(200, PAGE.read_bytes(), _PAGE_HEADERS, content_type="text/html; charset=utf-8")
 
 
 def _final(job: LocalJob) -> bool:

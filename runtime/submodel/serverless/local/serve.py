@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from submodel.errors import ConfigurationError
+from submodel.serverless import exits, outcome
 from submodel.serverless.executor import Executor
 from submodel.serverless.lifecycle import Lifecycle
 from submodel.serverless.local import webhook
@@ -43,14 +44,15 @@ def run(
         ConfigurationError: the address cannot be listened on.
         SystemExit: a handler asked the process to end.
     """
-    listening = (reload and reload.inherited()) or _listening(options.host, options.port)
+    listening = (reload and reload.listening) or _listening(options.host, options.port)
     desk = Desk(options.concurrency, webhook.tell)
     listen(desk.progress)
-    serving = _Serving(desk, options)
-    serving.lifecycle.install()
     requests = Requests(desk, options.endpoint_id, facts_of(handler, options.concurrency))
+    web = WebServer(listening, requests.answer)
+    serving = _Serving(desk, web, options)
+    serving.lifecycle.install()
     try:
-        with WebServer(listening, requests.answer, loopback=options.host in LOOPBACK) as web:
+        with web:
             if reload is not None:
                 reload.watch(listening, serving.leave_for_reload)
             _announce(options, listening.getsockname()[1], reload is not None)
@@ -58,6 +60,7 @@ def run(
             web.wait_until_quiet(ANSWERS_SECONDS)
     finally:
         serving.lifecycle.uninstall()
+        exits.uninstall()
     if ending is not None:
         raise ending
     return 0
@@ -66,8 +69,9 @@ def run(
 class _Serving:
     """What runs handlers, from the first request until a signal."""
 
-    def __init__(self, desk: Desk, options: Options) -> None:
+    def __init__(self, desk: Desk, web: WebServer, options: Options) -> None:
         self._desk = desk
+        self._web = web
         self._options = options
         self._wake: Callable[[], None] = _nothing
         self.lifecycle = Lifecycle(options.drain_seconds, self._leave, self._give_up)
@@ -77,15 +81,22 @@ class _Serving:
         loop, ended = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: _call(loop, ended.set)
         executor = Executor(Serving(handler, aggregate), identity(), self._desk, self.lifecycle.request_leave)
+        exits.install(lambda status: self._on_exit(executor, status))
         self._desk.open(lambda news: _call(loop, executor.hear, news))
         self.lifecycle.serving = True
         await ended.wait()
         return executor.exit
 
+    def _on_exit(self, executor: Executor, status: int) -> None:
+        """Something of the user's calls `os._exit`: requests get their answers first."""
+        executor.abandon(outcome.of_exit(status))
+        self._web.wait_until_quiet(ANSWERS_SECONDS)
+
     def leave_for_reload(self) -> None:
-        """Take no more jobs, and wait for those that are here."""
+        """Take no more jobs, and wait for those that are here and for their answers."""
         self._desk.close()
         self._desk.wait_until_idle()
+        self._web.wait_until_quiet(ANSWERS_SECONDS)
 
     def _leave(self) -> None:
         self._desk.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from submodel.errors import ConfigurationError
-from submodel.serverless import encoding
+from submodel.serverless import encoding, exits, outcome
 from submodel.serverless.dialect import News
 from submodel.serverless.executor import Executor
 from submodel.serverless.local.arguments import job_of
@@ -69,6 +69,8 @@ def run(handler: Handler, aggregate: bool, job: dict[str, Any], listen: Callable
     except KeyboardInterrupt:
         RunPodLogger().error("Interrupted.", trial.id)
         return 130
+    finally:
+        exits.uninstall()
     return exit_code
 
 
@@ -91,6 +93,7 @@ class Trial:
         self._ended = lambda: _told(loop, ended)
         executor = Executor(Serving(handler, aggregate), identity(), self, _nothing)
         self._log.debug(f"Retrieved local job: {json.dumps(self._job, ensure_ascii=False)}")
+        exits.install(lambda status: self._on_exit(executor, status))
         executor.hear(News([leased(self.id, self.id, self._job)], []))
         await ended.wait()
         assert self._outcome is not None
@@ -98,6 +101,12 @@ class Trial:
         if executor.exit is not None:
             return executor.exit.code if isinstance(executor.exit.code, int) and executor.exit.code else 1
         return 0 if self._outcome.error is None else 1
+
+    def _on_exit(self, executor: Executor, status: int) -> None:
+        """The handler calls `os._exit`."""
+        executor.abandon(outcome.of_exit(status))
+        if self._outcome is not None:
+            self._show(self._outcome)
 
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""
@@ -128,13 +137,13 @@ class Trial:
 
     # -- what people read ---------------------------------------------------------------------------------------
 
-    def _show(self, outcome: Outcome) -> None:
-        if outcome.error is None:
+    def _show(self, found: Outcome) -> None:
+        if found.error is None:
             self._log.info(f"Job {self.id} completed successfully.")
         else:
-            self._log.error(f"Job {self.id} failed with error: {readable(outcome.error)}")
-        parts = [] if outcome.output is None else [b'"output":' + outcome.output]
-        parts += [] if outcome.error is None else [b'"error":' + encoding.encode(_summary(outcome.error), "error")]
+            self._log.error(f"Job {self.id} failed with error: {readable(found.error)}")
+        parts = [] if found.output is None else [b'"output":' + found.output]
+        parts += [] if found.error is None else [b'"error":' + encoding.encode(_summary(found.error), "error")]
         self._log.info(f"Job result: {_shown(b'{' + b','.join(parts) + b'}')}")
         self._log.info("Local testing complete, exiting.")
 

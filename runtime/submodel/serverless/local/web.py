@@ -20,6 +20,7 @@ SILENCE_SECONDS = 60.0
 """How long a connection may be idle, or a request take to arrive piece by piece."""
 
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+"""Names of this machine for itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +56,13 @@ def refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None
 class WebServer:
     """Serves `route` on a socket that listens already; a context manager.
 
-    Args:
-        loopback: only this machine is served. Then names that lead here from elsewhere are refused, so that no web
-            page can reach the handler through its reader's browser.
+    On an address of this machine for itself, names that lead here from elsewhere are refused, so that no web page can
+    reach the handler through its reader's browser.
     """
 
-    def __init__(self, listening: socket.socket, route: Callable[[Request], Reply], loopback: bool) -> None:
+    def __init__(self, listening: socket.socket, route: Callable[[Request], Reply]) -> None:
         self.route = route
-        self.loopback = loopback
+        self.loopback = listening.getsockname()[0] in LOOPBACK
         self._busy = 0
         self._quiet = threading.Condition()
         self._server = _Server(listening, self)
