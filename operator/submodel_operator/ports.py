@@ -120,6 +120,9 @@ class Cluster(Protocol):
     async def exists(self, key: Key) -> bool:
         """Whether the endpoint exists, asked of the cluster itself and not of a cache."""
 
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """What a Secret holds, or None when there is none."""
+
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """Create the child or bring it back to what it should be. A Deployment starts with no replicas.
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from submodel.contract import env as worker_env
+from submodel_operator.api.auth import AuthMode
 from submodel_operator.api.hardware import Gpu, NetworkVolume
 from submodel_operator.api.v1alpha1 import EndpointSpec, ScalerType, Schedule, SubModelEndpoint
 from submodel_operator.api.worker import EnvFromSource, EnvVar, Worker
@@ -102,6 +103,13 @@ class ResolvedEndpoint:
     execution_timeout_ms: int
     ttl_ms: int
     models: tuple[str, ...]
+    open: bool
+    """Whether callers need no API key."""
+
+    key_secrets: tuple[str, ...]
+    queue_workers: int
+    """What bounds the queue: as many jobs for each; not fewer while the endpoint is suspended, for then jobs wait."""
+
     grace_seconds: int
     """Termination grace of a worker pod: a job that runs when its pod must go may end."""
 
@@ -148,6 +156,9 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
         execution_timeout_ms=jobs.execution_timeout_ms,
         ttl_ms=jobs.ttl_ms,
         models=tuple(dict.fromkeys(endpoint.spec.openai.models)),
+        open=endpoint.spec.auth.mode is AuthMode.NONE,
+        key_secrets=tuple(dict.fromkeys(each.name for each in endpoint.spec.auth.key_secrets)),
+        queue_workers=endpoint.spec.scaling.workers_max,
         grace_seconds=grace_seconds,
         drain_seconds=grace_seconds - GOODBYE_SECONDS,
         settings=settings,

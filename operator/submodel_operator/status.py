@@ -12,13 +12,14 @@ from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api import constants
 from submodel_operator.api.conditions import REMEDIES, ConditionType, Reason
-from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, workers_problem
+from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, problem, workers_problem
 from submodel_operator.ports import Manifest, Observed, Signals
 from submodel_operator.resolve import ResolvedEndpoint
 from submodel_operator.scaling import ScalingDecision, ScalingInputs
 from submodel_operator.scaling.explained import describe
 
 FAILURES_KEPT = 5
+MESSAGE_MAX = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,9 @@ class Account:
     signals: Signals | None = None
     overdue: Mapping[str, str] = field(default_factory=dict)
     """Workers that are replaced because they did not come to work in time, with the words for it."""
+
+    key_problem: str = ""
+    """What is wrong with the Secrets of `spec.auth`; empty when nothing is."""
 
     problem: Problem | None = None
 
@@ -218,6 +222,7 @@ def _conditions(
         ConditionType.ROLLOUT_COMPLETE: _rollout(account, workers, trouble),
         ConditionType.AUTOSCALING: _autoscaler(account.endpoint, previous),
         ConditionType.SCALER_HEALTHY: _scaler_health(account),
+        **_keys(account, previous),
     }
     before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
     return [
@@ -254,6 +259,18 @@ def _rollout(account: Account, workers: Mapping[str, int], trouble: _Trouble) ->
         remedy = REMEDIES[Reason.ROLLOUT_FAILED]
         return "False", Reason.ROLLOUT_FAILED, f"{words}: {trouble.workers.message}; {remedy}"
     return "False", Reason.IN_PROGRESS, "workers of an earlier revision finish what they hold"
+
+
+def _keys(account: Account, previous: Mapping[str, Any]) -> dict[ConditionType, tuple[str, str, str]]:
+    """Only for an endpoint that names Secrets with keys."""
+    kind = ConditionType.KEYS_USABLE
+    if account.endpoint is None:
+        kept = _condition(previous, kind)
+        return {kind: (kept["status"], kept["reason"], kept["message"])} if kept else {}
+    if not account.endpoint.key_secrets:
+        return {}
+    wrong = problem(Reason.KEY_SECRET_UNUSABLE, account.key_problem[:MESSAGE_MAX]) if account.key_problem else None
+    return {kind: _good_unless(wrong, Reason.KEYS_KNOWN, "the gateway knows the keys of all Secrets")}
 
 
 def _autoscaler(endpoint: ResolvedEndpoint | None, previous: Mapping[str, Any]) -> tuple[str, str, str]:

@@ -409,3 +409,29 @@ async def test_a_watch_that_cannot_go_on_ends_the_operator(
     await operator.run_out()
     assert isinstance(operator.error, PartFailed)
     assert "the watch of the cluster" in str(operator.error)
+
+
+async def test_keys_in_secrets_open_their_endpoint_until_they_are_gone(
+    server: FakeApiServer, http: aiohttp.ClientSession, name: str, tmp_path: Path
+) -> None:
+    (tmp_path / "keys").mkdir()
+    keys = {"SUBMODEL_GATEWAY_KEYS": str(tmp_path / "keys"), "SUBMODEL_GATEWAY_KEY_PEPPER": "pepper"}
+    text = "a-key-of-the-team-that-is-long-enough"
+    secret = {"metadata": {"name": "team-keys"}, "data": {"ci": base64.b64encode(text.encode()).decode()}}
+
+    async def health(gateway: LiveGateway, endpoint: str) -> int:
+        url, headers = f"{gateway.public}/v2/{NAMESPACE}.{endpoint}/health", {"x-apikey": text}
+        async with http.get(url, headers=headers) as answer:
+            return answer.status
+
+    with LiveGateway(tmp_path, **keys) as gateway:
+        settings = settings_for(gateway.internal, INTERNAL_TOKEN)
+        async with operating(server, server.kubeconfig(tmp_path), settings):
+            server.store.create("secrets", NAMESPACE, secret)
+            create(server, f"{name}-other")
+            spec = {"worker": {"handler": {"inline": "pass"}}, "auth": {"keySecrets": [{"name": "team-keys"}]}}
+            server.store.create(ENDPOINTS, NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+            await server.store.until(lambda: is_settled(server, name) and is_settled(server, f"{name}-other"))
+            assert condition(server, name, "KeysUsable")["reason"] == "KeysKnown"
+            assert await health(gateway, name) == 200
+            assert await health(gateway, f"{name}-other") == 404

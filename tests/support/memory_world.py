@@ -26,6 +26,9 @@ class MemoryCluster:
     events: list[Event] = field(default_factory=list)
     refuse_events: OperatorError | None = None
     refuse_applies: OperatorError | None = None
+    refuse_secrets: OperatorError | None = None
+    secrets: dict[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
+    secrets_read: list[str] = field(default_factory=list)
 
     def put(self, manifest: Manifest, generation: int = 1, key: Key = KEY) -> None:
         """Create or change the endpoint."""
@@ -53,6 +56,12 @@ class MemoryCluster:
 
     async def exists(self, key: Key) -> bool:
         return key in self.alive
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        self.secrets_read.append(name)
+        if self.refuse_secrets:
+            raise self.refuse_secrets
+        return self.secrets.get((namespace, name))
 
     async def apply(self, observed: Observed, child: Manifest) -> None:
         if self.refuse_applies:

@@ -19,6 +19,7 @@ class ConditionType(StrEnum):
     ROLLOUT_COMPLETE = "RolloutComplete"
     AUTOSCALING = "Autoscaling"
     SCALER_HEALTHY = "ScalerHealthy"
+    KEYS_USABLE = "KeysUsable"
 
 
 class Reason(StrEnum):
@@ -56,6 +57,9 @@ class Reason(StrEnum):
     MANUAL_REPLICAS = "ManualReplicas"
     SUSPENDED = "Suspended"
     UNKNOWN = "SpecUnreadable"
+
+    KEYS_KNOWN = "KeysKnown"
+    KEY_SECRET_UNUSABLE = "KeySecretUnusable"
 
     SIGNALS_FRESH = "SignalsFresh"
     SIGNALS_STALE = "SignalsStale"
@@ -209,6 +213,18 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
                 "False", "The gateway is silent; the number of workers is held.", "look at the gateway's pod"
             ),
             Reason.SIGNALS_UNKNOWN: ReasonText("Unknown", "The gateway has not reported on the endpoint yet."),
+        },
+    ),
+    ConditionType.KEYS_USABLE: ConditionText(
+        "What spec.auth.keySecrets name are API keys. Only where the spec names Secrets; the installation's keys work "
+        "all the same.",
+        {
+            Reason.KEYS_KNOWN: ReasonText("True", "The gateway knows all keys of the Secrets."),
+            Reason.KEY_SECRET_UNUSABLE: ReasonText(
+                "False",
+                "A Secret or one of its entries cannot be used; the message says which.",
+                "change what it names",
+            ),
         },
     ),
 }

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from submodel.contract import limits
+from submodel_operator.api.auth import Auth, AuthMode
 from submodel_operator.api.base import IdleTimeout, Instant, Int64, Model, StatusModel
 from submodel_operator.api.hardware import Gpu, NetworkVolume, Placement
 from submodel_operator.api.worker import Worker
@@ -200,6 +201,11 @@ SPEC_RULES = (
         message="gpu.excludedTypes must not name a type of gpu.types; remove it from one of them",
         field_path=".gpu.excludedTypes",
     ),
+    Rule(
+        rule="self.auth.mode != 'None' || !has(self.auth.keySecrets) || size(self.auth.keySecrets) == 0",
+        message="auth.keySecrets have no effect with auth.mode None, which lets everybody in; remove one of them",
+        field_path=".auth.keySecrets",
+    ),
 )
 
 
@@ -255,6 +261,9 @@ class EndpointSpec(Model):
     openai: OpenAi = OpenAi()
     """The endpoint as clients of OpenAI's API see it."""
 
+    auth: Auth = Auth()
+    """Who may send jobs."""
+
     @model_validator(mode="after")
     def _cross_field_rules(self) -> Self:
         if broken := tuple(rule for rule, holds in zip(SPEC_RULES, self._verdicts(), strict=True) if not holds):
@@ -284,6 +293,7 @@ class EndpointSpec(Model):
             gpu.count > 0 or not (gpu.types or gpu.excluded_types or gpu.allowed_cuda_versions),
             len(gpu.types) == len(set(gpu.types)),
             not set(gpu.types) & set(gpu.excluded_types),
+            self.auth.mode is AuthMode.API_KEY or not self.auth.key_secrets,
         )
 
 

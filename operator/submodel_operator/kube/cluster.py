@@ -12,6 +12,7 @@ the revision, so a pool that has its Deployment has them too.
 """
 
 import asyncio
+from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
@@ -78,6 +79,11 @@ class KubeCluster:
         """See `ports.Cluster`."""
         self._confirmed.pop(key, None)
         return await self._refresh_endpoint(key) is not None
+
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """See `ports.Cluster`."""
+        found = await self._client.get(SECRETS, namespace, name)
+        return None if found is None else {entry: b64decode(text) for entry, text in (found.get("data") or {}).items()}
 
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """See `ports.Cluster`."""

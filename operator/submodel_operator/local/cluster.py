@@ -96,6 +96,10 @@ class LocalCluster:
         """See `ports.Cluster`."""
         return key in self.keys()
 
+    async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
+        """See `ports.Cluster`. There are no Secrets here, and the gateway of a laptop asks for no key."""
+        return {}
+
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """See `ports.Cluster`."""
         name, kind = child["metadata"]["name"], child["kind"]

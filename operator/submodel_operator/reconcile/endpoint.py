@@ -26,6 +26,7 @@ from submodel_operator.events import events_between
 from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
 from submodel_operator.ports import Clock, Cluster, Gateway, Key, Manifest, Observed
 from submodel_operator.reconcile import gather
+from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import ScalerState, ScalingDecision, decide
 from submodel_operator.scaling.explained import describe_proposal
@@ -75,6 +76,7 @@ class Reconciler:
         self._status_written_at: dict[Key, float] = {}
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
+        self._keys = KeyReader(cluster, clock)
 
     async def reconcile(self, key: Key) -> Outcome:
         """One step for `key`.
@@ -99,7 +101,8 @@ class Reconciler:
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
         endpoint = resolve(parse_endpoint(observed.manifest), observed.uid, observed.generation, self._settings)
         desired = desired_pool(endpoint)
-        await self._tell_gateway(endpoint, observed, desired)
+        keys = await self._keys.read(observed.key.namespace, endpoint.key_secrets)
+        await self._tell_gateway(endpoint, observed, desired, keys)
         signals = self._gateway.signals(observed.key.endpoint_id)
         inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
         decision, scaler = decide(inputs, self._remembered(observed), self._clock.now())
@@ -121,9 +124,11 @@ class Reconciler:
             signals=signals,
             endpoint=endpoint,
             overdue=late,
+            key_problem=keys.problem,
         )
         next_late = seconds_until_overdue(observed, desired.revision, views, deadline_seconds)
-        return account, _earliest(decision.evaluate_after_seconds, next_late)
+        next_keys = AGAIN_SECONDS if endpoint.key_secrets else None
+        return account, _earliest(decision.evaluate_after_seconds, next_late, next_keys)
 
     def _note(self, key: Key, described: dict[str, Any]) -> None:
         """A shrink takes several steps, each of which comes to the same decision: it is told once."""
@@ -138,9 +143,11 @@ class Reconciler:
         status = observed.manifest.get("status") or {}
         return decode((status.get("autoscaling") or {}).get("memory"))
 
-    async def _tell_gateway(self, endpoint: ResolvedEndpoint, observed: Observed, desired: DesiredPool) -> None:
+    async def _tell_gateway(
+        self, endpoint: ResolvedEndpoint, observed: Observed, desired: DesiredPool, keys: OwnKeys
+    ) -> None:
         revisions = gather.live_revisions(observed, desired.revision)
-        await self._gateway.register(gather.registration(endpoint, revisions))
+        await self._gateway.register(gather.registration(endpoint, revisions, keys.keys))
         if gone := gather.gone(observed):
             await self._gateway.report_gone(observed.key.endpoint_id, gone)
         await self._gateway.publish_workers(observed.key.endpoint_id, gather.presence(observed))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from submodel.contract.internal import (
     TERMINATING,
+    EndpointKey,
     EndpointRegistration,
     GoneWorker,
     WorkerPresence,
@@ -21,7 +22,9 @@ from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Tro
 _WORKING = (WorkerPhase.READY, WorkerPhase.DRAINING)
 
 
-def registration(endpoint: ResolvedEndpoint, revisions: Sequence[str]) -> EndpointRegistration:
+def registration(
+    endpoint: ResolvedEndpoint, revisions: Sequence[str], keys: Sequence[EndpointKey] = ()
+) -> EndpointRegistration:
     """What the gateway must know. Workers of every revision that still has pods keep their credential."""
     scaling = endpoint.scaling
     return EndpointRegistration(
@@ -31,7 +34,9 @@ def registration(endpoint: ResolvedEndpoint, revisions: Sequence[str]) -> Endpoi
         execution_timeout_ms=endpoint.execution_timeout_ms,
         ttl_ms=endpoint.ttl_ms,
         late_after_ms=_late_after_ms(scaling),
-        workers_max=endpoint.scaling.workers_max,
+        workers_max=endpoint.queue_workers,
+        open=endpoint.open,
+        api_keys=list(keys),
         worker_tokens=[WorkerToken(revision=each, sha256=_sha256(worker_token(endpoint, each))) for each in revisions],
         models=list(endpoint.models),
     )

@@ -103,7 +103,7 @@ def test_another_kind_is_named_alone() -> None:
         (
             "{worker: {image: x}, zzz: 1}",
             "spec.zzz: unknown field; remove it, or use one of displayName, suspend, worker, gpu, networkVolume, "
-            "placement, scaling, jobs, openai",
+            "placement, scaling, jobs, openai, auth",
         ),
         (
             "{worker: {image: x, env: [{name: A, vale: b}]}}",
@@ -209,6 +209,7 @@ BREAKING = (
     "{worker: {image: x}, gpu: {types: [A100]}}",
     "{worker: {image: x}, gpu: {count: 1, types: [A100, A100]}}",
     "{worker: {image: x}, gpu: {count: 1, types: [A100], excludedTypes: [A100]}}",
+    "{worker: {image: x}, auth: {mode: None, keySecrets: [{name: a}]}}",
 )
 """One spec for each of `SPEC_RULES`, in their order, that breaks it alone."""
 
