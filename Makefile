@@ -45,6 +45,10 @@ test: check ## All checks and every quick test that needs no cluster
 test-slow: setup ## Crashes, races, simulations, peers of other makers: minutes
 	$(BIN)/pytest -m 'slow and not cluster' -n 2 --dist loadgroup
 
+.PHONY: test-pythons
+test-pythons: setup ## The handler runtime on Python 3.10 to 3.13, where they are installed
+	$(BIN)/python -m tests.pythons $(ARGS)
+
 .PHONY: crash
 crash: setup ## Kill a loaded store 200 times, and fill its disk: nothing acknowledged may be lost
 	$(BIN)/pytest tests/crash -n 2 --dist loadgroup

@@ -1,5 +1,6 @@
 """A real worker process for tests, started from the text of a handler's file."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import textwrap
 import threading
 from pathlib import Path
 
+PYTHON = os.environ.get("SUBMODEL_TEST_PYTHON") or sys.executable  # noqa: TID251  # see tests.pythons
 EXIT_SECONDS = 20.0
 LOOK_SECONDS = 0.01
 
@@ -22,7 +24,7 @@ class WorkerProcess:
         self.file = folder / "handler.py"
         self.file.write_text(textwrap.dedent(source))
         self._log = folder / "stderr.txt"
-        command = [sys.executable, *(["-m", "submodel.serverless"] if module else []), str(self.file)]
+        command = [PYTHON, *(["-m", "submodel.serverless"] if module else []), str(self.file)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
 

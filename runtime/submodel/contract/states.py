@@ -1,9 +1,19 @@
 """Names that clients and workers see on the wire: job states and worker phases."""
 
-from enum import StrEnum
+from enum import Enum
 
 
-class JobState(StrEnum):
+class _Word(str, Enum):
+    """A text among a few. (The standard library's own is younger than the oldest Python that handlers run on.)"""
+
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __format__(self, format_spec: str) -> str:
+        return str.__format__(self, format_spec)
+
+
+class JobState(_Word):
     """State of a job, spelled as on the hosted platforms."""
 
     IN_QUEUE = "IN_QUEUE"
@@ -22,7 +32,7 @@ class JobState(StrEnum):
 _ALIVE = (JobState.IN_QUEUE, JobState.IN_PROGRESS)
 
 
-class WorkerPhase(StrEnum):
+class WorkerPhase(_Word):
     """What a worker says of itself in each exchange."""
 
     STARTING = "starting"

@@ -123,7 +123,7 @@ class Numpy:
     [
         (Colour.RED, "red"),
         (Point(1.5, datetime.date(2024, 5, 6)), {"x": 1.5, "when": "2024-05-06"}),
-        (datetime.datetime(2024, 5, 6, 7, tzinfo=datetime.UTC), "2024-05-06T07:00:00+00:00"),
+        (datetime.datetime(2024, 5, 6, 7, tzinfo=datetime.timezone.utc), "2024-05-06T07:00:00+00:00"),
         (uuid.UUID(int=1), "00000000-0000-0000-0000-000000000001"),
         (decimal.Decimal("1.10"), "1.10"),
         (pathlib.PurePosixPath("/a/b"), "/a/b"),
