@@ -1,6 +1,7 @@
 """Gateways that share a database are one gateway to clients, to workers and to the operator."""
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from urllib.parse import urlsplit
@@ -9,10 +10,12 @@ import pytest
 import pytest_asyncio
 
 from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held
-from submodel.contract.internal import EndpointSnapshot, GoneWorker, WorkerView
+from submodel.contract.internal import EndpointKey, EndpointSnapshot, GoneWorker, WorkerView
 from submodel.contract.states import JobState, WorkerPhase
 from submodel.contract.wire import decode
 from submodel_gateway.errors import NotFound
+from submodel_gateway.ratelimit.figures import Figures
+from submodel_gateway.service.admission import RateExceeded
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.gateway import Gateway
@@ -25,6 +28,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgres-fleet")]
 
 WAIT_SECONDS = 30.0
 WORKER = "w-1"
+LIMIT = 300
+"""Requests of a client in ten seconds."""
+
+KEY = "a-key-of-the-endpoint-that-is-long-enough"
 
 
 class Member:
@@ -32,7 +39,8 @@ class Member:
 
     def __init__(self, url: str) -> None:
         clock = SteeredClock()
-        self.gateway = Gateway([NamedStore("one", PostgresStore(url), clock)], clock)
+        rates = {"run": Figures(LIMIT, None)}
+        self.gateway = Gateway([NamedStore("one", PostgresStore(url), clock)], clock, rates=rates)
         self._numbers = itertools.count(1)
 
     async def say(self, worker: str = WORKER, **fields: object) -> ExchangeAnswer:
@@ -56,6 +64,24 @@ class Member:
     async def until_worker(self, true: Callable[[WorkerView], bool], worker: str = WORKER) -> None:
         """Returns once the snapshot shows the worker as wished."""
         await self.until(lambda seen: seen is not None and any(true(each) for each in _named(seen, worker)))
+
+    async def until_gateways(self, number: int) -> None:
+        """Returns once it knows that the gateways are so many."""
+        (sweeper,) = self.gateway.sweepers
+        async with asyncio.timeout(WAIT_SECONDS):
+            while sweeper.gateways != number:
+                await sweeper.sweep()
+
+    def let_in(self, tries: int) -> int:
+        """How many requests of one client it lets in."""
+        count = 0
+        for _ in range(tries):
+            try:
+                self.gateway.admission.enter(ENDPOINT, "run", "ci").end()
+            except RateExceeded:
+                continue
+            count += 1
+        return count
 
     async def until_no_worker(self, worker: str = WORKER) -> None:
         await self.until(lambda seen: seen is not None and not _named(seen, worker))
@@ -209,3 +235,27 @@ async def test_what_a_gateway_said_before_it_was_killed_is_void_soon(pair: tuple
         "UPDATE submodel.word SET told_at = told_at - interval '1 minute' WHERE teller <> 0", urlsplit(url).path[1:]
     )
     await one.until_no_worker()
+
+
+async def test_together_they_let_in_what_one_alone_would(pair: tuple[Member, Member], url: str) -> None:
+    third = Member(url)
+    await third.gateway.start()
+    for member in (*pair, third):
+        await member.until_gateways(3)
+    assert 0.8 * LIMIT <= sum(member.let_in(LIMIT) for member in (*pair, third)) <= 1.2 * LIMIT
+    await third.gateway.close()
+    for member in pair:
+        await member.until_gateways(2)
+
+
+async def test_a_key_that_one_is_told_of_opens_all_and_one_that_is_revoked_opens_none(
+    pair: tuple[Member, Member],
+) -> None:
+    one, other = pair
+    key = EndpointKey(id="ci", sha256=hashlib.sha256(KEY.encode()).hexdigest())
+    await one.gateway.registry.put(ENDPOINT, registration(generation=2, api_keys=[key]))
+    await other.until(lambda seen: seen is not None and seen.registration == "uid/2")
+    assert other.gateway.endpoints.keys.find(KEY)[ENDPOINT].id == "ci"
+    await one.gateway.registry.put(ENDPOINT, registration(generation=3))
+    await other.until(lambda seen: seen is not None and seen.registration == "uid/3")
+    assert not other.gateway.endpoints.keys.find(KEY)
