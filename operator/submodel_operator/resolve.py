@@ -34,7 +34,6 @@ _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 SERVICE_PRIOR_SECONDS_MAX = 30.0
 """Longest run of a job that is believed before any has ended."""
 
-ADAPTIVE_STABILIZATION_SECONDS = 30
 SCALER_VALUE_DEFAULT = 4.0
 
 
@@ -63,7 +62,9 @@ class ResolvedScaling:
     max_surge: int | None
     """None: any number of workers may start at once."""
 
-    stabilization_seconds: int
+    stabilization_seconds: int | None
+    """None: as long as the policy thinks fit."""
+
     schedules: tuple[ResolvedSchedule, ...]
     shadow: ScalerType | None
     shadow_value: float
@@ -175,7 +176,6 @@ def resolve_scaling(spec: EndpointSpec) -> ResolvedScaling:
     if problems := list(_schedule_problems(scaling.schedules)):
         raise InvalidEndpoint(problems)
     adaptive = scaling.scaler_type is ScalerType.ADAPTIVE
-    stabilization = ADAPTIVE_STABILIZATION_SECONDS if adaptive else 0
     same_unit = ScalerType.REQUEST_COUNT not in (scaling.scaler_type, scaling.shadow)
     fewest, most = _bounds(spec)
     longest_run = spec.jobs.execution_timeout_ms / 1000 or float("inf")
@@ -188,7 +188,9 @@ def resolve_scaling(spec: EndpointSpec) -> ResolvedScaling:
         concurrency=spec.worker.concurrency,
         standby=scaling.standby,
         max_surge=scaling.max_surge,
-        stabilization_seconds=stabilization if scaling.stabilization_seconds is None else scaling.stabilization_seconds,
+        stabilization_seconds=None
+        if adaptive and scaling.stabilization_seconds is None
+        else scaling.stabilization_seconds or 0,
         schedules=tuple(ResolvedSchedule(each.cron, each.time_zone, each.workers_min) for each in scaling.schedules),
         shadow=scaling.shadow,
         shadow_value=scaling.scaler_value if same_unit else SCALER_VALUE_DEFAULT,

@@ -50,7 +50,7 @@ def _settings(chance: Random) -> ResolvedScaling:
         concurrency=chance.randint(1, 4),
         standby=chance.choice([0, 0, 2]),
         max_surge=chance.choice([None, chance.randint(1, 5)]),
-        stabilization_seconds=chance.choice([0, 0, 30]),
+        stabilization_seconds=chance.choice([0, 0, 30, *([None] * (kind is ScalerType.ADAPTIVE))]),
         schedules=(),
         shadow=chance.choice([None, *(each for each in ScalerType if each is not kind)]),
         shadow_value=4.0,

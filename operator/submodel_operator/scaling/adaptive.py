@@ -8,18 +8,25 @@ not start before a new worker could; a worker that would be ready only after the
 from math import ceil, sqrt
 from typing import Final
 
+from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling.decision import Proposal, Term, counted
 from submodel_operator.scaling.estimates import Estimates
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 MARGIN: Final = 1.0
-"""Standard deviations of the offered load that are kept in reserve."""
+"""Standard deviations of the offered load that are kept in reserve where no job may wait for a start."""
+
+STABILIZATION_SECONDS: Final = 30.0
+"""The stabilisation window at full urgency."""
 
 LEAST_LOAD: Final = 0.5
 """Below half a worker's load nobody is kept for what may come."""
 
 LEAST_ARRIVALS: Final = 5
 """Fewer arrivals make no rate."""
+
+PUNCTUALITY: Final = 0.75
+"""Share of the allowed wait that is aimed at: durations spread, and means are all that is known of them."""
 
 SHARED_UTILISATION: Final = 0.8
 """Load per slot that is aimed at where workers run several jobs at once."""
@@ -34,12 +41,26 @@ def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Prop
     return by_rate
 
 
+def stabilization_seconds(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
+    """How long fewer workers must have been wanted before some may go, where nothing else was said."""
+    return STABILIZATION_SECONDS * urgency(scaling, cold_start_seconds)
+
+
+def urgency(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
+    """1 where a start takes as long as a job may wait, or longer: what comes unforeseen is late.
+
+    Towards 0 a worker that is missing can be started in time, and reserves only cost.
+    """
+    return min(1.0, cold_start_seconds / scaling.scaler_value)
+
+
 def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
     rate = max(estimates.slow_rate, estimates.sure_fast_rate)
     slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
     load = rate * estimates.service_seconds / slots
     kept = load > LEAST_LOAD and estimates.arrivals >= LEAST_ARRIVALS
-    workers = ceil(load + MARGIN * sqrt(load)) if kept else 0
+    kept_share = urgency(inputs.scaling, estimates.cold_start_seconds)
+    workers = ceil(kept_share * (load + MARGIN * sqrt(load))) if kept else 0
     words = f"{rate:.3g} jobs/s of {estimates.service_seconds:.3g} s"
     if not kept:
         return Proposal(0, Term.STEADY, f"no job queued, and {words} keep no worker", "a queued job starts workers")
@@ -48,12 +69,12 @@ def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
 
 
 def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
-    target, service = inputs.scaling.scaler_value, estimates.service_seconds
+    target, service = PUNCTUALITY * inputs.scaling.scaler_value, estimates.service_seconds
     slots, cold_start = inputs.scaling.concurrency, estimates.cold_start_seconds
     horizon = max(target, cold_start)
     expected = demand.queued + estimates.sustained_rate * horizon
     left = max(0.0, expected - _capacity(inputs, demand, estimates, horizon))
-    in_time = max(target - cold_start, 1.0, target / 4)
+    in_time = max(target - cold_start, 1.0, target / 3)
     more = min(ceil(left / slots), ceil(left * service / (slots * in_time)))
     queued = counted(demand.queued, "job")
     if not more:

@@ -11,7 +11,7 @@ from typing import Final
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import adaptive, limits, memory, queue_delay, request_count, schedules, victims
 from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
-from submodel_operator.scaling.estimates import Estimates, estimate, idle_seconds
+from submodel_operator.scaling.estimates import Estimates, estimate, idle_seconds, settled_cold_start_seconds
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 from submodel_operator.scaling.state import ScalerState
 
@@ -41,15 +41,15 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
     demand, estimates = inputs.demand, estimate(inputs, state, now)
     proposal = POLICIES[inputs.scaling.scaler_type](inputs, demand, estimates)
     wanted = limits.limited(inputs, state, now, proposal)
-    window = inputs.scaling.stabilization_seconds
+    window = _window_seconds(inputs, state)
     state = memory.remember_wanted(state, wanted.workers, window, now)
     if wanted.workers >= inputs.replicas:
         decision = ScalingDecision(wanted.workers, wanted.term, wanted.message)
     elif not demand.fresh:
         decision = _held(inputs)
     else:
-        decision = _shrink(inputs, state, now, _stabilised(inputs, state, now, wanted))
-    look = _next_look(inputs, demand, state, now)
+        decision = _shrink(inputs, state, now, _stabilised(inputs, state, now, window, wanted))
+    look = _next_look(inputs, demand, state, now, window)
     shadow = _shadow(inputs, demand, estimates, state, now)
     explained = replace(decision, proposal=proposal, estimates=estimates, shadow=shadow)
     return replace(explained, evaluate_after_seconds=look), state
@@ -73,8 +73,14 @@ def _held(inputs: ScalingInputs) -> ScalingDecision:
     )
 
 
-def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal) -> Proposal:
-    window = inputs.scaling.stabilization_seconds
+def _window_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
+    configured = inputs.scaling.stabilization_seconds
+    if configured is not None:
+        return float(configured)
+    return adaptive.stabilization_seconds(inputs.scaling, settled_cold_start_seconds(state))
+
+
+def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, window: float, wanted: Proposal) -> Proposal:
     highest = min(memory.highest_wanted(state, window, now), inputs.scaling.workers_max)
     if highest <= wanted.workers:
         return wanted
@@ -119,11 +125,11 @@ def _shadow(
     return limits.limited(seen, state, now, POLICIES[other](seen, demand, estimates))
 
 
-def _next_look(inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float) -> float | None:
+def _next_look(inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float, window: float) -> float | None:
     scaling = inputs.scaling
     looks = [
         victims.seconds_until_next(inputs, idle_seconds(inputs, state)),
-        memory.seconds_until_forgotten(state, scaling.stabilization_seconds, now),
+        memory.seconds_until_forgotten(state, window, now),
         schedules.seconds_until_next(scaling.schedules, now),
     ]
     if scaling.scaler_type is ScalerType.QUEUE_DELAY:

@@ -53,10 +53,15 @@ def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates
 
 
 def cold_start_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
-    """The 90th percentile of what starts took; at least the age of a start that is still under way."""
+    """What a start takes; at least the age of one that is still under way."""
+    under_way = (each.age_seconds for each in inputs.starting if each.trouble is None)
+    return max([settled_cold_start_seconds(state), *under_way])
+
+
+def settled_cold_start_seconds(state: ScalerState) -> float:
+    """The 90th percentile of what the last starts took. A start under way does not move it with its age."""
     known = sorted(state.cold_starts)
-    believed = known[ceil(0.9 * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
-    return max([believed, *(each.age_seconds for each in inputs.starting if each.trouble is None)])
+    return known[ceil(0.9 * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
 
 
 def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
@@ -68,8 +73,7 @@ def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
     configured = inputs.scaling.idle_timeout_seconds
     if configured is not None:
         return float(configured)
-    known = ScalingInputs(inputs.scaling, 0, (), (), None)  # a start under way must not move the bound with its age
-    return max(5.0, cold_start_seconds(known, state))
+    return max(5.0, settled_cold_start_seconds(state))
 
 
 def _service_seconds(inputs: ScalingInputs, state: ScalerState, now: float) -> float:

@@ -71,7 +71,7 @@ class Scaler(Protocol):
     """Whether it looks only when something changed or the time that it named has come; else it looks every period."""
 
     wakes: bool
-    """Whether a job that meets no worker is seen at once."""
+    """Whether the first job that meets no worker is seen at once."""
 
     grace_seconds: float
     """How long a worker that is told to go may finish its job."""
@@ -158,10 +158,11 @@ class Cluster:
         nobody = not any(worker.ready and not worker.leaving for worker in self.workers.values())
         if nobody and self.conditions.cold_start_seconds > self.conditions.late_after_seconds:
             self.record.unavoidable += 1
+        woken = nobody and self._scaler.wakes and not self.queue
         self.queue.append(job)
         self._dispatch()
         if self.queue:
-            self._plan_look(self.now if nobody and self._scaler.wakes else self._next_period())
+            self._plan_look(self.now if woken else self._next_period())
         elif self._scaler.sleeps:
             self._plan_look(self._next_period())
 

@@ -100,11 +100,12 @@ def test_adaptive_starts_for_a_batch_at_zero_all_that_it_needs_in_one_step() -> 
     scene.state = ScalerState(revision="r1", cold_starts=(2.0,), service_seconds=4.0)
     scene.decide()
     decision = scene.at(1).decide(queued=80)
-    # 80 jobs of 4 s, of which each worker must do two in the 10 - 2 seconds that are left
-    assert (decision.replicas, decision.term) == (40, Term.BACKLOG)
-    assert decision.message == (
-        "80 jobs queued; in the 10 s that a start or the target takes, 80 of 80 jobs of 4 s would find no worker: "
-        "40 more"
+    # 320 s of work, to be done in 7.5 - 2 seconds: three quarters of the target, less a start
+    assert (decision.replicas, decision.term) == (50, Term.MAXIMUM)
+    assert decision.proposal
+    assert decision.proposal.message == (
+        "80 jobs queued; in the 7.5 s that a start or the target takes, 80 of 80 jobs of 4 s would find no worker: "
+        "59 more"
     )
 
 
