@@ -77,6 +77,10 @@ bench-store: setup ## What the job store costs beside the bare engine; ARGS="--q
 bench-gateway: setup ## The gateway with real workers beside a bare server; ARGS="--quick --only runsync"
 	$(BIN)/python -m tests.bench.gateway $(ARGS)
 
+.PHONY: study
+study: setup ## Compare all scalers on all workloads and write docs/concepts/autoscaler-study.md; ARGS="--fresh --seeds 10"
+	$(BIN)/python -m tests.bench.study $(ARGS)
+
 .PHONY: coverage
 coverage: setup ## The same tests with branch coverage
 	$(BIN)/pytest -m 'not cluster' --cov --cov-report=term
