@@ -26,6 +26,9 @@ class MemoryCluster:
     events: list[Event] = field(default_factory=list)
     refuse_events: OperatorError | None = None
     refuse_applies: OperatorError | None = None
+    removes_instead: str = ""
+    """The worker that the next shrink takes, whoever was chosen."""
+
     refuse_secrets: OperatorError | None = None
     secrets: dict[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
     secrets_read: list[str] = field(default_factory=list)
@@ -84,7 +87,8 @@ class MemoryCluster:
         observed = self.endpoints[key]
         before = next(each for each in observed.pools if each.name == pool)
         assert before.replicas == present
-        kept = tuple(each for each in observed.workers if each.name not in victims)
+        gone = (self.removes_instead,) if victims and self.removes_instead else victims
+        kept = tuple(each for each in observed.workers if each.name not in gone)
         self.endpoints[key] = replace(observed, workers=kept)
         self._put_pool(key, replace(before, replicas=replicas))
 

@@ -254,6 +254,8 @@ class EventReason(StrEnum):
     CAPACITY_EXHAUSTED = "CapacityExhausted"
     SIGNALS_LOST = "SignalsLost"
     FIELD_IGNORED = "FieldIgnored"
+    SCALED_BY_OTHERS = "ScaledByOthers"
+    WRONG_WORKER_LEFT = "WrongWorkerLeft"
 
 
 EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
@@ -270,5 +272,13 @@ EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
     EventReason.CAPACITY_EXHAUSTED: ("Warning", "The cluster has no room for a worker; the message says why."),
     EventReason.SIGNALS_LOST: ("Warning", "The gateway fell silent; the number of workers is held."),
     EventReason.FIELD_IGNORED: ("Warning", "A part of the spec has no effect as it stands; the message says why."),
+    EventReason.SCALED_BY_OTHERS: (
+        "Warning",
+        "Somebody else changed the count of the endpoint's Deployment: a person, or another autoscaler.",
+    ),
+    EventReason.WRONG_WORKER_LEFT: (
+        "Warning",
+        "A shrink took another worker than the idle one that was chosen; the message names both.",
+    ),
 }
 """Type and meaning of each event."""

@@ -4,7 +4,7 @@ It is level-triggered: it reads everything anew, never what happened, and may be
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,9 +24,10 @@ from submodel_operator.errors import (
 )
 from submodel_operator.events import events_between
 from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
-from submodel_operator.ports import Clock, Cluster, Gateway, Key, Manifest, Observed
+from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Observed
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
+from submodel_operator.reconcile.witness import Witness
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import ScalerState, ScalingDecision, decide
 from submodel_operator.scaling.explained import describe_proposal
@@ -76,6 +77,7 @@ class Reconciler:
         self._status_written_at: dict[Key, float] = {}
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
+        self._witness = Witness()
         self._keys = KeyReader(cluster, clock)
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -99,6 +101,7 @@ class Reconciler:
         return Outcome(_earliest(again, status_due), failure)
 
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
+        await self._record(observed, self._witness.found(observed))
         endpoint = resolve(parse_endpoint(observed.manifest), observed.uid, observed.generation, self._settings)
         desired = desired_pool(endpoint)
         keys = await self._keys.read(observed.key.namespace, endpoint.key_secrets)
@@ -159,6 +162,7 @@ class Reconciler:
                 await self._cluster.apply(observed, child)
             case Scale(pool, present, replicas, victims):
                 await self._cluster.scale(key, pool, present, replicas, victims)
+                self._witness.asked(observed, action)
             case Replace(worker, uid):
                 await self._cluster.replace(key, worker, uid)
             case DeletePool(pool):
@@ -187,12 +191,12 @@ class Reconciler:
             return wait_seconds
         self._status_written_at[key] = now
         await self._cluster.write_status(account.observed, status)
-        await self._tell(account.observed, status)
+        await self._record(account.observed, events_between(account.observed.manifest.get("status") or {}, status))
         return None
 
-    async def _tell(self, observed: Observed, status: Manifest) -> None:
-        """Record what the new status says that the one before did not. Nothing depends on events: none is retried."""
-        for event in events_between(observed.manifest.get("status") or {}, status):
+    async def _record(self, observed: Observed, events: Iterable[Event]) -> None:
+        """Tell what happened. Nothing depends on events: none is retried."""
+        for event in events:
             try:
                 await self._cluster.record(observed, event)
             except (ClusterUnavailable, ClusterRefused, Conflict) as error:
@@ -203,6 +207,7 @@ class Reconciler:
         self._status_written_at.pop(key, None)
         self._last_decisions.pop(key, None)
         self._scalers.pop(key, None)
+        self._witness.forget(key)
         if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):
             await self._gateway.forget(key.endpoint_id)
 

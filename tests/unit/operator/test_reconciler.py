@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from submodel.contract.internal import TERMINATING
+from submodel_operator.api.conditions import EventReason
 from submodel_operator.errors import ClusterUnavailable, GatewayRefused, GatewayUnavailable, NameConflict
 from submodel_operator.reconcile import Reconciler
 from tests.support.endpoints import KEY, manifest, signals, view, worker, worker_settings
@@ -221,6 +222,50 @@ async def test_a_shrink_in_several_steps_is_told_once(world: World) -> None:
     await world.step()
     assert world.status["autoscaling"]["lastDecision"] == told
     assert (told["current"], told["desired"], told["reason"]) == (1, 0, "IdleTimeout")
+
+
+async def test_a_count_that_somebody_else_wrote_is_told_once_and_the_next_decision_starts_from_it(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    facts = world.cluster.endpoints[KEY]
+    world.cluster.endpoints[KEY] = replace(facts, pools=(replace(facts.pools[0], replicas=7),))
+    await world.step()
+    await world.step()
+    (told,) = (event for event in world.cluster.events if event.reason is EventReason.SCALED_BY_OTHERS)
+    assert "was scaled from 1 to 7 by somebody else" in told.message
+    assert "remove other autoscalers" in told.message
+
+
+async def test_a_shrink_that_takes_another_worker_than_the_chosen_one_is_told_with_both_names(world: World) -> None:
+    world.cluster.put(manifest(scaling={"workersMax": 5}))
+    await world.step()
+    world.gateway.say(signals(queued=2, late=2))
+    for _ in range(2):
+        await world.step()
+    idle, busy = world.cluster.start_missing()
+    revision = world.status["revision"]
+    world.cluster.removes_instead = busy
+    held = view(busy, revision, running=1, idle_since_ms=None)
+    world.gateway.say(signals(held, view(idle, revision, draining=True, idle_since_ms=0), in_progress=1))
+    for _ in range(2):
+        await world.step()
+    (told,) = (event for event in world.cluster.events if event.reason is EventReason.WRONG_WORKER_LEFT)
+    assert told.message.startswith(f"{busy} left and {idle} stayed")
+    assert told.worker == busy
+
+
+async def test_a_shrink_that_takes_the_chosen_worker_is_no_event(world: World) -> None:
+    await world.step()
+    world.gateway.say(signals(queued=1))
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    world.gateway.say(signals(view(name, world.status["revision"], draining=True, idle_since_ms=0)))
+    for _ in range(3):
+        await world.step()
+    assert world.replicas == [0]
+    odd = {EventReason.WRONG_WORKER_LEFT, EventReason.SCALED_BY_OTHERS}
+    assert not odd & {event.reason for event in world.cluster.events}
 
 
 async def test_pods_without_room_and_refused_pods_start_no_further_ones() -> None:
