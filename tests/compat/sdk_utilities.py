@@ -191,6 +191,25 @@ def signatures(package: str) -> Any:
     return found
 
 
+CLIENTS = [
+    f"{name}.{method}"
+    for name in ("Endpoint", "AsyncioEndpoint", "AsyncioJob")
+    for method in ("__init__", "run", "run_sync", "status", "output", "stream", "cancel", "health", "purge_queue")
+]
+
+
+def clients(package: str) -> Any:
+    """Names of the arguments, by method; of those methods that the SDK has."""
+    module = importlib.import_module(package)
+    found = {}
+    for path in CLIENTS:
+        name, method = path.split(".")
+        function = getattr(getattr(module, name), method, None)
+        if function is not None:
+            found[path] = list(inspect.signature(function).parameters)
+    return found
+
+
 def exports(package: str) -> Any:
     serverless = importlib.import_module(f"{package}.serverless")
     return [
@@ -207,6 +226,7 @@ PARTS = {
     "model cache": cached,
     "signatures": signatures,
     "exports": exports,
+    "clients": clients,
 }
 
 if __name__ == "__main__":

@@ -59,3 +59,10 @@ def test_the_same_arguments_give_the_same(both: tuple[dict[str, Any], dict[str, 
     if isinstance(theirs, dict):
         theirs = {**theirs, **known}
     assert ours == theirs
+
+
+@pytest.mark.requirement("client.sdk.signatures")
+def test_clients_take_the_same_arguments_in_the_same_places(both: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    theirs, ours = (made["clients"] for made in both)
+    assert theirs
+    assert {path: ours.get(path, [])[: len(arguments)] for path, arguments in theirs.items()} == theirs

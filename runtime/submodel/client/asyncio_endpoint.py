@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Union
 
@@ -25,14 +25,19 @@ class AsyncioJob:
     Args:
         session: an `aiohttp.ClientSession`, or the sessions of an `AsyncioEndpoint` (`endpoint.client`); a job without
             one makes its own, which `close` closes.
+        headers: where programs for the hosted SDK put the API key, in `Authorization`; else `submodel.api_key`.
     """
 
     def __init__(
-        self, endpoint_id: str, job_id: str, session: Union["aiohttp.ClientSession", "Sessions", None] = None
+        self,
+        endpoint_id: str,
+        job_id: str,
+        session: Union["aiohttp.ClientSession", "Sessions", None] = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.endpoint_id = endpoint_id
         self.job_id = job_id
-        self.client = _sessions(session, None)
+        self.client = _sessions(session, settings.key_in(headers or {}))
         self.attempt: int | None = None
         """Which execution `stream` reads: another number says that the items began again."""
 

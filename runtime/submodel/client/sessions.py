@@ -21,7 +21,7 @@ class Sessions:
     """Sends calls through the caller's session, or through one of its own that it makes when it is needed."""
 
     def __init__(self, target: Target, session: aiohttp.ClientSession | None) -> None:
-        self._target = target
+        self.target = target
         self._given = session
         self._own: aiohttp.ClientSession | None = None
 
@@ -37,16 +37,16 @@ class Sessions:
             outcome = await self.exchange(call, try_seconds(call, deadline - time.monotonic()))
             pause = retry.pause_seconds(call, outcome, tries, random.random())
             if pause is None or time.monotonic() + pause >= deadline:
-                return answers.document(outcome, self._target.base_url + call.path)
+                return answers.document(outcome, self.target.base_url + call.path)
             await self.pause(pause)
 
     async def exchange(self, call: Call, seconds: float) -> Outcome:
         """One try."""
-        url = self._target.base_url + call.path
+        url = self.target.base_url + call.path
         limits = aiohttp.ClientTimeout(
             total=seconds + READING_SECONDS, sock_connect=min(CONNECT_SECONDS, seconds), sock_read=seconds
         )
-        headers = self._target.headers() | call.headers()
+        headers = self.target.headers() | call.headers()
         try:
             async with self._session().request(
                 call.method, url, data=call.body, headers=headers, timeout=limits, allow_redirects=False

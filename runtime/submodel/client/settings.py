@@ -7,6 +7,7 @@
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -60,3 +61,9 @@ def target(api_key: str | None) -> Target:
     if key and not (key.isascii() and key.isprintable()):
         raise ConfigurationError("the API key holds characters that no key has; is there a line break in it?")
     return Target(base_url.rstrip("/"), key)
+
+
+def key_in(headers: Mapping[str, str]) -> str | None:
+    """The API key in an `Authorization` header, with or without `Bearer`."""
+    given = next((value for name, value in headers.items() if name.lower() == "authorization"), "")
+    return re.sub(r"^bearer\s+", "", given.strip(), flags=re.IGNORECASE) or None

@@ -65,3 +65,22 @@ def test_a_key_that_no_header_can_hold_is_told_at_once_and_not_shown(key: str) -
 
 def test_a_key_is_not_shown_in_a_dump() -> None:
     assert "secret" not in repr(settings.Target("http://gateway", "secret"))
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ({"Authorization": "Bearer k"}, "k"),
+        ({"authorization": "k"}, "k"),
+        ({"Content-Type": "application/json"}, None),
+        ({}, None),
+    ],
+)
+def test_a_job_by_hand_takes_the_key_of_its_headers(headers: dict[str, str], key: str | None) -> None:
+    assert settings.key_in(headers) == key
+    assert submodel.AsyncioJob("ns.e", "id", None, headers).client.target.api_key == key
+
+
+def test_a_key_is_the_processs_where_a_job_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SUBMODEL_API_KEY", "of the environment")
+    assert submodel.AsyncioJob("ns.e", "id").client.target.api_key == "of the environment"
