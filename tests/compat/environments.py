@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 LOCKS = Path(__file__).parent / "locks"
 PYTHON = "3.11"
 """The oldest SDK has wheels of its libraries for no newer one."""
@@ -31,6 +33,16 @@ def python(sdk: str) -> Path:
         if not (folder / ".complete").exists():
             _make(folder, lock)
     return folder / "bin" / "python"
+
+
+def required(sdk: str) -> Path:
+    """As `python`, for a test: where it cannot be had the test is skipped, and fails where `CI` is set."""
+    try:
+        return python(sdk)
+    except Missing as missing:
+        if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
 
 
 def _make(folder: Path, lock: Path) -> None:

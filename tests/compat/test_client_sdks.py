@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.compat.environments import Missing, python
+from tests.compat.environments import required
 from tests.support.client_world import ENDPOINT, base_url, numbers, start_worker
 from tests.support.gateway_process import GatewayProcess
 
@@ -56,12 +56,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 def test_a_client_of_the_hosted_platform_needs_the_base_url_only(
     sdk: str, gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    try:
-        interpreter = python(sdk)
-    except Missing as missing:
-        if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    interpreter = required(sdk)
     before = told_completed(gateway)
     environment = {"HOME": str(tmp_path), "PATH": os.defpath}
     command = [str(interpreter), "-c", textwrap.dedent(PROGRAM), base_url(gateway.port)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.compat.environments import Missing, python
+from tests.compat.environments import required
 from tests.support.gateway_process import GatewayProcess
 from tests.support.worker_process import WorkerProcess
 
@@ -63,12 +63,7 @@ HEAD = """
 
 @pytest.fixture(scope="module")
 def interpreter() -> Path:
-    try:
-        return python(SDK)
-    except Missing as missing:
-        if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    return required(SDK)
 
 
 @pytest.fixture(scope="module")

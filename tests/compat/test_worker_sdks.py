@@ -1,12 +1,11 @@
 """Unmodified SDKs of others work as workers against a real gateway: one promise per test, for each SDK."""
 
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.compat.environments import Missing, python
+from tests.compat.environments import required
 from tests.compat.sdk_lab import Lab, until
 from tests.support.gateway_process import GatewayProcess
 
@@ -20,12 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 )
 def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """A gateway for all tests of an SDK, which share workers too where they can."""
-    try:
-        interpreter = python(request.param)
-    except Missing as missing:
-        if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    interpreter = required(request.param)
     folder = tmp_path_factory.mktemp(request.param)
     with GatewayProcess(folder) as gateway:
         opened = Lab(gateway, interpreter, folder, request.param)
