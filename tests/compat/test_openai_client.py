@@ -116,6 +116,7 @@ def test_documents_of_a_worker_become_its_chunks(interpreter: Path, gateway: Gat
     assert told(interpreter, gateway, "ns.documents", program) == {"text": ["one ", "two ", "three"]}
 
 
+@pytest.mark.requirement("platform.openai")
 def test_what_a_worker_refuses_is_the_clients_error(interpreter: Path, gateway: GatewayProcess) -> None:
     program = """
         told["unknown"] = failure(lambda: client.completions.create(model="m", prompt="x"))

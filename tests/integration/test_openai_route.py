@@ -111,6 +111,7 @@ def test_a_stream_passes_byte_for_byte_as_it_comes(asker: Asker) -> None:
     assert status(asker, job) == "COMPLETED"
 
 
+@pytest.mark.requirement("platform.openai")
 def test_documents_in_a_stream_are_framed(asker: Asker) -> None:
     answer, job = asker.begin(STREAM)
     asker.ports.exchange(chunks=[{**held(job), "seq": 1, "items": [[{"a": 1}, {"b": 2}], {"c": 3}]}])
@@ -202,6 +203,7 @@ def test_a_client_that_leaves_at_the_end_of_its_events_cancels_nothing(asker: As
     assert status(asker, job) == "COMPLETED"
 
 
+@pytest.mark.requirement("platform.openai")
 def test_models_in_the_manifest_are_told_without_a_worker(asker: Asker) -> None:
     registration = {**REGISTRATION, "endpointId": "ns.cold", "models": ["parrot", "org/raven"]}
     asker.ports.operator.ok("PUT", "/internal/v1/endpoints/ns.cold", registration)
@@ -223,6 +225,7 @@ BAD = [
 ]
 
 
+@pytest.mark.requirement("platform.openai")
 @pytest.mark.parametrize(("method", "path", "body", "code", "sentence"), BAD)
 def test_errors_have_the_shape_that_these_clients_read(
     asker: Asker, method: str, path: str, body: bytes, code: int, sentence: str

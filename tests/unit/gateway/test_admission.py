@@ -116,6 +116,7 @@ def test_what_was_refused_for_being_too_many_at_once_used_nothing_up() -> None:
     assert door.passed(9) == 1
 
 
+@pytest.mark.requirement("platform.rates")
 def test_limits_grow_with_the_workers_that_run() -> None:
     door = Door({"run": Figures(100, None, 40)})
     for name in ("w-1", "w-2"):
@@ -193,6 +194,7 @@ def test_what_cannot_be_read_is_named_with_a_remedy(words: str) -> None:
         figures(words.split())
 
 
+@pytest.mark.requirement("platform.rates")
 @pytest.mark.parametrize(("workers_max", "most"), [(0, 50), (1, 50), (20, 100), (None, 300)])
 async def test_a_queue_grows_to_what_its_workers_may_get_through(workers_max: int | None, most: int) -> None:
     world = World(queue_limit=5)

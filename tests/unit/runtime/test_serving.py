@@ -39,6 +39,7 @@ def test_what_cannot_be_called_is_named(config: dict[str, Any], text: str) -> No
 @pytest.mark.parametrize(
     ("answer", "changes"), [(4, [4]), (1, []), (0, []), (-3, []), (2.7, [2]), ("3", [3]), (None, []), ("many", [])]
 )
+@pytest.mark.requirement("handler.concurrency")
 def test_a_modifier_changes_the_concurrency_or_nothing(answer: Any, changes: list[int]) -> None:
     seen: list[int] = []
     Modifier(lambda current: answer, 1, seen.append).ask()
