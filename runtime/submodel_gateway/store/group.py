@@ -47,7 +47,9 @@ class GroupCommit:
 
     async def one(self, operation: base.Operation) -> base.Outcome:
         """Apply one operation. Raises `OperationFailed`, `StoreAway` or `StoreFull` when the store could not."""
-        (outcome,) = await self.all_of([operation])
+        (outcome,) = await self.many((operation,))
+        if isinstance(outcome, base.Failed):
+            raise outcome.error
         return outcome
 
     async def all_of(self, operations: Sequence[base.Operation]) -> list[base.Outcome]:
