@@ -1,6 +1,5 @@
 """What a million stored jobs cost those who take, look, and start again; and an endpoint that has lost its workers."""
 
-import asyncio
 import shutil
 import time
 from collections.abc import Awaitable, Callable
@@ -77,11 +76,11 @@ async def _looks(driver: Driver, many: int) -> list[Row]:
     async def snapshot() -> None:
         for endpoint in endpoints:
             store.tally(endpoint)
-        await asyncio.gather(*(store.backlog(endpoint, late_at) for endpoint in endpoints))
+        await store.backlogs(dict.fromkeys(endpoints, late_at))
 
     async def counts() -> None:
         store.tally(ENDPOINT)
-        await store.backlog(ENDPOINT, late_at)
+        await store.backlogs({ENDPOINT: late_at})
 
     quick = Bounds(2, 2, most=True)
     return [

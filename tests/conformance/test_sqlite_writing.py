@@ -14,7 +14,7 @@ from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.sqlite import SqliteStore
 from submodel_gateway.store.sqlite_log import BYTES_MAX
-from tests.support.store_calls import NOW, applied, leased_webhooks, one, read, running, taken
+from tests.support.store_calls import NOW, applied, backlog, leased_webhooks, one, read, running, taken
 from tests.support.store_operations import (
     ENDPOINT,
     append,
@@ -168,7 +168,7 @@ async def live(store: SqliteStore) -> None:
     await store.chunks(job, 0, 9)
     await store.held(ENDPOINT, "w")
     await store.holders(ENDPOINT)
-    await store.backlog(ENDPOINT, NOW + 10**9)
+    await backlog(store, ENDPOINT, NOW + 10**9)
     await store.endpoints()
     await store.next_due()
     await store.next_webhook()

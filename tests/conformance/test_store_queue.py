@@ -10,7 +10,7 @@ from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.store import base
 from submodel_gateway.store.base import Store
-from tests.support.store_calls import NOW, applied, error, one, read, refused, running, state, swept, taken
+from tests.support.store_calls import NOW, applied, backlog, error, one, read, refused, running, state, swept, taken
 from tests.support.store_operations import (
     ENDPOINT,
     EVER,
@@ -74,7 +74,7 @@ async def test_every_operation_on_a_job_of_another_endpoint_finds_none(store: St
     assert await store.requests("other", None, 10) == base.Page((), None)
     assert await store.held("other", "w") == []
     assert await store.holders("other") == {}
-    assert (store.tally("other"), await store.backlog("other", NOW)) == (Tally(), base.Backlog())
+    assert (store.tally("other"), await backlog(store, "other", NOW)) == (Tally(), base.Backlog())
     assert await read(store) == mine
 
 
@@ -169,10 +169,10 @@ async def test_the_holder_of_a_job_is_known(store: Store) -> None:
 async def test_the_backlog_knows_its_oldest_and_its_late_jobs(store: Store) -> None:
     for age, id in enumerate("abc"):
         applied(store, submit(id), NOW + age)
-    assert await store.backlog(ENDPOINT, NOW + 1) == base.Backlog(oldest_at=NOW, late=2)
-    assert await store.backlog(ENDPOINT, NOW - 1) == base.Backlog(oldest_at=NOW, late=0)
-    assert await store.backlog(ENDPOINT, None) == base.Backlog(oldest_at=NOW, late=0)
-    assert await store.backlog("other", NOW) == base.Backlog()
+    assert await backlog(store, ENDPOINT, NOW + 1) == base.Backlog(oldest_at=NOW, late=2)
+    assert await backlog(store, ENDPOINT, NOW - 1) == base.Backlog(oldest_at=NOW, late=0)
+    assert await backlog(store, ENDPOINT, None) == base.Backlog(oldest_at=NOW, late=0)
+    assert await backlog(store, "other", NOW) == base.Backlog()
 
 
 async def test_a_queued_job_knows_how_many_go_before_it(store: Store) -> None:
@@ -192,7 +192,7 @@ async def test_jobs_that_go_before_are_counted_up_to_a_bound(store: Store) -> No
 
 async def test_the_backlog_counts_late_jobs_up_to_its_bound(store: Store) -> None:
     store.apply([submit(f"job-{number}") for number in range(base.LATE_MAX + 1)], NOW)
-    assert await store.backlog(ENDPOINT, NOW) == base.Backlog(oldest_at=NOW, late=base.LATE_MAX)
+    assert await backlog(store, ENDPOINT, NOW) == base.Backlog(oldest_at=NOW, late=base.LATE_MAX)
 
 
 async def test_queue_numbers_are_given_once(store: Store) -> None:

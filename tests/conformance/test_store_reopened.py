@@ -9,7 +9,7 @@ from submodel_gateway.jobs.breaker import LOSSES_MAX, is_open
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.base import Store
-from tests.support.store_calls import NOW, applied, leased_webhooks, one, read, running, state, swept, taken
+from tests.support.store_calls import NOW, applied, backlog, leased_webhooks, one, read, running, state, swept, taken
 from tests.support.store_engines import Engine
 from tests.support.store_operations import (
     ENDPOINT,
@@ -70,7 +70,7 @@ async def test_the_queue_keeps_its_order_and_its_numbers(durable: Engine) -> Non
     await store.close()
     store = await opened(durable)
     assert await store.last_seq() == (await read(store, "high")).seq
-    assert await store.backlog(ENDPOINT, NOW) == base.Backlog(NOW, 3)
+    assert await backlog(store, ENDPOINT, NOW) == base.Backlog(NOW, 3)
     assert applied(store, submit("c")).seq > (await read(store, "high")).seq
     assert [job.id for job in taken(store, take(limit=9))] == ["high", "a", "b", "c"]
     await store.close()

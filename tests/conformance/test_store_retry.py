@@ -8,7 +8,7 @@ from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.store import base
 from submodel_gateway.store.base import Store
-from tests.support.store_calls import NOW, applied, leased_webhooks, one, read, refused, running, swept, taken
+from tests.support.store_calls import NOW, applied, backlog, leased_webhooks, one, read, refused, running, swept, taken
 from tests.support.store_operations import (
     ENDPOINT,
     RETENTION_MS,
@@ -65,7 +65,7 @@ async def test_a_job_that_timed_out_can_be_retried_with_its_time_to_live_anew(st
 async def test_a_retried_job_is_old_from_its_retry_on(store: Store) -> None:
     failed = applied(store, finish(running(store), error="boom"))
     applied(store, retry(failed), NOW + 30_000)
-    assert await store.backlog(ENDPOINT, NOW + 29_999) == base.Backlog(oldest_at=NOW + 30_000, late=0)
+    assert await backlog(store, ENDPOINT, NOW + 29_999) == base.Backlog(oldest_at=NOW + 30_000, late=0)
 
 
 @pytest.mark.parametrize("end", [finish, cancel])

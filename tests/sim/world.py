@@ -27,6 +27,7 @@ from tests.sim.loop import SimulatedLoop, Stuck, pause
 from tests.sim.network import Network
 from tests.sim.trouble import Trouble
 from tests.sim.worker import ENDPOINT, Surroundings
+from tests.support.store_calls import backlog
 
 TROUBLE_SECONDS = 120
 CLIENTS = 40
@@ -145,14 +146,14 @@ class _World:
             if page.next is None:
                 break
             before = page.next
-        backlog = await self._store.backlog(ENDPOINT, None)
+        queue = await backlog(self._store, ENDPOINT, None)
         self._history.add(
             Recount(
                 at=self._loop.now_ms,
                 states=dict(states),
                 tally=self._store.tally(ENDPOINT),
                 holders=await self._store.holders(ENDPOINT),
-                oldest_queued_at=backlog.oldest_at,
+                oldest_queued_at=queue.oldest_at,
             )
         )
 

@@ -32,6 +32,10 @@ def refused(store: Store, operation: base.Operation, now: int = NOW) -> Reason:
     return outcome.reason
 
 
+async def backlog(store: Store, endpoint: str, late_at: int | None) -> base.Backlog:
+    return (await store.backlogs({endpoint: late_at}))[endpoint]
+
+
 def taken(store: Store, operation: base.Take | None = None, now: int = NOW) -> list[Job]:
     outcome = one(store, operation or take(), now)
     assert isinstance(outcome, base.Taken), outcome

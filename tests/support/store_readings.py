@@ -11,6 +11,7 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.base import Store
+from tests.support.store_calls import backlog
 from tests.support.store_promises import Known, Promises
 
 EVERYTHING = 10_000
@@ -37,9 +38,9 @@ class Reading(msgspec.Struct, frozen=True):
 
 async def read_endpoint(store: Store, endpoint: str, late_at: int, closely: Collection[str]) -> Reading:
     """All that is known of an endpoint, and more about the jobs in `closely`."""
-    page, backlog, breaker, holders = await asyncio.gather(
+    page, queue, breaker, holders = await asyncio.gather(
         store.requests(endpoint, None, base.SCAN_MAX),
-        store.backlog(endpoint, late_at),
+        backlog(store, endpoint, late_at),
         store.breaker(endpoint),
         store.holders(endpoint),
     )
@@ -51,7 +52,7 @@ async def read_endpoint(store: Store, endpoint: str, late_at: int, closely: Coll
         jobs=page.jobs,
         closely={job.id: each for job, each in zip(looked_at, details, strict=True)},
         tally=store.tally(endpoint),
-        backlog=backlog,
+        backlog=queue,
         breaker=breaker,
         held={worker: tuple(jobs) for worker, jobs in zip(holders, held, strict=True)},
     )

@@ -22,6 +22,9 @@ LAG_MS = 3_000
 it also gets what changed this long before its version, because one gateway hears of a change later than another."""
 
 
+_NOBODY_WAITS = base.Backlog()
+
+
 class SnapshotFeed:
     """Versions of what the operator sees.
 
@@ -93,24 +96,30 @@ class SnapshotFeed:
         now = self._answered_at = self._clock.now_ms()
         version = max(since, self._version) if self._shared else self._version
         since = max(0, since - LAG_MS) if self._shared else since
+        states = [
+            state
+            for state in self._endpoints.all()
+            if since == 0 or state.version > since or self._stores.tally(state.id).queued
+        ]
+        queues = {state.id: self._late_at(state) for state in states if self._stores.tally(state.id).queued}
+        backlogs = await self._stores.backlogs(queues)
         return Snapshots(
             boot=self._boot,
             version=version,
             now_ms=now,
-            endpoints=[
-                await self._snapshot(state, now)
-                for state in self._endpoints.all()
-                if since == 0 or state.version > since or self._stores.tally(state.id).queued
-            ],
+            endpoints=[await self._snapshot(state, backlogs.get(state.id, _NOBODY_WAITS), now) for state in states],
             deleted=[endpoint for endpoint, version in self._deleted.items() if version > since > 0],
         )
 
-    async def _snapshot(self, state: EndpointState, now: int) -> EndpointSnapshot:
+    def _late_at(self, state: EndpointState) -> int | None:
+        """When the youngest of the jobs was accepted that wait too long."""
+        after_ms = state.registration.late_after_ms
+        return None if after_ms is None else self._stores.now_ms(state.id) - after_ms
+
+    async def _snapshot(self, state: EndpointState, backlog: base.Backlog, now: int) -> EndpointSnapshot:
         registration = state.registration
         tally = self._stores.tally(state.id)
         ahead = self._stores.now_ms(state.id) - now
-        late_at = None if registration.late_after_ms is None else now + ahead - registration.late_after_ms
-        backlog = await self._stores.at(state.id).backlog(state.id, late_at) if tally.queued else base.Backlog()
         return EndpointSnapshot(
             endpoint_id=state.id,
             registration=f"{registration.epoch}/{registration.generation}",

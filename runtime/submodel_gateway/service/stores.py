@@ -4,8 +4,10 @@ An endpoint lives in exactly one store: where it is registered, else where its n
 no endpoint that exists, and only new ones go to it. Nothing is ever joined across stores.
 """
 
+import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from submodel_gateway.errors import NotFound
@@ -13,7 +15,7 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.store.base import Store
+from submodel_gateway.store.base import Backlog, Store
 from submodel_gateway.store.group import GroupCommit
 
 
@@ -67,6 +69,14 @@ class Stores:
 
     def tally(self, endpoint: str) -> Tally:
         return self.at(endpoint).tally(endpoint)
+
+    async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, Backlog]:
+        """As `Store.backlogs`, each store asked once."""
+        asked: defaultdict[str, dict[str, int | None]] = defaultdict(dict)
+        for endpoint, at in late_at.items():
+            asked[self.name_of(endpoint)][endpoint] = at
+        parts = await asyncio.gather(*(self.groups[name].store.backlogs(part) for name, part in asked.items()))
+        return {endpoint: backlog for part in parts for endpoint, backlog in part.items()}
 
     def now_ms(self, endpoint: str) -> int:
         """The time of the endpoint's store."""

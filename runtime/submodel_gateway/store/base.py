@@ -293,8 +293,11 @@ class Store(Protocol):
     def tally(self, endpoint: str) -> Tally:
         """The counters of an endpoint; where gateways share the store, as of a moment ago."""
 
-    async def backlog(self, endpoint: str, late_at: int | None) -> Backlog:
-        """How old the queue is, and how many jobs in it were accepted at or before `late_at`."""
+    async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, Backlog]:
+        """How old the queues of these endpoints are, and how many jobs in each were accepted at or before `late_at`.
+
+        All at once: a snapshot asks for a thousand of them.
+        """
 
     async def ahead(self, job: Job) -> int:
         """How many jobs go before this queued one, counted up to `AHEAD_MAX`."""

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from itertools import count, islice
 
 from submodel.contract.states import JobState
@@ -95,7 +95,10 @@ class MemoryStore:
     def tally(self, endpoint: str) -> Tally:
         return self._rows.tallies.get(endpoint, Tally())
 
-    async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
+    async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, base.Backlog]:
+        return {endpoint: self._backlog(endpoint, at) for endpoint, at in late_at.items()}
+
+    def _backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
         accepted = [job.queued_at for job in self._rows.queued(endpoint)]
         late = 0 if late_at is None else sum(instant <= late_at for instant in accepted)
         return base.Backlog(min(accepted, default=None), min(late, base.LATE_MAX))

@@ -12,7 +12,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
@@ -203,8 +203,8 @@ class SqliteStore:
     def tally(self, endpoint: str) -> Tally:
         return self._rows.tallies.get(endpoint, Tally())
 
-    async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        return self._reads.backlog(endpoint, late_at)
+    async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, base.Backlog]:
+        return {endpoint: self._reads.backlog(endpoint, at) for endpoint, at in late_at.items()}
 
     async def ahead(self, job: Job) -> int:
         return self._reads.ahead(job)

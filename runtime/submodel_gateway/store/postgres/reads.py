@@ -63,12 +63,9 @@ class Reads:
     async def holders(self, endpoint: str) -> dict[str, int]:
         return dict(await self._desk.fetch(sql.HOLDERS, text(endpoint)))
 
-    async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        ((oldest_at,),) = await self._desk.fetch(sql.OLDEST, text(endpoint))
-        if late_at is None or oldest_at is None or oldest_at > late_at:
-            return base.Backlog(oldest_at)
-        ((late,),) = await self._desk.fetch(sql.LATE, text(endpoint), late_at)
-        return base.Backlog(oldest_at, late)
+    async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, base.Backlog]:
+        rows = await self._desk.fetch(sql.BACKLOGS, [text(endpoint) for endpoint in late_at], [*late_at.values()])
+        return {endpoint: base.Backlog(*row) for endpoint, row in zip(late_at, rows, strict=True)}
 
     async def ahead(self, job: Job) -> int:
         ((count,),) = await self._desk.fetch(sql.AHEAD, text(job.endpoint), job.place, job.seq)

@@ -219,16 +219,19 @@ WHERE state = ANY(%s::text[]) ORDER BY seq DESC LIMIT %s
 NEWEST_EDGE = f"SELECT seq FROM job {_PAGE} LIMIT 2 OFFSET {SCAN_MAX - 1}"
 READ_HELD = f"{JOBS} WHERE endpoint = %s AND worker = %s AND state = 'IN_PROGRESS' ORDER BY seq"
 HOLDERS = "SELECT worker, count(*) FROM job WHERE endpoint = %s AND state = 'IN_PROGRESS' GROUP BY worker"
-OLDEST = "SELECT min(queued_at) FROM job WHERE endpoint = %s AND state = 'IN_QUEUE'"
 AHEAD = f"""
 SELECT count(*) FROM (
     SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND (place, seq) < (%s, %s) LIMIT {AHEAD_MAX}
 ) AS before
 """
-LATE = f"""
-SELECT count(*) FROM (
-    SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND queued_at <= %s LIMIT {LATE_MAX}
-) AS late
+# Nothing is at or before NULL, so a queue that is not asked for its late jobs costs one look into the index.
+BACKLOGS = f"""
+SELECT (SELECT min(queued_at) FROM job WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE'), (
+    SELECT count(*) FROM (
+        SELECT 1 FROM job
+        WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE' AND queued_at <= asked.late_at LIMIT {LATE_MAX}
+    ) AS late
+) FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS asked (endpoint, late_at, place) ORDER BY place
 """
 ENDPOINTS = "SELECT id, registration FROM endpoint"
 NEXT_DUE = """

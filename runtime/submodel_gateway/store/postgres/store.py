@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from submodel.contract.states import JobState
@@ -118,8 +118,8 @@ class PostgresStore:
     def tally(self, endpoint: str) -> Tally:
         return self._tallies.of(endpoint)
 
-    async def backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        return await self._reads.backlog(endpoint, late_at)
+    async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, base.Backlog]:
+        return await self._reads.backlogs(late_at)
 
     async def ahead(self, job: Job) -> int:
         return await self._reads.ahead(job)
