@@ -224,14 +224,19 @@ SELECT count(*) FROM (
     SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND (place, seq) < (%s, %s) LIMIT {AHEAD_MAX}
 ) AS before
 """
-# Nothing is at or before NULL, so a queue that is not asked for its late jobs costs one look into the index.
+# Nothing is at or before NULL, and a queue whose oldest job is in time has no late ones to count.
 BACKLOGS = f"""
-SELECT (SELECT min(queued_at) FROM job WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE'), (
+SELECT oldest.at, CASE WHEN oldest.at <= asked.late_at THEN (
     SELECT count(*) FROM (
         SELECT 1 FROM job
         WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE' AND queued_at <= asked.late_at LIMIT {LATE_MAX}
     ) AS late
-) FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS asked (endpoint, late_at, place) ORDER BY place
+) ELSE 0 END
+FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS asked (endpoint, late_at, place)
+CROSS JOIN LATERAL (
+    SELECT min(queued_at) AS at FROM job WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE'
+) AS oldest
+ORDER BY asked.place
 """
 ENDPOINTS = "SELECT id, registration FROM endpoint"
 NEXT_DUE = """
