@@ -77,6 +77,10 @@ bench-store: setup ## What the job store costs beside the bare engine; ARGS="--q
 bench-gateway: setup ## The gateway with real workers beside a bare server; ARGS="--quick --only runsync"
 	$(BIN)/python -m tests.bench.gateway $(ARGS)
 
+.PHONY: bench-scaling
+bench-scaling: setup ## What a scaling decision costs, and how fast the simulator is
+	$(BIN)/python -m tests.bench.scaling
+
 .PHONY: study
 study: setup ## Compare all scalers on all workloads and write docs/concepts/autoscaler-study.md; ARGS="--fresh --seeds 10"
 	$(BIN)/python -m tests.bench.study $(ARGS)

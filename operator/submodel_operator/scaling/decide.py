@@ -51,8 +51,19 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
         decision = _shrink(inputs, state, now, _stabilised(inputs, state, now, window, wanted))
     look = _next_look(inputs, demand, state, now, window)
     shadow = _shadow(inputs, demand, estimates, state, now)
-    explained = replace(decision, proposal=proposal, estimates=estimates, shadow=shadow)
-    return replace(explained, evaluate_after_seconds=look), state
+    return (
+        ScalingDecision(
+            replicas=decision.replicas,
+            term=decision.term,
+            message=decision.message,
+            remove=decision.remove,
+            evaluate_after_seconds=look,
+            proposal=proposal,
+            estimates=estimates,
+            shadow=shadow,
+        ),
+        state,
+    )
 
 
 def _hold_without_signals(inputs: ScalingInputs, now: float) -> ScalingDecision:

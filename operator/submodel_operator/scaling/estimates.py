@@ -18,7 +18,7 @@ SHORTEST_SERVICE_SECONDS: Final = 0.001
 class Estimates:
     """Beliefs at one instant."""
 
-    arrivals: int
+    arrivals: float
     """Jobs that came within the slow window."""
 
     slow_rate: float
@@ -39,13 +39,15 @@ def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates
     service = _service_seconds(inputs, state, now)
     window = history.window_seconds(service)
     heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
-    fast_since = heard_at - history.FAST_SECONDS
-    before = history.arrivals(state.samples, heard_at - window, fast_since)
-    lately = history.arrivals(state.samples, fast_since, heard_at)
+    fast_since, slow_since = heard_at - history.FAST_SECONDS, heard_at - window
+    total, total_fast, total_slow = (
+        history.arrived(state.samples, at, now) for at in (heard_at, fast_since, slow_since)
+    )
+    lately, before = total - total_fast, total_fast - total_slow
     return Estimates(
         arrivals=before + lately,
         slow_rate=(before + lately) / window,
-        sure_fast_rate=history.sure_fast_rate(state.samples, heard_at),
+        sure_fast_rate=history.sure_rate(lately),
         sustained_rate=min(before / (window - history.FAST_SECONDS), lately / history.FAST_SECONDS),
         service_seconds=service,
         cold_start_seconds=cold_start_seconds(inputs, state),

@@ -4,7 +4,9 @@ Rates come from the difference of two totals. The time a job runs comes from Lit
 running, divided by those that ended. It is right for jobs that outlast any window, too: what still runs counts.
 """
 
+from bisect import bisect_right
 from math import sqrt
+from operator import attrgetter
 from typing import Final
 
 from submodel_operator.scaling.signals import Demand
@@ -23,7 +25,11 @@ FINEST_SECONDS: Final = 0.5
 THINNING: Final = 6
 """Samples stay apart by a sixth of their age, so that a quarter of an hour fits into a few dozen."""
 
+SAMPLES: Final = 64
+"""They are thinned when there are more."""
+
 Samples = tuple[Sample, ...]
+_instant = attrgetter("at")
 
 
 def record(samples: Samples, demand: Demand, now: float) -> Samples:
@@ -39,7 +45,7 @@ def record(samples: Samples, demand: Demand, now: float) -> Samples:
         return (Sample(at, *totals, 0.0),)
     at = max(at, last.at)
     added = Sample(at, *totals, round(job_seconds(last, at), 3))
-    return _thinned((*samples, added), now)
+    return _thinned((*samples, added), now) if len(samples) >= SAMPLES else (*samples, added)
 
 
 def job_seconds(sample: Sample, at: float) -> float:
@@ -47,11 +53,20 @@ def job_seconds(sample: Sample, at: float) -> float:
     return sample.job_seconds + sample.running * (at - sample.at)
 
 
-def arrivals(samples: Samples, since: float, until: float) -> int:
-    """Jobs that came after `since` and not after `until`."""
-    if not samples:
-        return 0
-    return _at(samples, until).arrived - _at(samples, since).arrived
+def arrived(samples: Samples, at: float, now: float) -> float:
+    """The total of arrivals at an instant; the first known one before that.
+
+    Between two samples that thinning may have parted it grew evenly, for all that is known; over a longer distance
+    nothing came, and then all at once.
+    """
+    following = bisect_right(samples, at, key=_instant)
+    if not following or following == len(samples):
+        return samples[max(0, following - 1)].arrived if samples else 0
+    before, after = samples[following - 1], samples[following]
+    distance = after.at - before.at
+    if distance > _spacing(after.at, now):
+        return before.arrived
+    return before.arrived + (after.arrived - before.arrived) * (at - before.at) / distance
 
 
 def window_seconds(service_seconds: float) -> float:
@@ -59,9 +74,8 @@ def window_seconds(service_seconds: float) -> float:
     return min(SAMPLES_SECONDS, max(60.0, 5 * service_seconds))
 
 
-def sure_fast_rate(samples: Samples, now: float) -> float:
-    """Jobs per second of the last six, less what chance alone may add; 0 when they are few."""
-    came = arrivals(samples, now - FAST_SECONDS, now)
+def sure_rate(came: float) -> float:
+    """Jobs per second if `came` of them came within the fast window, less what chance alone may add; 0 of few."""
     return (came - sqrt(came)) / FAST_SECONDS if came >= FAST_ARRIVALS else 0.0
 
 
@@ -85,18 +99,18 @@ def unfinished_seconds(samples: Samples, now: float) -> float:
     return job_seconds(samples[-1], now) / max(1, samples[-1].running)
 
 
-def _at(samples: Samples, at: float) -> Sample:
-    """The totals at an instant; the first known ones before that."""
-    return next((sample for sample in reversed(samples) if sample.at <= at), samples[0])
-
-
 def _thinned(samples: Samples, now: float) -> Samples:
-    """Without those that are too old, or closer to their neighbours than their age deserves."""
+    """`samples` without those that are too old, or closer to their neighbours than their age deserves."""
     oldest = now - SAMPLES_SECONDS
     start = next((index - 1 for index, sample in enumerate(samples) if index and sample.at > oldest), 0)
     kept = [samples[start]]
     for index in range(start + 1, len(samples) - 1):
         following = samples[index + 1].at
-        if following - kept[-1].at > max(FINEST_SECONDS, (now - following) / THINNING):
+        if following - kept[-1].at > _spacing(following, now):
             kept.append(samples[index])
     return (*kept, samples[-1])
+
+
+def _spacing(at: float, now: float) -> float:
+    """How far from the one before a sample may be at most after thinning."""
+    return max(FINEST_SECONDS, (now - at) / THINNING)

@@ -91,6 +91,8 @@ def _starts(inputs: ScalingInputs, state: ScalerState) -> ScalerState:
     """Which starts came up, and how long they took; which failed. One that comes up proves that starts work."""
     if inputs.demand is None or not inputs.demand.fresh:  # who works and who starts is known from the gateway alone
         return state
+    if not inputs.starting and not state.starting and not state.failed:
+        return state
     up = [worker for worker in inputs.workers if worker.name in state.starting]
     took = tuple(sorted(round(worker.age_seconds, 1) for worker in up))
     proven = bool(up) or any(worker.name in state.failed for worker in inputs.workers)

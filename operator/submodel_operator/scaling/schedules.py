@@ -28,6 +28,8 @@ class ScheduledMinimum:
 
 def scheduled_minimum(schedules: Sequence[ResolvedSchedule], now: float) -> ScheduledMinimum | None:
     """The entry that fired last; of several at the same instant the one that keeps most. None before the first."""
+    if not schedules:
+        return None
     fired = [(at, each) for each in schedules if (at := _last(each.cron, each.time_zone, _minute(now))) is not None]
     if not fired:
         return None
@@ -37,6 +39,8 @@ def scheduled_minimum(schedules: Sequence[ResolvedSchedule], now: float) -> Sche
 
 def seconds_until_next(schedules: Sequence[ResolvedSchedule], now: float) -> float | None:
     """When the next entry fires."""
+    if not schedules:
+        return None
     following = (_next(each.cron, each.time_zone, _minute(now)) for each in schedules)
     return min((at - now for at in following if at is not None), default=None)
 
