@@ -161,6 +161,8 @@ BAD_REQUESTS = [
     ("GET", "/v2/ns.app/status/%FF%00", b"", 404, "does not exist"),
     ("GET", "/v2/ns.app/nothing", b"", 404, "nothing at this path"),
     ("GET", "/favicon.ico", b"", 404, "nothing at this path"),
+    ("GET", f"/v2/ns.app/status/{'x' * 257}", b"", 404, "ids have at most 256 characters"),
+    ("POST", f"/v2/ns.app/workers/{'w' * 257}/exchange", b"{}", 404, "ids have at most 256 characters"),
     ("GET", "/internal/v1/snapshots", b"", 404, "nothing at this path"),
     ("POST", "/v2/ns.app/workers/w/exchange", b"{}", 401, "Authorization: Bearer"),
 ]

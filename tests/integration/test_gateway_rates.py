@@ -23,12 +23,12 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     settings = {
         "SUBMODEL_GATEWAY_KEYS": str(folder),
         "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER,
-        "SUBMODEL_GATEWAY_RATE_LIMITS": "run=3/off/0 status=off/1 requests=off",
+        "SUBMODEL_GATEWAY_RATE_LIMITS": "run=3/off/0 status=off/1 requests=off openai=1/off/0",
         "SUBMODEL_GATEWAY_QUEUE_LIMIT": "1",
     }
     with LiveGateway(tmp_path_factory.mktemp("gateway"), **settings) as gateway:
         with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", {**REGISTRATION, "workersMax": 1})
+            operator.ok("PUT", "/internal/v1/endpoints/ns.app", {**REGISTRATION, "workersMax": 1, "models": ["a"]})
         yield gateway.public
 
 
@@ -80,6 +80,14 @@ def test_a_held_request_is_under_way_until_its_caller_goes(public: str) -> None:
             return
         assert "1 requests of status at this endpoint are under way" in answer.json()["error"]
     raise AssertionError("the request of a caller who is gone is still under way")
+
+
+def test_clients_of_openais_api_are_refused_in_its_words(public: str) -> None:
+    answers = [call(public, MANY, "GET", "openai/v1/models") for _ in range(2)]
+    assert [answer.status for answer in answers] == [200, 429]
+    assert answers[1].json()["error"]["message"].startswith("more than 1 requests of openai")
+    assert answers[1].headers["RateLimit-Remaining"] == "0"
+    assert int(answers[1].headers["Retry-After"]) >= 1
 
 
 def test_workers_have_no_limit(public: str) -> None:

@@ -96,13 +96,13 @@ class _Public:
 
     def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
         _allow(request, operation.methods)
-        if any(len(part) > ID_LENGTH_MAX for part in request.path):
-            raise NotFound(f"there is nothing at this path; ids have at most {ID_LENGTH_MAX} characters")
+        _check_lengths(request)
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
         request.principal = caller.principal
         request.admitted = self._admission.enter(endpoint, operation.group, caller.account)
 
     async def _worker(self, request: Request, path: list[str]) -> Reply:
+        _check_lengths(request)
         match path:
             case [endpoint, "workers", worker, "exchange"]:
                 _allow(request, operations.POST)
@@ -196,6 +196,12 @@ def _read_job(request: Request, body: bytes) -> NewJob:
 
 def _message(body: bytes) -> ExchangeRequest:
     return envelope.parse(body, _EXCHANGE)
+
+
+def _check_lengths(request: Request) -> None:
+    """Names are keys of what is remembered, and come back in sentences."""
+    if any(len(part) > ID_LENGTH_MAX for part in request.path):
+        raise NotFound(f"there is nothing at this path; ids have at most {ID_LENGTH_MAX} characters")
 
 
 def _allow(request: Request, methods: tuple[str, ...]) -> None:

@@ -39,12 +39,17 @@ def take(full_at_ns: int, limit: int, cost: int, now_ns: int) -> tuple[Decision,
         limit: requests per window, from 1 to `LIMIT_MAX`. What costs more needs a full bucket and empties it.
     """
     part = WINDOW_NS // limit
-    before = max(full_at_ns, now_ns)
-    after = before + min(cost, limit) * part
-    over = after - now_ns - WINDOW_NS
-    state = after if over <= 0 else before
-    remaining = min(limit, max(0, WINDOW_NS - state + now_ns) // part)
-    return Decision(over <= 0, limit, remaining, state - now_ns, max(0, over)), state
+    # No calls of min and max: every request comes by here.
+    used = full_at_ns - now_ns if full_at_ns > now_ns else 0
+    wanted = used + (cost if cost < limit else limit) * part
+    if wanted <= WINDOW_NS:
+        return Decision(True, limit, _remaining(wanted, part, limit), wanted, 0), now_ns + wanted
+    return Decision(False, limit, _remaining(used, part, limit), used, wanted - WINDOW_NS), now_ns + used
+
+
+def _remaining(used: int, part: int, limit: int) -> int:
+    free = (WINDOW_NS - used) // part
+    return 0 if free < 0 else free if free < limit else limit
 
 
 def seconds(nanoseconds: int) -> int:
