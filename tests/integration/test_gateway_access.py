@@ -70,6 +70,12 @@ def test_a_key_that_may_read_changes_nothing(public: str, method: str, operation
 
 
 @pytest.mark.requirement("client.foreign")
+def test_a_key_that_may_read_shortens_no_retention(public: str) -> None:
+    with Http(public, READER) as client:
+        status, answer = client.call("GET", "/v2/ns.app/status/x?ttl=0")
+    assert (status, answer["error"]) == (403, "the API key reader has no scope run")
+
+
 @pytest.mark.parametrize(("method", "operation"), OPERATIONS)
 def test_endpoints_of_others_are_not_there(public: str, method: str, operation: str) -> None:
     with Http(public, FULL) as client:

@@ -227,6 +227,11 @@ class StoreComparison(StoreMachine):
         known = self.some_job(pick, JobState.FAILED, JobState.TIMED_OUT) if possible else self.some_job(pick)
         self.do(base.Retry(endpoint=known.submit.endpoint, id=known.job.id))
 
+    @rule(pick=picks, keep_ms=st.integers(0, 2_000))
+    def shorten(self, pick: int, keep_ms: int) -> None:
+        known = self.some_job(pick)
+        self.do(base.Shorten(endpoint=known.submit.endpoint, id=known.job.id, keep_ms=keep_ms))
+
     @rule(endpoint=endpoints, limit=st.integers(1, 3), running=st.booleans(), back=st.integers(0, 3))
     def purge(self, endpoint: str, limit: int, running: bool, back: int) -> None:
         up_to = self.promises.seq - back

@@ -99,6 +99,7 @@ OPERATIONS: Mapping[str, Make] = {
     "lose": _write(base.Lose, token=TOKEN, reason="it is gone"),
     "cancel": _write(base.Cancel),
     "retry": _write(base.Retry),
+    "shorten": _write(base.Shorten, keep_ms=LEASE_MS),
     "settle webhook": _write(base.SettleWebhook, gen=1, nonce=NONCE, delivered=True),
     "worker gone": _queue(base.WorkerGone, worker=WORKER, reason="it was evicted"),
     "purge": _queue(base.Purge, up_to=EVER, limit=10),

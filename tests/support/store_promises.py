@@ -35,6 +35,8 @@ class Known:
 
     items: list[bytes] = field(default_factory=list)
     ended_at: int = 0
+    kept_until: int | None = None
+    """When its retention is over, once that was shortened."""
 
     @property
     def state(self) -> JobState:
@@ -54,7 +56,8 @@ class Known:
 
     def forgettable(self, now: int) -> bool:
         """Whether retention is over, also for the sake of its webhook."""
-        if not self.state.terminal or now < self.ended_at + self.submit.retention_ms:
+        kept_until = self.ended_at + self.submit.retention_ms if self.kept_until is None else self.kept_until
+        if not self.state.terminal or now < kept_until:
             return False
         told = self.job.webhook in (WebhookState.NONE, WebhookState.DELIVERED)
         return told or now >= self.ended_at + WEBHOOK_KEPT_MS
@@ -105,6 +108,8 @@ class Promises:
             self._webhooks_leased(operation, outcome, now)
         elif isinstance(operation, base.SettleWebhook | base.ReleaseWebhook | base.ReplayWebhook):
             self._webhook_told(operation, outcome, now)
+        elif isinstance(operation, base.Shorten):
+            self._shortened(operation, outcome, now)
         elif isinstance(operation, base.PutEndpoint):
             self.endpoints[operation.endpoint] = operation.registration
         elif isinstance(operation, base.DeleteEndpoint):
@@ -142,7 +147,8 @@ class Promises:
         assert (after.gen == before.gen + 1) == isinstance(operation, base.Retry)
         assert (after.lease_until is not None) == (after.state is RUNNING), "running jobs have a lease, others none"
         if before.state.terminal and not isinstance(operation, base.Retry):
-            kept = {name: getattr(after, name) for name in Job.__struct_fields__ if name != "webhook"}
+            free = {"webhook"} | ({"keep_until"} if isinstance(operation, base.Shorten) else set())
+            kept = {name: getattr(after, name) for name in Job.__struct_fields__ if name not in free}
             assert all(getattr(before, name) == value for name, value in kept.items()), "an outcome never changes"
         self._count(known, before.state, after.state, reopened=isinstance(operation, base.Retry))
         known.job = after
@@ -257,7 +263,7 @@ class Promises:
         assert known.job.deadline == now + known.submit.ttl_ms
         assert known.job.seq > self.seq, "a retried job is behind all others"
         self.seq = known.job.seq
-        known.executions, known.items, known.content = 0, [], base.Content()
+        known.executions, known.items, known.content, known.kept_until = 0, [], base.Content(), None
         self.webhooks.pop(op.id, None)
 
     def _by_holder(self, op: base.JobOperation, known: Known, outcome: base.Outcome, now: int) -> None:
@@ -399,6 +405,19 @@ class Promises:
             self.webhooks[op.id] = (op.nonce, now + 1)
         else:
             self.webhooks[op.id] = (0, now + op.delay_ms)
+
+    def _shortened(self, op: base.Shorten, outcome: base.Outcome, now: int) -> None:
+        known = self.jobs.get(op.id)
+        if known is None or known.submit.endpoint != op.endpoint or known.forgettable(now):
+            assert outcome == base.Refused(Reason.UNKNOWN)
+        elif not known.state.terminal:
+            assert outcome == base.Refused(Reason.NOT_READY, known.job)
+        else:
+            assert isinstance(outcome, base.Applied)
+            assert known.job.keep_until is not None
+            known.kept_until = min(known.job.keep_until, now + op.keep_ms)
+            self._changed(op, outcome.change, now)
+            assert known.job.keep_until == known.kept_until
 
     def _endpoint_deleted(self, endpoint: str) -> None:
         self.endpoints.pop(endpoint, None)

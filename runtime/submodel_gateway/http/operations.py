@@ -96,6 +96,7 @@ STATUS = Operation(
     "The job as it is now.",
     documents.JobStatus,
     aliases=("_requests/{id}",),
+    parameters=(parameters.TTL,),
 )
 STATUS_SYNC = Operation(
     "status-sync/{id}",

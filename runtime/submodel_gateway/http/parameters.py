@@ -58,4 +58,5 @@ STREAM_WAIT = Whole(
 OFFSET = Whole("offset", "Return the items after this many of the current attempt; without it, each item once.")
 LIMIT = Whole("limit", "Jobs per page.", PAGE_DEFAULT, PAGE_MAX)
 BEFORE = Whole("before", "`next` of the page before.")
+TTL = Whole("ttl", "Keep a final job for so many milliseconds from now at most; needs the scope `run`.")
 STATES = Words("status", "Only jobs of these states.", tuple(JobState))

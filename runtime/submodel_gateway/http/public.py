@@ -13,6 +13,7 @@ import msgspec
 from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
+from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
 from submodel_gateway.http import (
     answers,
@@ -133,7 +134,10 @@ class _Public:
         return answers.health_answer(await self._clients.health(endpoint))
 
     async def _status(self, request: Request, endpoint: str, job: str) -> bytes:
-        return answers.job_answer(await self._clients.status(endpoint, job))
+        keep_ms = parameters.TTL.read(request)
+        if keep_ms is not None:
+            self._access.caller(request.credential(), endpoint, Scope.RUN)
+        return answers.job_answer(await self._clients.status(endpoint, job, keep_ms))
 
     async def _status_sync(self, request: Request, endpoint: str, job: str) -> bytes:
         wait_ms = parameters.WAIT.read(request) or 0

@@ -93,6 +93,12 @@ class Retried(msgspec.Struct, frozen=True):
     seq: int
 
 
+class Shortened(msgspec.Struct, frozen=True):
+    """The client needs the final job for no longer than `keep_ms`."""
+
+    keep_ms: int
+
+
 class WebhookSettled(msgspec.Struct, frozen=True):
     """The generation's webhook was delivered, or given up."""
 
@@ -116,6 +122,7 @@ Event = (
     | Due
     | Cancelled
     | Retried
+    | Shortened
     | WebhookSettled
     | WebhookReplayed
 )

@@ -248,6 +248,15 @@ def _retry(job: Job, event: events.Retried, now: int) -> Transition | Refusal:
     )
 
 
+def _shorten(job: Job, event: events.Shortened, now: int) -> Transition | Refusal:
+    if job.keep_until is None:
+        return Refusal(Reason.NOT_READY, job)
+    if job.due_at <= now:
+        return Refusal(Reason.UNKNOWN)
+    keep_until = min(job.keep_until, now + event.keep_ms)
+    return Transition(job, job if keep_until == job.keep_until else replace(job, keep_until=keep_until))
+
+
 def _settle_webhook(job: Job, event: events.WebhookSettled, now: int) -> Transition | Refusal:
     if job.webhook is not WebhookState.PENDING or job.gen != event.gen:
         return Refusal(Reason.STALE, job)
@@ -325,6 +334,7 @@ _RULES: dict[type, Callable[[Job, Any, int], Transition | Refusal]] = {
     events.Due: _due,
     events.Cancelled: _cancel,
     events.Retried: _retry,
+    events.Shortened: _shorten,
     events.WebhookSettled: _settle_webhook,
     events.WebhookReplayed: _replay_webhook,
 }

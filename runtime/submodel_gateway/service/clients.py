@@ -192,10 +192,15 @@ class Clients:
         except TargetRefused as error:
             raise InvalidRequest(f'"webhook" cannot be used: {error}') from error
 
-    async def status(self, endpoint: str, id: str) -> JobView:
-        """The job as it is now. Raises `NotFound`."""
+    async def status(self, endpoint: str, id: str, keep_ms: int | None = None) -> JobView:
+        """The job as it is now; a final one is kept for `keep_ms` more at most. Raises `NotFound`, `StoreError`."""
         self._endpoints.get(endpoint)
-        return await self._seen(await self._stores.job(endpoint, id))
+        view = await self._seen(await self._stores.job(endpoint, id))
+        keep_until = view.job.keep_until
+        if keep_ms is not None and keep_until is not None and self._stores.now_ms(endpoint) + keep_ms < keep_until:
+            # Refused when it was retried or forgotten since: then there is nothing to shorten.
+            await self._stores.of(endpoint).one(base.Shorten(endpoint=endpoint, id=id, keep_ms=keep_ms))
+        return view
 
     async def requests(
         self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()

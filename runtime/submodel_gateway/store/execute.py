@@ -220,6 +220,10 @@ def _retry(rows: Rows, op: base.Retry, now: int) -> base.Outcome:
     return _one(rows, op, events.Retried(rows.next_seq()), now)
 
 
+def _shorten(rows: Rows, op: base.Shorten, now: int) -> base.Outcome:
+    return _one(rows, op, events.Shortened(op.keep_ms), now)
+
+
 def _worker_gone(rows: Rows, op: base.WorkerGone, now: int) -> base.Outcome:
     held = [job for job in rows.held(op.endpoint, op.worker) if job.session != op.keep]
     return _each(rows, held, lambda job: events.Lost(job.token, op.reason, op.charged), now)
@@ -292,7 +296,7 @@ def _delete_endpoint(rows: Rows, op: base.DeleteEndpoint, now: int) -> base.Outc
     return base.Stored()
 
 
-_OnJob = base.JobOperation | base.SettleWebhook | base.ReplayWebhook
+_OnJob = base.JobOperation | base.SettleWebhook | base.ReplayWebhook | base.Shorten
 
 
 def _one(rows: Rows, op: _OnJob, event: events.Event, now: int) -> base.Outcome:
@@ -342,6 +346,7 @@ _MEANING: dict[type, Callable[[Rows, Any, int], base.Outcome]] = {
     base.Lose: _lose,
     base.Cancel: _cancel,
     base.Retry: _retry,
+    base.Shorten: _shorten,
     base.WorkerGone: _worker_gone,
     base.Purge: _purge,
     base.Sweep: _sweep,

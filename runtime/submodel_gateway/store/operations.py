@@ -151,6 +151,17 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     id: str
 
 
+class Shorten(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep a final job for `keep_ms` from now at most; one whose webhook has not arrived is kept for that all the same.
+
+    Answer: `Applied`, or refused: `not-ready` while the job has no outcome, `unknown`.
+    """
+
+    endpoint: str
+    id: str
+    keep_ms: int
+
+
 class WorkerGone(msgspec.Struct, frozen=True, kw_only=True):
     """End all executions of a worker, but for those of the session `keep`. Answer: `Swept`."""
 
@@ -258,6 +269,7 @@ Operation = (
     | SettleWebhook
     | ReleaseWebhook
     | ReplayWebhook
+    | Shorten
     | PutEndpoint
     | DeleteEndpoint
 )

@@ -78,6 +78,24 @@ async def test_a_client_that_waited_long_enough_gets_the_job_as_it_is() -> None:
 
 
 @pytest.mark.requirement("client.foreign")
+@pytest.mark.requirement("client.status.ttl")
+async def test_a_reader_may_shorten_how_long_a_final_job_is_kept() -> None:
+    async with world() as w:
+        id = await w.submit()
+        clients = w.gateway.clients
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await clients.status(ENDPOINT, id, 0)
+        await worker.finish(job, b"42")
+        assert (await clients.status(ENDPOINT, id, 5_000)).output == b"42"
+        await clients.status(ENDPOINT, id, limits.RESULT_TTL_ASYNC_MS * 2)
+        await w.pass_time(4_000)
+        assert (await clients.status(ENDPOINT, id)).output == b"42"
+        await w.pass_time(1_000)
+        with pytest.raises(NotFound):
+            await clients.status(ENDPOINT, id)
+
+
 async def test_unknown_endpoints_and_jobs_are_not_found() -> None:
     async with world() as w:
         id = await w.submit()

@@ -119,6 +119,7 @@ EVENTS: dict[str, events.Event] = {
     "due": events.Due(),
     "cancelled": events.Cancelled(),
     "retried": events.Retried(2),
+    "shortened": events.Shortened(1),
     "webhook-settled": events.WebhookSettled(1, True),
     "replayed": events.WebhookReplayed(),
 }
@@ -137,6 +138,7 @@ lost            unknown   stale      IN_QUEUE     stale       stale       stale 
 due             unknown   not-due    not-due      not-due     not-due     not-due     not-due
 cancelled       unknown   CANCELLED  CANCELLED    finished    finished    finished    finished
 retried         unknown   not-failed not-failed   not-failed  IN_QUEUE    not-failed  IN_QUEUE
+shortened       unknown   not-ready  not-ready    COMPLETED   FAILED      CANCELLED   TIMED_OUT
 webhook-settled unknown   stale      stale        stale       stale       stale       stale
 replayed        unknown   no-webhook no-webhook   no-webhook  no-webhook  no-webhook  no-webhook
 """

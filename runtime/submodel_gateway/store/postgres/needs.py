@@ -69,7 +69,7 @@ def _take(needs: Needs, operation: base.Take) -> None:
     needs.breakers.add(operation.endpoint)
 
 
-def _job(needs: Needs, operation: base.JobOperation) -> None:
+def _job(needs: Needs, operation: base.JobOperation | base.Shorten) -> None:
     needs.jobs.add(operation.id)
 
 
@@ -107,6 +107,7 @@ _FORESIGHT: dict[type, Callable[[Needs, Any], None]] = {
     base.Lose: _end,
     base.Cancel: _job,
     base.Retry: _job,
+    base.Shorten: _job,
     base.WorkerGone: _worker_gone,
     base.Purge: _purge,
     base.Sweep: _sweep,
