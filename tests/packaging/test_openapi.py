@@ -43,7 +43,9 @@ EXAMPLE = re.compile(r"^\$ curl (.+)\n(?:(\{.*)\n)?", re.MULTILINE)
 
 def examples(operation: Operation) -> list[tuple[str, str]]:
     """The command lines of an operation on the page, with what they print there."""
-    word = re.compile(rf"\$URL/{operation.name}\b" + (r"/\S*replay" if operation.path.endswith("replay") else ""))
+    word = re.compile(
+        rf"\$URL/{operation.name}(?![\w-])" + (r"/\S*replay" if operation.path.endswith("replay") else "")
+    )
     return [(found[1], found[2] or "") for found in EXAMPLE.finditer(JOB_API) if word.search(found[1])]
 
 

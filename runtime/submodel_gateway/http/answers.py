@@ -1,13 +1,15 @@
 """What callers get to read: the JSON of jobs and streams, and every error as one sentence with its status."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 
 from submodel.contract.wire import encode
 from submodel_gateway import errors
 from submodel_gateway.http.documents import (
+    Batch,
+    BatchItem,
     HealthStatus,
     JobCounts,
     JobPage,
@@ -34,7 +36,7 @@ from submodel_gateway.http.messages import (
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service.admission import RateExceeded
-from submodel_gateway.service.clients import Health, JobView, Waiting
+from submodel_gateway.service.clients import Health, JobView, Submitted, Waiting
 from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.service.webhooks import WebhookView
 from submodel_gateway.store.base import Page
@@ -49,13 +51,11 @@ _STATUS: dict[type[errors.GatewayError], int] = {
     errors.Unauthorized: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
-    errors.StreamEnded: 404,
     errors.Conflict: 409,
     errors.Outdated: 409,
     errors.TooLarge: 413,
     errors.Unsupported: 415,
     errors.Overloaded: 429,
-    RateExceeded: 429,
     errors.Unavailable: 503,
     errors.OperationFailed: 503,
     errors.StoreAway: 503,
@@ -102,7 +102,7 @@ async def _reply(route: Route, request: Request) -> Reply:
     except MethodNotAllowed as error:
         return _refusal(request, 405, str(error), (b"allow", ", ".join(error.allowed).encode()))
     except errors.GatewayError as error:
-        status = _STATUS.get(type(error), 500)
+        status = status_of(error)
         if status >= 500:
             log.error("%s answered with %d: %s", request.method, status, error)
         return _refusal(request, status, str(error), *_retry_after(error, status))
@@ -134,6 +134,22 @@ def _rate(decision: bucket.Decision) -> list[Header]:
         (b"ratelimit-remaining", b"%d" % decision.remaining),
         (b"ratelimit-reset", b"%d" % bucket.seconds(decision.full_in_ns)),
     ]
+
+
+def status_of(error: errors.GatewayError) -> int:
+    """The status that an error is answered with."""
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def batch_answer(outcomes: Iterable[Submitted | errors.GatewayError]) -> bytes:
+    """The JSON of what became of the requests of a batch."""
+    return encode(Batch(requests=[_batch_item(outcome) for outcome in outcomes]))
+
+
+def _batch_item(outcome: Submitted | errors.GatewayError) -> BatchItem:
+    if isinstance(outcome, Submitted):
+        return BatchItem(id=outcome.id, status=outcome.state)
+    return BatchItem(error=str(outcome), code=status_of(outcome))
 
 
 def enveloped(reply: Reply) -> Reply:

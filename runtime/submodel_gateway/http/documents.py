@@ -23,6 +23,21 @@ class Accepted(Message):
     status: _State
 
 
+class BatchItem(Message):
+    """One request of a batch: the job that it made, or why it made none."""
+
+    id: Annotated[str | UnsetType, Meta(description="Of a request that was accepted: the job's id.")] = UNSET
+    status: Annotated[JobState | UnsetType, Meta(description="And its state.")] = UNSET
+    error: Annotated[str | UnsetType, Meta(description="Of a request that was refused: why, in one sentence.")] = UNSET
+    code: Annotated[int | UnsetType, Meta(description="And the status that `run` would have answered with.")] = UNSET
+
+
+class Batch(Message):
+    """What became of the requests of a batch, in their order."""
+
+    requests: list[BatchItem]
+
+
 class JobStatus(Message):
     """A job as it is; times are whole milliseconds."""
 

@@ -6,6 +6,7 @@ Everything that is asked for and not available is refused by name; nothing is ac
 import asyncio
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -22,6 +23,7 @@ T = TypeVar("T")
 _WEBHOOKS = ("webhook", "webhookV2")
 PRIORITY_MAX = 100
 KEY_LENGTH_MAX = 255
+BATCH_MAX = 500
 LARGE_BYTES = 262_144
 """Larger bodies are read beside the event loop."""
 
@@ -38,6 +40,7 @@ class Policy(Message, forbid_unknown_fields=True):
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 
 def parse(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
@@ -110,7 +113,10 @@ def new_job(body: bytes) -> NewJob:
 
     The largest bodies take tens of milliseconds and hostile ones more: above `LARGE_BYTES` call it in a thread.
     """
-    fields = object_fields(body)
+    return _new_job(object_fields(body))
+
+
+def _new_job(fields: dict[str, msgspec.Raw]) -> NewJob:
     if "input" not in fields:
         raise InvalidRequest('the field "input" is missing; send {"input": ...}')
     policy = _policy(fields["policy"]) if "policy" in fields else Policy()
@@ -123,6 +129,26 @@ def new_job(body: bytes) -> NewJob:
         priority=policy.priority,
         webhook=_webhook(fields),
     )
+
+
+def batch(body: bytes, principal: str) -> list[NewJob | InvalidRequest]:
+    """The jobs of `/run-batch`, each as it is or why it cannot be. Raises `InvalidRequest` for the body as a whole."""
+    fields = object_fields(body)
+    if list(fields) != ["requests"]:
+        raise InvalidRequest('the body must have the field "requests" and no other; send {"requests": [...]}')
+    items = parse(bytes(fields["requests"]), _LIST)
+    if not 1 <= len(items) <= BATCH_MAX:
+        raise InvalidRequest(f'"requests" has {len(items)} items; send 1 to {BATCH_MAX}')
+    return [_item(bytes(item), principal) for item in items]
+
+
+def _item(item: bytes, principal: str) -> NewJob | InvalidRequest:
+    try:
+        fields = object_fields(item)
+        key = _text("idempotencyKey", fields.pop("idempotencyKey", msgspec.Raw(b"null")), "give a text of your choice")
+        return replace(_new_job(fields), key=submit_key(key or "", principal, item))
+    except InvalidRequest as error:
+        return error
 
 
 def submit_key(key: str, principal: str, body: bytes) -> SubmitKey | None:
@@ -142,19 +168,22 @@ def states(text: str | None) -> tuple[JobState, ...]:
         raise InvalidRequest(f"query parameter status is {text!r}; give {', '.join(JobState)}") from error
 
 
+_URL = "give the URL that shall hear of the outcome"
+
+
 def _webhook(fields: dict[str, msgspec.Raw]) -> str | None:
     """The URL, under either of its names."""
-    urls = {url for name in _WEBHOOKS if name in fields and (url := _url(name, fields[name]))}
+    urls = {url for name in _WEBHOOKS if name in fields and (url := _text(name, fields[name], _URL))}
     if len(urls) > 1:
         raise InvalidRequest('"webhook" and "webhookV2" are two different URLs; give one, either name will do')
     return urls.pop() if urls else None
 
 
-def _url(name: str, raw: msgspec.Raw) -> str | None:
+def _text(name: str, raw: msgspec.Raw, remedy: str) -> str | None:
     try:
         return msgspec.json.decode(raw, type=str | None)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f'"{name}" is no text; give the URL that shall hear of the outcome') from error
+        raise InvalidRequest(f'"{name}" is no text; {remedy}') from error
 
 
 def _policy(raw: msgspec.Raw) -> Policy:

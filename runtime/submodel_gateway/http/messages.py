@@ -99,6 +99,9 @@ class Request:
         self.principal = ""
         """Who sent it, once it was let in."""
 
+        self.account = ""
+        """Whose limits count."""
+
         self.admitted: Pass | None = None
         """It is under way until its answer is there."""
 

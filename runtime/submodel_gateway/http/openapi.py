@@ -6,7 +6,7 @@ import msgspec
 
 from submodel.contract import limits
 from submodel_gateway.http import documents
-from submodel_gateway.http.envelope import KEY_LENGTH_MAX, PRIORITY_MAX
+from submodel_gateway.http.envelope import BATCH_MAX, KEY_LENGTH_MAX, PRIORITY_MAX
 from submodel_gateway.http.operations import OPENAI, OPERATIONS, Base, Body, Operation
 from submodel_gateway.http.parameters import Parameter, Whole
 from submodel_gateway.http.stream_events import HEADER
@@ -74,7 +74,25 @@ OPENAI_REQUEST: dict[str, Any] = {
     "description": "A body of OpenAI's API.",
     "properties": {"stream": {"type": ["boolean", "null"], "description": "Whether to answer with an event stream."}},
 }
-BODIES = {Body.JOB: ("JobRequest", JOB_REQUEST), Body.OPENAI: ("OpenAiRequest", OPENAI_REQUEST)}
+BATCH_REQUEST: dict[str, Any] = {
+    "type": "object",
+    "description": "Jobs, each as `run` takes it; an `idempotencyKey` in one is its Idempotency-Key.",
+    "required": ["requests"],
+    "additionalProperties": False,
+    "properties": {
+        "requests": {
+            "type": "array",
+            "minItems": 1,
+            "maxItems": BATCH_MAX,
+            "items": {"$ref": f"{_SCHEMAS}JobRequest"},
+        }
+    },
+}
+BODIES = {
+    Body.JOB: ("JobRequest", JOB_REQUEST),
+    Body.BATCH: ("BatchRequest", BATCH_REQUEST),
+    Body.OPENAI: ("OpenAiRequest", OPENAI_REQUEST),
+}
 
 
 def document() -> dict[str, Any]:
@@ -120,7 +138,7 @@ def _operation(operation: Operation, method: str) -> dict[str, Any]:
     name = operation.path.replace("/{id}", "").replace("/{path}", "").replace("/", "-")
     has_body = operation.body is not None and method == "POST"
     found = [_parameter(each) for each in operation.parameters]
-    found += ([_KEY] if has_body else []) + ([_PLACE] if operation.events else [])
+    found += ([_KEY] if has_body and operation.body is not Body.BATCH else []) + ([_PLACE] if operation.events else [])
     return {
         "operationId": name if method == operation.methods[0] else f"{name}-{method.lower()}",
         "summary": operation.summary,

@@ -30,6 +30,7 @@ class Body(StrEnum):
     """What a request carries; bodies of other operations are read and passed over."""
 
     JOB = "job"
+    BATCH = "batch"
     OPENAI = "openai"
 
 
@@ -87,6 +88,17 @@ RUNSYNC = Operation(
     body=Body.JOB,
     body_bytes=limits.RUNSYNC_BODY_BYTES,
     refusals=_SUBMIT,
+)
+RUN_BATCH = Operation(
+    "run-batch",
+    POST,
+    Scope.RUN,
+    "run",
+    "Submit several jobs, each of which is accepted or refused by itself.",
+    documents.Batch,
+    body=Body.BATCH,
+    body_bytes=limits.RUN_BODY_BYTES,
+    refusals=(413, 415),
 )
 STATUS = Operation(
     "status/{id}",
@@ -189,6 +201,7 @@ OPENAI = Operation(
 OPERATIONS = (
     RUN,
     RUNSYNC,
+    RUN_BATCH,
     STATUS,
     STATUS_SYNC,
     STREAM,

@@ -25,6 +25,7 @@ from submodel_gateway.http import (
     parameters,
     stream_events,
 )
+from submodel_gateway.http.batches import Batches
 from submodel_gateway.http.legacy import LegacyRoutes
 from submodel_gateway.http.messages import Asgi, Reply, Request
 from submodel_gateway.http.openai import OpenAiRoutes
@@ -63,6 +64,7 @@ class _Public:
         self._served: dict[Operation, _Serve] = {
             operations.RUN: self._run,
             operations.RUNSYNC: self._runsync,
+            operations.RUN_BATCH: Batches(gateway.clients, gateway.admission).serve,
             operations.STATUS: self._status,
             operations.STATUS_SYNC: self._status_sync,
             operations.STREAM: self._stream,
@@ -99,7 +101,7 @@ class _Public:
         _allow(request, operation.methods)
         _check_lengths(request)
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
-        request.principal = caller.principal
+        request.principal, request.account = caller.principal, caller.account
         request.admitted = self._admission.enter(endpoint, operation.group, caller.account)
 
     async def _worker(self, request: Request, path: list[str]) -> Reply:
