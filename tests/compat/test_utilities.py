@@ -1,7 +1,6 @@
 """What the utilities for handlers make of the same arguments here and in the SDK that they take their names from."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.compat.environments import Missing, python
+from tests.compat.environments import required
 
 SDK = "runpod-1.12.0"
 PROGRAM = Path(__file__).with_name("sdk_utilities.py")
@@ -37,12 +36,7 @@ def made_by(interpreter: str | Path, package: str, folder: Path) -> dict[str, An
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the SDK makes, and what this runtime makes."""
-    try:
-        interpreter = python(SDK)
-    except Missing as missing:
-        if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    interpreter = required(SDK)
     folder = tmp_path_factory.mktemp("utilities")
     return made_by(interpreter, "runpod", folder / "sdk"), made_by(sys.executable, "submodel", folder / "ours")
 

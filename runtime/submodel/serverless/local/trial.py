@@ -145,7 +145,8 @@ class Trial:
         parts = [] if found.output is None else [b'"output":' + found.output]
         parts += [] if found.error is None else [b'"error":' + encoding.encode(_summary(found.error), "error")]
         self._log.info(f"Job result: {_shown(b'{' + b','.join(parts) + b'}')}")
-        self._log.info("Local testing complete, exiting.")
+        if found.error is None:
+            self._log.info("Local testing complete, exiting.")
 
 
 def readable(error: str) -> str:
