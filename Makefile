@@ -85,6 +85,10 @@ bench-scaling: setup ## What a scaling decision costs, and how fast the simulato
 study: setup ## Compare all scalers on all workloads and write docs/concepts/autoscaler-study.md; ARGS="--fresh --seeds 10"
 	$(BIN)/python -m tests.bench.study $(ARGS)
 
+.PHONY: bench-runtime
+bench-runtime: setup ## What a worker takes to start, wait and run jobs, beside runpod; ARGS="--quick --only jobs"
+	$(BIN)/python -m tests.bench.runtime $(ARGS)
+
 .PHONY: coverage
 coverage: setup ## The same tests with branch coverage
 	$(BIN)/pytest -m 'not cluster' --cov --cov-report=term

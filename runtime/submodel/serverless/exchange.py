@@ -6,8 +6,8 @@ reads the answer. One lock guards the session.
 """
 
 import functools
+import os
 import random
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Exchange(Conversation):
     """The conversation in the native dialect."""
 
     def __init__(self, settings: Settings, on_settled: Callable[[], None]) -> None:
-        self._session = Session(secrets.token_hex(8), settings.concurrency)
+        self._session = Session(os.urandom(8).hex(), settings.concurrency)
         super().__init__(self._session, on_settled)
         base = urlsplit(settings.gateway_url).path
         self._path = f"{base}/v2/{quote(settings.endpoint_id)}/workers/{quote(settings.worker_id)}/exchange"

@@ -56,6 +56,9 @@ BATCH_SECONDS = 0.01
 BATCH_BYTES = 64 * 1024
 """Chunks and progress wait at most this long, or for this much, after the previous FLUSH."""
 
+BEATS = 4
+"""How often a lease is renewed in its time: a handler may then hold the interpreter's lock for two thirds of it."""
+
 CONGESTED_BYTES = 8 * 1024 * 1024
 """Unacknowledged chunks above which generators pause."""
 
@@ -241,7 +244,7 @@ class Session:
     def _flush_at(self, now: float) -> float:
         if Kind.FLUSH in self._flights:
             return math.inf
-        at = self._sent_at + self._lease_seconds / 3 if self._leases or not self._ready else math.inf
+        at = self._sent_at + self._lease_seconds / BEATS if self._leases or not self._ready else math.inf
         if self._phase_unsaid():
             return now
         waiting = 0
@@ -261,7 +264,7 @@ class Session:
 
     def _fly(self, kind: Kind, now: float, capacity: int = 0) -> Flight:
         self._number += 1
-        hold_ms = min(limits.EXCHANGE_WAIT_MS_MAX, int(self._lease_seconds * 1000 / 3))
+        hold_ms = min(limits.EXCHANGE_WAIT_MS_MAX, int(self._lease_seconds * 1000 / BEATS))
         request = ExchangeRequest(
             session=self._session,
             request=self._number,
@@ -333,7 +336,7 @@ class Session:
     def _pace(self, flight: Flight, answer: ExchangeAnswer, now: float) -> None:
         """Keep away from a gateway that is busy, or that does not hold what it should hold."""
         if answer.retry_after_ms > 0:
-            self._quiet_until = now + min(answer.retry_after_ms / 1000, self._lease_seconds / 3)
+            self._quiet_until = now + min(answer.retry_after_ms / 1000, self._lease_seconds / BEATS)
         if flight.kind is Kind.FLUSH or flight.cargo:
             return
         held_for = now - flight.sent_at
