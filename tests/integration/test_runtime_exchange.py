@@ -252,6 +252,7 @@ async def handler(job):
 
 
 @pytest.mark.requirement("handler.concurrency")
+@pytest.mark.requirement("handler.concurrency")
 def test_the_concurrency_follows_its_modifier_while_jobs_run(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 running = set()
@@ -333,6 +334,30 @@ def handler(job):
             restarted.submit("b")
             restarted.result("b")
             assert restarted.lost == []
+
+
+def test_a_worker_goes_on_with_another_replica_when_its_gateway_dies(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    yield 1
+    wait_for("gate")
+    yield 2
+""")
+    gateway.submit("a")
+    with ScriptedGateway() as other:
+        other.leases, other.chunks = gateway.leases, gateway.chunks
+        environment = gateway.environment(SUBMODEL_GATEWAY_URL=f"{gateway.url},{other.url}")
+        with WorkerProcess(tmp_path, source, environment) as worker:
+            gateway.wait_for(lambda: gateway.chunks.get("a") == [1])
+            assert other.requests == []
+            gateway.kill()
+            open_gate(tmp_path)
+            assert other.result("a")["output"] == []
+            assert other.chunks["a"] == [1, 2]
+            other.submit("b")
+            other.result("b")
+            assert worker.terminate() == 0
+        assert other.lost == []
 
 
 def test_a_lost_answer_loses_neither_the_job_in_it_nor_the_result_before_it(

@@ -124,6 +124,39 @@ def test_a_file_that_exits_is_reported_and_keeps_its_code(gateway: ScriptedGatew
     assert "exited with 7 before" in gateway.requests[-1]["reason"]
 
 
+def test_a_failed_fitness_check_is_reported_and_exits_1(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = """
+        import submodel.serverless
+
+        @submodel.serverless.register_fitness_check
+        async def gpu():
+            raise RuntimeError("no CUDA device")
+
+        submodel.serverless.start({"handler": print})
+    """
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert worker.exit_code() == 1
+    last = gateway.requests[-1]
+    assert (last["phase"], last["reason"]) == ("unhealthy", "gpu: RuntimeError: no CUDA device")
+    assert not any(request["phase"] == "ready" for request in gateway.requests)
+
+
+def test_what_the_start_was_made_of_is_said_once_it_is_over(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("wait_for('gate')\nsubmodel.serverless.register_fitness_check(lambda: None)\nhandler = print")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.wait_phase("starting")
+        open_gate(tmp_path)
+        gateway.wait_phase("ready")
+        gateway.submit("a")
+        gateway.result("a")
+        assert worker.terminate() == 0
+    said = [request for request in gateway.requests if "startup" in request]
+    assert said == [request for request in gateway.requests if request["phase"] == "ready"][: len(said)]
+    assert len(said) < len([request for request in gateway.requests if request["phase"] == "ready"])
+    assert all(milliseconds >= 0 for milliseconds in said[0]["startup"].values())
+    assert "loadMs" in said[0]["startup"]
+
+
 def test_a_handler_that_cannot_be_called_is_reported(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = "import submodel.serverless\nsubmodel.serverless.start({'handler': 3})"
     with WorkerProcess(tmp_path, source, gateway.environment()) as worker:

@@ -58,6 +58,19 @@ class Progress(Message):
     value: msgspec.Raw
 
 
+class Startup(Message):
+    """What the start of a worker was made of."""
+
+    import_ms: int | None = None
+    """From the start of its process until the runtime was loaded; None where the system does not tell."""
+
+    load_ms: int = 0
+    """Until the handler's file called `start`: its imports, and mostly the loading of a model."""
+
+    check_ms: int = 0
+    """The fitness checks; the worker asks for jobs after them."""
+
+
 class ExchangeRequest(Message):
     """What a worker has to say.
 
@@ -85,6 +98,8 @@ class ExchangeRequest(Message):
     chunks: list[Chunks] = []
     progress: list[Progress] = []
     released: list[Held] = []
+    startup: Startup | None = None
+    """In the requests of a worker that has come up, until one of them is answered."""
 
 
 class JobPolicy(Message):

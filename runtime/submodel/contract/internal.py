@@ -6,6 +6,7 @@ against it and never against the reader's.
 """
 
 from submodel.contract import limits
+from submodel.contract.exchange import Startup
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import Message
 
@@ -119,6 +120,8 @@ class WorkerView(Message):
     """Since when it has held nothing; None while it holds jobs."""
 
     reason: str = ""
+    startup: Startup | None = None
+    """What its start was made of, once it has come up and said so."""
 
 
 class EndpointSnapshot(Message):

@@ -10,6 +10,7 @@ User code imports this module; everything else here is the runtime's own:
 | `lifecycle` | signals, and the bound on leaving |
 | `serving` | what `start` was asked for |
 | `modifier`, `exits` | changes of the concurrency; handlers that end their process |
+| `fitness`, `startup` | what passes before jobs are asked for, and how long that took |
 | `stopper` | ends handlers that shall end |
 | `executor` | calls the handler, in the main thread |
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
@@ -28,7 +29,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
     from submodel.serverless import modules as modules
@@ -41,7 +42,9 @@ if TYPE_CHECKING:
 
     runpod_version: str
 
-__all__ = ["Handler", "Job", "ServerlessConfig", "VolumeCache", "progress_update", "start"]
+__all__ = ["Handler", "Job", "ServerlessConfig", "VolumeCache", "progress_update", "register_fitness_check", "start"]
+
+Check = TypeVar("Check", bound=Callable[[], Any])
 
 _process_worker: "Worker | None" = None
 """The worker of this process: made by `start`, or by `python -m submodel.serverless` before the handler's file runs."""
@@ -82,6 +85,16 @@ def start(config: "ServerlessConfig") -> None:
     if _process_worker is None:
         _process_worker = Worker.from_environment(os.environ)
     _process_worker.serve(asked)
+
+
+def register_fitness_check(check: Check) -> Check:
+    """Have `check`, a function or a coroutine function without parameters, called before this worker takes jobs.
+
+    One that raises is reported to the gateway and ends the worker with exit code 1. Usable as a decorator.
+    """
+    from submodel.serverless import fitness
+
+    return fitness.register(check)
 
 
 def progress_update(job: "Job | dict[str, Any]", progress: Any) -> None:

@@ -9,6 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 
+from submodel.contract.exchange import Startup
 from submodel.serverless.dialect import News, SessionFacts
 from submodel.serverless.exits import end_process
 from submodel.serverless.log import logger
@@ -40,9 +41,10 @@ class Conversation(ABC):
     def leave(self) -> None:
         """Take no more jobs, finish what runs, deliver; `on_settled` tells the end."""
 
-    def ready(self, on_news: Callable[[News], None]) -> None:
+    def ready(self, on_news: Callable[[News], None], startup: Startup) -> None:
         """Ask for jobs; `on_news` is called from a protocol thread."""
         with self._something_to_say:
+            self._facts.set_startup(startup)
             self._on_news = on_news
             self._facts.ready()
             self._something_to_say.notify()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from submodel.contract.exchange import LeasedJob
+from submodel.contract.exchange import LeasedJob, Startup
 from submodel.serverless.outcome import Outcome
 
 
@@ -21,6 +21,9 @@ class SessionFacts(Protocol):
 
     def ready(self) -> None:
         """From now on jobs may come."""
+
+    def set_startup(self, startup: Startup) -> None:
+        """What the start of this worker was made of."""
 
     def fail(self, reason: str) -> None:
         """The worker cannot serve; `reason` is for people."""

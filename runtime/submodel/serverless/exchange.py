@@ -5,7 +5,6 @@ them are alike: each takes the next request, sends it on its own connection, rep
 reads the answer. One lock guards the session.
 """
 
-import functools
 import os
 import random
 import threading
@@ -52,17 +51,19 @@ class Exchange(Conversation):
     def __init__(self, settings: Settings, on_settled: Callable[[], None]) -> None:
         self._session = Session(os.urandom(8).hex(), settings.concurrency)
         super().__init__(self._session, on_settled)
-        base = urlsplit(settings.gateway_url).path
-        self._path = f"{base}/v2/{quote(settings.endpoint_id)}/workers/{quote(settings.worker_id)}/exchange"
-        credential = Credential(settings)
-        self._links = [Link(settings.gateway_url, credential.headers) for _ in Kind]
+        place = f"/v2/{quote(settings.endpoint_id)}/workers/{quote(settings.worker_id)}/exchange"
+        self._replicas = [(url, urlsplit(url).path + place) for url in settings.gateway_urls]
+        self._replica = 0
+        """The one that all threads speak with."""
+
+        self._credential = Credential(settings)
         self._away = False
         self._gateway_back = threading.Condition(self._lock)
         self._carriers: dict[int, Link] = {}
 
     def start(self) -> None:
-        for number, link in enumerate(self._links):
-            self._start(f"submodel-exchange-{number}", functools.partial(self._converse, link))
+        for number, _ in enumerate(Kind):
+            self._start(f"submodel-exchange-{number}", self._converse)
 
     def leave(self) -> None:
         with self._something_to_say:
@@ -75,45 +76,48 @@ class Exchange(Conversation):
 
     # -- threads ------------------------------------------------------------------------------------------------
 
-    def _converse(self, link: Link) -> None:
+    def _converse(self) -> None:
+        links = [Link(url, self._credential.headers) for url, _ in self._replicas]
         failures = 0
         while True:
-            flight = self._next(link)
-            answer = self._deliver(link, flight, failures)
+            flight = self._next()
+            answer = self._deliver(links, flight, failures)
             failures = failures + 1 if answer is None else 0
             if answer is not None:
                 self._absorb(flight, answer)
 
-    def _next(self, link: Link) -> Flight:
+    def _next(self) -> Flight:
         with self._something_to_say:
             while True:
                 now = time.monotonic()
                 step = self._session.next_request(now)
                 if isinstance(step, Flight):
-                    self._carriers[step.request.request] = link
                     # This thread cannot keep the time of what is due next: another one has to.
                     self._something_to_say.notify()
                     return step
                 self._something_to_say.wait(min(step - now, threading.TIMEOUT_MAX))
 
-    def _deliver(self, link: Link, flight: Flight, failures: int) -> ExchangeAnswer | None:
+    def _deliver(self, links: list[Link], flight: Flight, failures: int) -> ExchangeAnswer | None:
         """The answer, or None when the request was given up."""
         while True:
             with self._something_to_say:
+                replica = self._replica
+                link = self._carriers[flight.request.request] = links[replica]
                 link.arm()
                 body, hold_seconds = wire.encode(flight.request), flight.request.wait_ms / 1000
             try:
-                reply = link.send("POST", self._path, body, hold_seconds + ANSWER_MARGIN_SECONDS)
+                path = self._replicas[replica][1]
+                reply = link.send("POST", path, body, hold_seconds + ANSWER_MARGIN_SECONDS)
                 return wire.decode(checked(reply), ExchangeAnswer)
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
                 if isinstance(error, GatewayRefused) and (reason := _undeliverable(error, flight)):
                     return _all_refused(flight, reason)
                 failures += 1
-                if self._retry(link, flight, failures, error):
+                if self._retry(link, replica, flight, failures, error):
                     continue
                 return None
 
-    def _retry(self, link: Link, flight: Flight, failures: int, error: Exception) -> bool:
+    def _retry(self, link: Link, replica: int, flight: Flight, failures: int, error: Exception) -> bool:
         """Wait; then say whether to send the same request again."""
         with self._something_to_say:
             if link.was_cut:
@@ -121,13 +125,23 @@ class Exchange(Conversation):
             if not self._away:
                 self._away = True
                 logger.warning("%s; trying again", error)
-            self._gateway_back.wait(backoff_seconds(failures, random.random()))
+            self._leave_replica(replica)
+            if failures % len(self._replicas) == 0:  # none of them is there
+                self._gateway_back.wait(backoff_seconds(failures // len(self._replicas), random.random()))
             if flight.must_be_answered:
                 return True
             self._carriers.pop(flight.request.request, None)
             self._session.dropped(flight)
             self._check_settled()
             return False
+
+    def _leave_replica(self, replica: int) -> None:
+        """Speak with the next one, with all threads: what hangs on this one is cut."""
+        if self._replica != replica or len(self._replicas) == 1:
+            return
+        self._replica = (replica + 1) % len(self._replicas)
+        for link in self._carriers.values():
+            link.cut()
 
     def _absorb(self, flight: Flight, answer: ExchangeAnswer) -> None:
         with self._something_to_say:

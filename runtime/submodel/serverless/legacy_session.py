@@ -23,7 +23,7 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 
-from submodel.contract.exchange import LeasedJob
+from submodel.contract.exchange import LeasedJob, Startup
 from submodel.serverless import legacy_bodies, legacy_urls
 from submodel.serverless.backoff import backoff_seconds, longer_pause
 from submodel.serverless.dialect import News
@@ -150,6 +150,9 @@ class LegacySession:
 
     def ready(self) -> None:
         self._ready = True
+
+    def set_startup(self, startup: Startup) -> None:
+        """These platforms do not ask."""
 
     def fail(self, reason: str) -> None:
         self._reason = reason

@@ -42,6 +42,7 @@ from submodel.contract.exchange import (
     ExchangeRequest,
     Held,
     LeasedJob,
+    Startup,
 )
 from submodel.contract.states import WorkerPhase
 from submodel.serverless.backoff import longer_pause
@@ -98,6 +99,7 @@ class Session:
         self._number = 0
         self._leases: dict[str, Lease] = {}
         self._flights: dict[Kind, Flight] = {}
+        self._startup: Startup | None = None
         self._ready = False
         self._leaving = False
         self._told_to_drain = False
@@ -125,6 +127,10 @@ class Session:
     def ready(self) -> None:
         """From now on jobs may come."""
         self._ready = True
+
+    def set_startup(self, startup: Startup) -> None:
+        """What the start was made of; said until it was heard."""
+        self._startup = startup
 
     def fail(self, reason: str) -> None:
         """The worker cannot serve; `reason` is for people."""
@@ -273,6 +279,7 @@ class Session:
             reason=self._reason,
             capacity=capacity,
             wait_ms=0 if kind is Kind.FLUSH else hold_ms,
+            startup=self._startup if self._ready else None,
         )
         flight = Flight(kind, request, now)
         if kind is not Kind.LISTEN:
@@ -307,6 +314,8 @@ class Session:
         """Read the answer to a request under way."""
         self._end(flight)
         self._said_phase = flight.request.phase
+        if flight.request.startup is not None:
+            self._startup = None
         if answer.lease_ms > 0:
             self._lease_seconds = answer.lease_ms / 1000
         self._told_to_drain = answer.drain

@@ -19,7 +19,7 @@ class Settings:
     """Where the gateway is, who this worker is, and its limits."""
 
     gateway_url: str
-    """Without a trailing slash."""
+    """Without a trailing slash; several replicas are separated by commas."""
 
     endpoint_id: str
     worker_id: str
@@ -36,6 +36,10 @@ class Settings:
     log_level: str = "INFO"
     legacy: LegacyUrls | None = None
     """What takes the place of the gateway on a hosted platform."""
+
+    @property
+    def gateway_urls(self) -> list[str]:
+        return self.gateway_url.split(",")
 
 
 def from_environment(environ: Mapping[str, str]) -> Settings:
@@ -79,10 +83,14 @@ def _of_platform(environ: Mapping[str, str]) -> Settings:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"{env.GATEWAY_URL}={text!r} is not a URL like http://gateway:8000")
-    return text.rstrip("/")
+    urls = [url.strip().rstrip("/") for url in text.split(",")]
+    for url in urls:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigurationError(
+                f"{env.GATEWAY_URL}={text!r} is not a URL like http://gateway:8000, nor several separated by commas"
+            )
+    return ",".join(urls)
 
 
 def _number(environ: Mapping[str, str], name: str, default: float, minimum: float) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import submodel
 from submodel.errors import ConfigurationError
-from submodel.serverless import encoding, exits, outcome, settings
+from submodel.serverless import encoding, exits, fitness, outcome, settings
 from submodel.serverless.conversation import Conversation
 from submodel.serverless.dialect import News
 from submodel.serverless.environment import variable
@@ -23,6 +23,7 @@ from submodel.serverless.modifier import Modifier
 from submodel.serverless.outcome import Identity
 from submodel.serverless.serving import Serving
 from submodel.serverless.settings import Settings
+from submodel.serverless.startup import StartupClock
 from submodel.serverless.stopper import Stopper
 
 REASON_CHARACTERS = 2000
@@ -41,6 +42,7 @@ class Worker:
         self._exchange = _conversation(settings, self._on_settled)
         self._lifecycle = Lifecycle(settings.drain_seconds, self._exchange.leave, self._exchange.give_up)
         self._announced = False
+        self._startup = StartupClock()
         self._stopper: Stopper | None = None
         self.served = False
         """Whether `serve` was called."""
@@ -70,6 +72,7 @@ class Worker:
         self.served = True
         if not self._announced:
             self.announce()
+        self._startup.loaded()
         self._lifecycle.serving = True
         logger.info(
             "Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id or "(unnamed)"
@@ -109,7 +112,10 @@ class Worker:
         exits.install(lambda status: self._on_exit(executor, status))
         if serving.concurrency_modifier is not None:
             Modifier(serving.concurrency_modifier, self._settings.concurrency, self._exchange.set_concurrency).run()
-        self._exchange.ready(lambda news: self._on_news(loop, executor, news))
+        if failure := await fitness.first_failure():
+            self.fail(failure)
+            return SystemExit(1)
+        self._exchange.ready(lambda news: self._on_news(loop, executor, news), self._startup.checked())
         await ended.wait()
         return executor.exit
 

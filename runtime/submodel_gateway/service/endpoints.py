@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import nlargest
 
-from submodel.contract.exchange import ExchangeRequest
+from submodel.contract.exchange import ExchangeRequest, Startup
 from submodel.contract.internal import TERMINATING, EndpointKey, EndpointRegistration, WorkerPresence
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.auth.credentials import Credentials
@@ -75,6 +75,7 @@ class Session:
     began_ms: int = 0
     phase: WorkerPhase = WorkerPhase.STARTING
     reason: str = ""
+    startup: Startup | None = None
     legacy: LegacyMemory | None = None
     """What else is known of a worker of the legacy dialect; None for one that speaks the exchange."""
 
@@ -125,6 +126,8 @@ class Session:
         self.answers = {number: answer for number, answer in self.answers.items() if number not in read}
         said = (request.phase, request.reason)
         news = said != (self.phase, self.reason)
+        if request.startup is not None and self.startup is None:
+            self.startup, news = request.startup, True
         if not self.replace and any(result.stop_worker for result in request.results):
             self.replace, news = "a job asked for a fresh worker", True
         self.phase, self.reason = said

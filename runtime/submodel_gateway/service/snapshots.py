@@ -188,4 +188,5 @@ def _view(state: EndpointState, session: Session) -> WorkerView:
         idle_since_ms=session.idle_since_ms,
         reason=session.replace or session.reason,
         replace=bool(session.replace),
+        startup=session.startup,
     )

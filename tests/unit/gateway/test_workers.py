@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from submodel.contract import limits
-from submodel.contract.exchange import Chunks, ExchangeRequest, Held, Progress, Refused, Result
+from submodel.contract.exchange import Chunks, ExchangeRequest, Held, Progress, Refused, Result, Startup
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import NotFound, OperationFailed, Unauthorized
@@ -91,6 +91,15 @@ async def test_a_result_that_asks_for_a_fresh_worker_gets_this_one_replaced_and_
         (view,) = (await w.snapshot()).workers
         assert (view.replace, view.draining, view.running) == (True, True, 0)
         assert view.reason == "a job asked for a fresh worker"
+
+
+async def test_what_a_workers_start_was_made_of_is_in_the_snapshot() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await worker.say(startup=Startup(import_ms=100, load_ms=9_000, check_ms=5))
+        await worker.say()
+        (view,) = (await w.snapshot()).workers
+        assert view.startup == Startup(import_ms=100, load_ms=9_000, check_ms=5)
 
 
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:

@@ -21,6 +21,11 @@ def test_the_environment_of_a_worker_is_read() -> None:
     assert settings == Settings("http://gateway:8000", "ns.name", "pod-1", "t", "", 4, 1.5)
 
 
+def test_a_gateway_may_have_several_addresses() -> None:
+    settings = from_environment({**ENVIRONMENT, "SUBMODEL_GATEWAY_URL": "http://a:1/, https://b"})
+    assert settings.gateway_urls == ["http://a:1", "https://b"]
+
+
 def test_an_empty_environment_names_what_to_set_and_how_to_run_locally() -> None:
     with pytest.raises(ConfigurationError) as caught:
         from_environment({})
@@ -33,6 +38,7 @@ def test_an_empty_environment_names_what_to_set_and_how_to_run_locally() -> None
     ("name", "value"),
     [
         ("SUBMODEL_GATEWAY_URL", "gateway:8000"),
+        ("SUBMODEL_GATEWAY_URL", "http://gateway:8000,"),
         ("SUBMODEL_CONCURRENCY", "0"),
         ("SUBMODEL_CONCURRENCY", "many"),
         ("SUBMODEL_DRAIN_SECONDS", "-1"),
