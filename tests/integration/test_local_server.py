@@ -265,6 +265,14 @@ def test_a_handler_that_blocks_does_not_keep_the_server_from_answering(tmp_path:
         assert [server.job(job_id)["output"] for job_id in jobs] == [0, 1]
 
 
+def test_a_handler_that_blocks_ends_when_its_job_is_cancelled(tmp_path: Path) -> None:
+    with LocalServer(tmp_path, BLOCKING, *LINE) as server:
+        blocked, waiting = server.run(1), server.run("leave")
+        assert server.ask("GET", f"/status-sync/{blocked}?wait=100")[1]["status"] == "IN_PROGRESS"
+        assert server.ask("POST", f"/cancel/{blocked}")[1]["status"] == "CANCELLED"
+        assert server.job(waiting)["status"] == "FAILED", "its turn has come"
+
+
 def test_the_first_signal_lets_running_jobs_end_and_cancels_what_waits(tmp_path: Path) -> None:
     source = """
         import asyncio, os, submodel

@@ -9,6 +9,7 @@ from typing import Any
 
 from submodel.errors import ConfigurationError
 from submodel.serverless import exits, outcome
+from submodel.serverless.dialect import News
 from submodel.serverless.executor import Executor
 from submodel.serverless.lifecycle import Lifecycle
 from submodel.serverless.local import webhook
@@ -19,8 +20,10 @@ from submodel.serverless.local.options import Options
 from submodel.serverless.local.reload import Reload
 from submodel.serverless.local.requests import Requests
 from submodel.serverless.local.web import LOOPBACK, WebServer
+from submodel.serverless.log import about, logger
 from submodel.serverless.modules.rp_logger import RunPodLogger
 from submodel.serverless.serving import Handler, Serving
+from submodel.serverless.stopper import Stopper
 
 ANSWERS_SECONDS = 2.0
 """How long the last answers may take to be written."""
@@ -82,7 +85,21 @@ class _Serving:
         self._wake = lambda: _call(loop, ended.set)
         executor = Executor(Serving(handler, aggregate), identity(), self._desk, self.lifecycle.request_leave)
         exits.install(lambda status: self._on_exit(executor, status))
-        self._desk.open(lambda news: _call(loop, executor.hear, news))
+        stopper = Stopper(
+            executor.inside,
+            executor.runs,
+            lambda token: _call(loop, executor.cancel, token),
+            self._expired,
+            self._stuck,
+        )
+        stopper.install()
+
+        def hear(news: News) -> None:
+            _call(loop, executor.hear, news)
+            if news.stops:
+                stopper.stop(news.stops)
+
+        self._desk.open(hear)
         self.lifecycle.serving = True
         await ended.wait()
         return executor.exit
@@ -91,6 +108,12 @@ class _Serving:
         """Something of the user's calls `os._exit`: requests get their answers first."""
         executor.abandon(outcome.of_exit(status))
         self._web.wait_until_quiet(ANSWERS_SECONDS)
+
+    def _expired(self, token: str) -> None:
+        """The desk keeps the time of jobs and has ended this one."""
+
+    def _stuck(self, token: str) -> None:
+        logger.error("The handler does not end. Ctrl-C twice ends the process.", extra=about(token))
 
     def leave_for_reload(self) -> None:
         """Take no more jobs, and wait for those that are here and for their answers."""
