@@ -75,6 +75,10 @@ class OperatorSettings:
     log_level: str = "INFO"
     """`SUBMODEL_OPERATOR_LOG_LEVEL`."""
 
+    decision_log: str = ""
+    """File to which every scaling decision that changes a number is appended
+    (`SUBMODEL_OPERATOR_DECISION_LOG`); empty writes none."""
+
     log_format: str = "text"
     """`text` or `json`, one object per line (`SUBMODEL_OPERATOR_LOG_FORMAT`)."""
 
@@ -106,6 +110,7 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
         reconcile_workers=_positive(env, "RECONCILE_WORKERS", 10),
         resync_seconds=_positive(env, "RESYNC_SECONDS", 600),
         log_level=_one_of(env, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        decision_log=env.get(PREFIX + "DECISION_LOG", "").strip(),
         log_format=_one_of(env, "LOG_FORMAT", "text", ("text", "json")),
     )
 

@@ -14,6 +14,7 @@ from submodel_operator.errors import OperatorError
 COMMANDS = {
     "up": "Run an endpoint on this machine, without a cluster.",
     "explain": "Say why an endpoint has as many workers as it has.",
+    "replay": "Make the decisions of a log again.",
     "simulate": "Compare scalers on made-up or recorded traffic.",
 }
 """Name and one-line help of each command; `submodel_operator.cli.<name>` holds `command`."""

@@ -23,7 +23,7 @@ from submodel_operator.errors import GatewayRefused, GatewayUnavailable, Invalid
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.local import LocalCluster, LocalGateway
 from submodel_operator.ports import Key, Manifest
-from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
+from submodel_operator.reconcile import Controller, DecisionLog, KeyedQueue, Reconciler
 from submodel_operator.resolve import refuse_reserved_names, resolve_scaling
 from submodel_operator.settings import WorkerSettings
 
@@ -49,7 +49,8 @@ STATUS_PERIOD_SECONDS = 0.1
     type=click.Path(path_type=Path),
     help="Folder of the job database; jobs in it survive a restart.",
 )
-def command(path: Path, port: int, folder: Path) -> None:
+@click.option("--decisions", type=click.Path(path_type=Path), help="File to which scaling decisions are appended.")
+def command(path: Path, port: int, folder: Path, decisions: Path | None) -> None:
     """Run an endpoint on this machine: gateway, job database and workers that scale to zero and back.
 
     The manifest is the one you would `kubectl apply`; it is read again whenever it changes. Ctrl-C lets running jobs
@@ -62,17 +63,18 @@ def command(path: Path, port: int, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--data: cannot create {folder}: {error.strerror}") from error
-    asyncio.run(_Up(path, endpoint, port, folder.resolve()).run())
+    asyncio.run(_Up(path, endpoint, port, folder.resolve(), decisions).run())
 
 
 class _Up:
     """One run of `submodel up`."""
 
-    def __init__(self, path: Path, endpoint: SubModelEndpoint, port: int, folder: Path) -> None:
+    def __init__(self, path: Path, endpoint: SubModelEndpoint, port: int, folder: Path, decisions: Path | None) -> None:
         self._path = path
         self._endpoint = endpoint
         self._key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
         self._folder = folder
+        self._decisions = DecisionLog(decisions) if decisions else None
         self._console = Console(time.localtime)
         logging.basicConfig(level=logging.WARNING, handlers=[self._console.log_handler()])
         self._queue: KeyedQueue[Key] = KeyedQueue()
@@ -100,7 +102,9 @@ class _Up:
         self._console.line(f"stopped; unfinished jobs wait in {self._folder}")
 
     async def _serve(self, client: GatewayClient) -> None:
-        reconciler = Reconciler(self._cluster, client, SystemClock(), self._worker_settings(), STATUS_PERIOD_SECONDS)
+        reconciler = Reconciler(
+            self._cluster, client, SystemClock(), self._worker_settings(), STATUS_PERIOD_SECONDS, self._decisions
+        )
         self._put(self._endpoint)
         gateway = asyncio.create_task(self._gateway.run())
         others = [

@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any, Final
 
 from submodel_operator.api import constants
@@ -20,7 +21,7 @@ from submodel_operator.handlers.watches import Watches
 from submodel_operator.kube import Caches, KubeClient, KubeCluster, load_connection, open_client, preload
 from submodel_operator.kube.listing import resync_forever
 from submodel_operator.ports import Clock, Key
-from submodel_operator.reconcile import Controller, KeyedQueue, Reconciler
+from submodel_operator.reconcile import Controller, DecisionLog, KeyedQueue, Reconciler
 from submodel_operator.settings import OperatorSettings
 
 CRD_PATIENCE_SECONDS: Final = 30.0
@@ -95,7 +96,9 @@ class Operator:
         )
         self._start("the resync", resync)
         await _wait_for_gateway(gateway)
-        reconciler = Reconciler(KubeCluster(client, self._caches, self._clock), gateway, self._clock, settings.worker)
+        decisions = DecisionLog(Path(settings.decision_log)) if settings.decision_log else None
+        cluster = KubeCluster(client, self._caches, self._clock)
+        reconciler = Reconciler(cluster, gateway, self._clock, settings.worker, decisions=decisions)
         self._start("the controller", Controller(reconciler, self._queue, settings.reconcile_workers).run())
 
     async def _run_watches(self) -> None:

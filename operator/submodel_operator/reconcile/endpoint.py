@@ -26,11 +26,13 @@ from submodel_operator.events import events_between
 from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
 from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Observed
 from submodel_operator.reconcile import gather
+from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
 from submodel_operator.reconcile.witness import Witness
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import ScalerState, ScalingDecision, decide
 from submodel_operator.scaling.explained import describe_proposal
+from submodel_operator.scaling.log import Record
 from submodel_operator.scaling.state import decode, encode
 from submodel_operator.settings import WorkerSettings
 from submodel_operator.status import Account, build_status, describe_decision
@@ -68,6 +70,7 @@ class Reconciler:
         clock: Clock,
         settings: WorkerSettings,
         status_period_seconds: float = STATUS_PERIOD_SECONDS,
+        decisions: DecisionLog | None = None,
     ) -> None:
         self._cluster = cluster
         self._gateway = gateway
@@ -78,6 +81,7 @@ class Reconciler:
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
+        self._decisions = decisions
         self._keys = KeyReader(cluster, clock)
 
     async def reconcile(self, key: Key) -> Outcome:
@@ -108,14 +112,16 @@ class Reconciler:
         await self._tell_gateway(endpoint, observed, desired, keys)
         signals = self._gateway.signals(observed.key.endpoint_id)
         inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
-        decision, scaler = decide(inputs, self._remembered(observed), self._clock.now())
+        before, now = self._remembered(observed), self._clock.now()
+        decision, scaler = decide(inputs, before, now)
         self._scalers[observed.key] = scaler
         views, deadline_seconds = gather.views(signals), float(endpoint.startup_deadline_seconds)
         late = overdue(observed, desired.revision, views, deadline_seconds) if signals and signals.fresh else {}
         for action in plan(observed, desired, decision, views, late):
             await self._act(observed, action)
         if decision.replicas != inputs.replicas:
-            self._note(observed.key, describe_decision(decision, inputs, self._clock.now()))
+            record = Record(observed.key.endpoint_id, now, inputs, before, decision)
+            self._note(observed.key, describe_decision(decision, inputs, now), record)
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
             revision=desired.revision,
@@ -133,11 +139,14 @@ class Reconciler:
         next_keys = AGAIN_SECONDS if endpoint.key_secrets else None
         return account, _earliest(decision.evaluate_after_seconds, next_late, next_keys)
 
-    def _note(self, key: Key, described: dict[str, Any]) -> None:
+    def _note(self, key: Key, described: dict[str, Any], record: Record) -> None:
         """A shrink takes several steps, each of which comes to the same decision: it is told once."""
         last = self._last_decisions.get(key)
-        if last is None or any(last[name] != described[name] for name in ("current", "desired", "reason")):
-            self._last_decisions[key] = described
+        if last and all(last[name] == described[name] for name in ("current", "desired", "reason")):
+            return
+        self._last_decisions[key] = described
+        if self._decisions:
+            self._decisions.write(record)
 
     def _remembered(self, observed: Observed) -> ScalerState:
         """The scaler's memory: this process's own, or after a restart the one that the status holds."""

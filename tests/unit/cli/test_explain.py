@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from submodel_operator.cli.explain import command
+from submodel_operator.cli import cli
 from submodel_operator.cli.local_status import read_local_status, remove_local_status, write_local_status
 from submodel_operator.errors import UsageError
 from tests.support.endpoints import KEY, manifest
@@ -53,7 +53,7 @@ async def server() -> AsyncIterator[FakeApiServer]:
 
 
 def explain(*arguments: str, **env: str) -> Result:
-    return CliRunner().invoke(command, arguments, env=env)
+    return CliRunner().invoke(cli, ["explain", *arguments], env=env)
 
 
 def test_local_mode_is_explained_from_its_data_folder(tmp_path: Path) -> None:

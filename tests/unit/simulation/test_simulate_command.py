@@ -5,13 +5,13 @@ from xml.etree import ElementTree
 
 from click.testing import CliRunner, Result
 
-from submodel_operator.cli.simulate import command
+from submodel_operator.cli import cli
 from submodel_operator.errors import UsageError
 from submodel_operator.simulation import report
 
 
 def simulate(*arguments: str) -> Result:
-    return CliRunner().invoke(command, arguments)
+    return CliRunner().invoke(cli, ["simulate", *arguments])
 
 
 def test_a_table_with_one_line_for_each_policy_and_a_picture_with_a_point(tmp_path: Path) -> None:
