@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from submodel_gateway.http import shape
@@ -14,7 +14,7 @@ TEXTS = st.text(st.sampled_from('ab"\\{}[]:,é\n'), max_size=8)
 VALUES = st.recursive(
     st.none() | st.integers(0, 99) | TEXTS,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
-    max_leaves=25,
+    max_leaves=12,
 )
 
 
@@ -24,6 +24,7 @@ def depth_of(value: Any) -> int:
     return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(TEXTS, VALUES, max_size=5), st.sampled_from([None, 1]), st.integers(1, 40))
 def test_it_finds_what_a_parser_finds_wherever_the_slices_end(
     value: dict[str, Any], indent: int | None, slice_bytes: int
@@ -34,6 +35,7 @@ def test_it_finds_what_a_parser_finds_wherever_the_slices_end(
         assert shape_of(text) == Shape(depth_of(value), len(value))
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.binary(max_size=200), st.integers(1, 40))
 def test_it_takes_anything(text: bytes, slice_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
