@@ -6,10 +6,10 @@ Everything that is asked for and not available is refused by name; nothing is ac
 import asyncio
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel.contract.states import JobState
@@ -39,6 +39,7 @@ class Policy(Message, forbid_unknown_fields=True):
     low_priority: bool = False
 
 
+_NO_POLICY = Policy()
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -119,7 +120,7 @@ def new_job(body: bytes) -> NewJob:
 def _new_job(fields: dict[str, msgspec.Raw]) -> NewJob:
     if "input" not in fields:
         raise InvalidRequest('the field "input" is missing; send {"input": ...}')
-    policy = _policy(fields["policy"]) if "policy" in fields else Policy()
+    policy = _policy(fields["policy"]) if "policy" in fields else _NO_POLICY
     extra = {name: value for name, value in fields.items() if name not in _HANDLED}
     return NewJob(
         input=bytes(fields["input"]),

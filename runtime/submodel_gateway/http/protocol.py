@@ -81,7 +81,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*arguments, **options)
         self._head_bytes = 0
         self._in_head = True
-        self._too_large = False
         self._body_bytes = 0
         self._address = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -125,22 +124,13 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[Connection.SCOPE_KEY] = self._line  # type: ignore[literal-required]  # no key of ASGI
-        self._in_head, self._too_large = True, False
-
-    def on_url(self, url: bytes) -> None:
-        super().on_url(url)
-        self._too_large = self._too_large or len(self.url) > self.bounds.head_bytes
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) < self.bounds.headers:
-            super().on_header(name, value)
-        else:
-            self._too_large = True
+        self._in_head = True
 
     def on_headers_complete(self) -> None:
         self._disarm()
+        too_large = self._head_is_too_large()
         self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
-        if self._too_large or sum(len(name) + len(value) for name, value in self.headers) > self.bounds.head_bytes:
+        if too_large:
             served, self.app = self.app, _refuse
             try:
                 super().on_headers_complete()
@@ -148,6 +138,15 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.app = served
         else:
             super().on_headers_complete()
+
+    def _head_is_too_large(self) -> bool:
+        if len(self.headers) > self.bounds.headers:
+            return True
+        # What came was counted, and the head is a part of it; but not when it came with the end of the last request.
+        if 0 < self._head_bytes <= self.bounds.head_bytes:
+            return False
+        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
+        return size > self.bounds.head_bytes
 
     def on_message_complete(self) -> None:
         super().on_message_complete()

@@ -5,10 +5,10 @@ answers in `answers`.
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel.contract.exchange import ExchangeRequest

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+import msgspec
+
 from submodel.contract import limits
 from submodel.contract.states import JobState
 from submodel_gateway.errors import Conflict, InvalidRequest, OperationFailed, Overloaded, TargetRefused
@@ -26,8 +28,7 @@ PAGE_MAX = 100
 QUEUE_RETRY_SECONDS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitKey:
+class SubmitKey(msgspec.Struct, frozen=True):
     """An idempotency key: `principal` is whoever sent it, `body_hash` tells apart what was sent with it."""
 
     principal: str
@@ -35,8 +36,7 @@ class SubmitKey:
     body_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+class NewJob(msgspec.Struct, frozen=True):
     """A client's request as parsed: payloads are JSON text, limits are None where the endpoint's apply."""
 
     input: bytes
@@ -50,16 +50,14 @@ class NewJob:
     key: SubmitKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
+class Submitted(msgspec.Struct, frozen=True):
     """The job that a submit led to, and its state then."""
 
     id: str
     state: JobState
 
 
-@dataclass(frozen=True, slots=True)
-class JobView:
+class JobView(msgspec.Struct, frozen=True):
     """A job with its output and error, as a reader sees it."""
 
     job: Job
