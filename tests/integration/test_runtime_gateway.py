@@ -95,6 +95,7 @@ def test_a_leaving_worker_finishes_its_job_and_leaves_the_next_to_others(
         stream(gateway, running, 1)
         waiting = gateway.call("POST", "e/run", {"input": {"chunks": 1}})["id"]
         worker.signal(signal.SIGTERM)
+        worker.wait_log("Leaving")
         (tmp_path / "gate").touch()
         assert worker.exit_code() == 0
         assert final(gateway, running)["status"] == "COMPLETED"

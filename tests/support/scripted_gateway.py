@@ -170,8 +170,10 @@ class ScriptedGateway:
                 refused[chunk["id"]] = reason
                 continue
             so_far = self.chunks.setdefault(chunk["id"], [])
-            assert chunk["seq"] == len(so_far) + 1, f"chunk out of order: {chunk}"
-            so_far.extend(chunk["items"])
+            known = len(so_far) - chunk["seq"] + 1  # what came before a gateway died without an answer comes again
+            assert known >= 0, f"chunk out of order: {chunk}"
+            assert chunk["items"][:known] == so_far[chunk["seq"] - 1 :][: len(chunk["items"])], f"another item: {chunk}"
+            so_far.extend(chunk["items"][known:])
         for progress in request.get("progress", []):
             self.progress[progress["id"]] = progress["value"]
         for result in request.get("results", []):

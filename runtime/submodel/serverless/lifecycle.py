@@ -96,8 +96,8 @@ class Lifecycle:
             threading.Thread(target=self._drain, name="submodel-drain", daemon=True).start()
 
     def _drain(self) -> None:
-        logger.info("Leaving: no more jobs are taken; up to %g s for what runs.", self._drain_seconds)
         self._leave()
+        logger.info("Leaving: no more jobs are taken; up to %g s for what runs.", self._drain_seconds)
         if self._settled.wait(self._drain_seconds):
             return
         logger.error("Leaving: the time is up, %d job(s) given back.", self._give_up())

@@ -1,0 +1,141 @@
+"""A worker and a real gateway when processes die and connections break: each job runs to one outcome all the same."""
+
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.test_runtime_gateway import final, stream
+from tests.integration.test_runtime_lifecycle import gated, open_gate
+from tests.support.gateway_process import GatewayProcess
+from tests.support.tcp_proxy import Cut, TcpProxy
+from tests.support.worker_process import WorkerProcess
+
+pytestmark = pytest.mark.slow
+
+JOBS = 12
+
+HANDLER = gated("""
+async def handler(job):
+    with open("ran", "a") as file:
+        print(job["id"], file=file)
+    for number in range(job["input"].get("chunks", 0)):
+        yield number
+    if job["input"].get("wait"):
+        print("waiting for", "gate", file=sys.stderr)
+        while not os.path.exists("gate"):
+            await asyncio.sleep(0.005)
+    yield "last"
+""").replace('{"handler": handler}', '{"handler": handler, "return_aggregate_stream": True}')
+
+CHECK = "submodel.serverless.register_fitness_check(lambda: wait_for('gate'))"
+CHECKED = HANDLER.replace("submodel.serverless.start", f"{CHECK}\n    submodel.serverless.start")
+LOADING = HANDLER.replace("submodel.serverless.start", "wait_for('gate')\n    submodel.serverless.start")
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
+    with GatewayProcess(tmp_path) as gateway:
+        gateway.register("e")
+        yield gateway
+
+
+def submit(gateway: GatewayProcess, **fields: Any) -> str:
+    id: str = gateway.call("POST", "e/run", {"input": fields})["id"]
+    return id
+
+
+def executions(folder: Path) -> Counter[str]:
+    return Counter((folder / "ran").read_text().split())
+
+
+@pytest.mark.parametrize("cut", Cut)
+def test_a_connection_that_is_cut_anywhere_costs_no_job_and_no_second_run(
+    gateway: GatewayProcess, tmp_path: Path, cut: Cut
+) -> None:
+    with TcpProxy(gateway.port) as proxy:
+        environment = gateway.environment("e", SUBMODEL_GATEWAY_URL=f"http://127.0.0.1:{proxy.port}")
+        with WorkerProcess(tmp_path, HANDLER, environment) as worker:
+            ids = []
+            for _ in range(JOBS):
+                proxy.cuts += [cut, None]
+                ids.append(submit(gateway, chunks=3))
+                status = final(gateway, ids[-1])
+                assert (status["status"], status["output"]) == ("COMPLETED", [0, 1, 2, "last"])
+                assert status["retries"] == 0
+            assert worker.terminate() == 0
+    assert executions(tmp_path) == Counter(ids)
+
+
+def test_connections_that_break_again_and_again_cost_no_job(gateway: GatewayProcess, tmp_path: Path) -> None:
+    with TcpProxy(gateway.port) as proxy:
+        environment = gateway.environment("e", SUBMODEL_GATEWAY_URL=f"http://127.0.0.1:{proxy.port}")
+        with WorkerProcess(tmp_path, HANDLER, environment):
+            ids = [submit(gateway, chunks=20) for _ in range(JOBS)]
+            for id in ids:
+                proxy.break_connections()
+                assert final(gateway, id)["output"] == [*range(20), "last"]
+    assert executions(tmp_path) == Counter(ids)
+
+
+def test_a_killed_worker_costs_one_attempt_and_its_successor_runs_the_job(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")) as worker:
+        id = submit(gateway, chunks=2, wait=True)
+        assert stream(gateway, id, 2) == [0, 1]
+        worker.signal(signal.SIGKILL)
+        worker.exit_code()
+    open_gate(tmp_path)
+    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")):
+        status = final(gateway, id)
+        assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", [0, 1, "last"], 1)
+    assert executions(tmp_path) == {id: 2}
+
+
+def test_a_worker_that_is_told_to_end_delivers_to_a_gateway_that_comes_back(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")) as worker:
+        id = submit(gateway, chunks=2, wait=True)
+        assert stream(gateway, id, 2) == [0, 1]
+        gateway.kill()
+        worker.signal(signal.SIGTERM)
+        open_gate(tmp_path)
+        worker.wait_log("trying again")
+        gateway.start()
+        status = final(gateway, id)
+        assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", [0, 1, "last"], 0)
+        assert worker.exit_code() == 0
+
+
+def test_a_worker_that_is_told_to_end_while_it_loads_leaves_the_job_to_others(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    id = submit(gateway)
+    with WorkerProcess(tmp_path, LOADING, gateway.environment("e")) as worker:
+        worker.wait_log("waiting for gate")
+        assert worker.terminate() == 128 + signal.SIGTERM
+    left_to_others(gateway, tmp_path, id)
+
+
+def test_a_worker_that_is_told_to_end_while_it_is_checked_leaves_the_job_to_others(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    id = submit(gateway)
+    with WorkerProcess(tmp_path, CHECKED, gateway.environment("e")) as worker:
+        worker.wait_log("waiting for gate")
+        worker.signal(signal.SIGTERM)
+        worker.wait_log("Leaving")
+        open_gate(tmp_path)
+        assert worker.exit_code() == 0
+    left_to_others(gateway, tmp_path, id)
+
+
+def left_to_others(gateway: GatewayProcess, folder: Path, id: str) -> None:
+    assert gateway.call("GET", f"e/status/{id}")["status"] == "IN_QUEUE"
+    with WorkerProcess(folder, HANDLER, gateway.environment("e")):
+        assert final(gateway, id)["retries"] == 0
