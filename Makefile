@@ -53,6 +53,10 @@ test-pythons: setup ## The handler runtime on Python 3.10 to 3.13, where they ar
 crash: setup ## Kill a loaded store 200 times, and fill its disk: nothing acknowledged may be lost
 	$(BIN)/pytest tests/crash -n 2 --dist loadgroup
 
+.PHONY: fleet
+fleet: setup ## Two gateways, one PostgreSQL, 20 workers, 20,000 jobs, kill -9 all along; JOBS=1000
+	FLEET_JOBS=$(or $(JOBS),20000) $(BIN)/pytest tests/crash/test_fleet.py -s -n 0
+
 .PHONY: races
 races: setup ## Every pair of operations on one job, at once, on the real engines
 	$(BIN)/pytest tests/races -n 2 --dist loadgroup
