@@ -105,6 +105,7 @@ fix: setup ## Format, autofix, and rewrite golden files for review
 .PHONY: manifests
 manifests: setup ## Regenerate the CRD (crds/, chart), and the reference pages that are made from the code
 	$(BIN)/python -m submodel_operator.api
+	$(BIN)/python -m submodel_gateway.metrics >docs/reference/metrics.md
 	$(BIN)/python -m tests.requirements
 	$(BIN)/python -m submodel_gateway.http
 

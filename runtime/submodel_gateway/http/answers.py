@@ -1,6 +1,7 @@
 """What callers get to read: the JSON of jobs and streams, and every error as one sentence with its status."""
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
@@ -34,6 +35,7 @@ from submodel_gateway.http.messages import (
     send_stream,
 )
 from submodel_gateway.jobs.record import Job
+from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service.admission import RateExceeded
 from submodel_gateway.service.clients import Health, JobView, Submitted, Waiting
@@ -71,20 +73,23 @@ class MethodNotAllowed(Exception):
         self.allowed = allowed
 
 
-def application(route: Route) -> Asgi:
+def application(route: Route, measures: Measures | None = None) -> Asgi:
     """An ASGI application that serves `route` and turns what it raises into answers, in this one place."""
+
+    counted = measures or Measures()
 
     async def serve(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return
-        request = Request(scope, receive)
+        request, began, status = Request(scope, receive), time.perf_counter(), 499
         try:
             reply = await _reply(route, request)
-            told = _rates(request)
+            told, status = _rates(request), _status(reply)
             if isinstance(reply, Streamed):
                 await send_stream(send, reply, told)
         finally:
             request.close()
+            counted.request(request.operation, status, time.perf_counter() - began)
         with request.connection.whole_answer():
             if isinstance(reply, bytes):
                 await send_json(send, 200, reply, told)
@@ -94,6 +99,12 @@ def application(route: Route) -> Asgi:
                 await send_nothing(send, told)
 
     return serve
+
+
+def _status(reply: Reply) -> int:
+    if isinstance(reply, Answer):
+        return reply.status
+    return 204 if reply is None else 200
 
 
 async def _reply(route: Route, request: Request) -> Reply:

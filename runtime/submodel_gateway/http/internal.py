@@ -4,6 +4,7 @@ Everything but the probes needs the bearer token of this port.
 """
 
 import hmac
+from collections.abc import AsyncGenerator
 
 import msgspec
 
@@ -11,7 +12,8 @@ from submodel.contract.internal import EndpointRegistration, WorkerNames, Worker
 from submodel.contract.wire import encode
 from submodel_gateway.errors import NotFound, Unauthorized, Unavailable
 from submodel_gateway.http import answers, envelope
-from submodel_gateway.http.messages import Asgi, Request
+from submodel_gateway.http.messages import Asgi, Reply, Request, Streamed
+from submodel_gateway.metrics import exposition
 from submodel_gateway.service.gateway import Gateway
 
 BODY_BYTES = 16 * 1024 * 1024
@@ -26,7 +28,7 @@ _DONE = encode({})
 
 def internal_app(gateway: Gateway, token: str) -> Asgi:
     """The application of the internal port; `token` is what the operator must present."""
-    return answers.application(_Internal(gateway, token).route)
+    return answers.application(_Internal(gateway, token).route, gateway.measures)
 
 
 class _Internal:
@@ -35,9 +37,13 @@ class _Internal:
         self._registry = gateway.registry
         self._token = token.encode()
 
-    async def route(self, request: Request) -> bytes:
+    async def route(self, request: Request) -> Reply:
         """Serve one request. Raises what `answers.application` turns into an answer."""
+        request.operation = "internal"
         match request.path:
+            case ["metrics"]:
+                gauges = await self._gateway.gauges.read(ready=self._gateway.ready)
+                return Streamed(exposition.CONTENT_TYPE, _once(exposition.text(self._gateway.measures, gauges)))
             case ["healthz"]:
                 return encode({"status": "alive"})
             case ["readyz"]:
@@ -82,6 +88,10 @@ class _Internal:
         boot = request.query("boot")
         await request.body(BODY_BYTES)
         return encode(await self._gateway.snapshots.read(since, boot, wait_ms, request.hangup()))
+
+
+async def _once(text: bytes) -> AsyncGenerator[bytes, None]:
+    yield text
 
 
 def _no_path() -> NotFound:

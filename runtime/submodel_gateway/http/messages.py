@@ -105,6 +105,9 @@ class Request:
         self.admitted: Pass | None = None
         """It is under way until its answer is there."""
 
+        self.operation = "none"
+        """What the metrics call it; `none` where nothing is."""
+
         self.error_body: ErrorBody = sentence
         """How this caller reads errors."""
 

@@ -46,7 +46,7 @@ _Serve = Callable[..., Awaitable[Reply]]
 
 def public_app(gateway: Gateway, access: Access) -> Asgi:
     """The application of the public port."""
-    return answers.application(_Public(gateway, access).route)
+    return answers.application(_Public(gateway, access).route, gateway.measures)
 
 
 class _Public:
@@ -98,6 +98,7 @@ class _Public:
         raise _no_path()
 
     def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
+        request.operation = operation.name
         _allow(request, operation.methods)
         _check_lengths(request)
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
@@ -108,12 +109,15 @@ class _Public:
         _check_lengths(request)
         match path:
             case [endpoint, "workers", worker, "exchange"]:
+                request.operation = "exchange"
                 _allow(request, operations.POST)
                 return await self._exchange(request, endpoint, worker)
             case [endpoint, operation, worker] if operation in self._legacy.on_worker:
+                request.operation = operation
                 _allow(request, operations.GET)
                 return await self._legacy.on_worker[operation](request, endpoint, worker)
             case [endpoint, operation, worker, job] if operation in self._legacy.on_job:
+                request.operation = operation
                 _allow(request, operations.POST)
                 return await self._legacy.on_job[operation](request, endpoint, worker, job)
         raise _no_path()

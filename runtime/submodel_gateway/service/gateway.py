@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit.figures import NO_FIGURES, Figures
 from submodel_gateway.service.admission import Admission
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.gauges import Gauges
 from submodel_gateway.service.legacy import LegacyWorkers
 from submodel_gateway.service.legacy_posts import LegacyPosts
 from submodel_gateway.service.legacy_sessions import LegacySessions
@@ -59,8 +61,10 @@ class Gateway:
     ) -> None:
         self.clock = clock
         self.ready = False
-        self._stores = Stores(stores, self._committed)
+        self.measures = Measures()
+        self._stores = Stores(stores, self._committed, self.measures)
         self.endpoints = Endpoints()
+        self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures)
         self._watchers = JobWatchers()
         self.snapshots = SnapshotFeed(self._stores, self.endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)
@@ -153,6 +157,7 @@ class Gateway:
             if _counts(change):
                 touched[job.endpoint] = None
                 self._tell_session(change, now)
+                self.measures.changed(change, self._stores.now_ms(job.endpoint))
             if change.after is None:
                 self.streams.forget(job.id)
             self._watchers.tell(job.endpoint, job.id, change.after)

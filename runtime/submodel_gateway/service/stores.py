@@ -14,7 +14,9 @@ from submodel_gateway.errors import NotFound
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.jobs.transition import Transition
+from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.observing import GroupWatch
 from submodel_gateway.store.base import Backlog, Store
 from submodel_gateway.store.group import GroupCommit
 
@@ -31,9 +33,17 @@ class NamedStore:
 class Stores:
     """Finds an endpoint's store. `on_commit` hears of the changes of all of them, as in `GroupCommit`."""
 
-    def __init__(self, stores: Sequence[NamedStore], on_commit: Callable[[Iterable[Transition]], None]) -> None:
+    def __init__(
+        self,
+        stores: Sequence[NamedStore],
+        on_commit: Callable[[Iterable[Transition]], None],
+        measures: Measures,
+    ) -> None:
         self.clocks = {each.name: each.clock for each in stores}
-        self.groups = {each.name: GroupCommit(each.store, each.clock.now_ms, on_commit) for each in stores}
+        self.groups = {
+            each.name: GroupCommit(each.store, each.clock.now_ms, on_commit, GroupWatch(measures, str(place)))
+            for place, each in enumerate(stores, 1)
+        }
         self._homes: dict[str, str] = {}
 
     async def start(self, news: Callable[[Iterable[str]], None]) -> dict[str, bytes]:

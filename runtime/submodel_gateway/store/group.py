@@ -7,6 +7,7 @@ serves a blocking store; a store in memory is applied on the event loop.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,6 +22,8 @@ GROUP_BYTES_MAX = 8 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
+Watch = Callable[[Iterable[tuple[Sequence[base.Operation], Sequence[base.Outcome]]], float], None]
+
 _Waiting = tuple[Sequence[base.Operation], "asyncio.Future[list[base.Outcome]]"]
 
 
@@ -31,14 +34,20 @@ class GroupCommit:
         store: the engine.
         now: the clock, in milliseconds; read once per group.
         on_commit: told the transitions of each group, after its commit and before its callers go on.
+        watch: told the operations and outcomes of each group, batch by batch, and the seconds that it took.
     """
 
     def __init__(
-        self, store: base.Store, now: Callable[[], int], on_commit: Callable[[Iterable[Transition]], None]
+        self,
+        store: base.Store,
+        now: Callable[[], int],
+        on_commit: Callable[[Iterable[Transition]], None],
+        watch: Watch | None = None,
     ) -> None:
         self.store = store
         self._now = now
         self._on_commit = on_commit
+        self._watch = watch
         self._queue: deque[_Waiting] = deque()
         self._busy = False
         self._closed = False
@@ -87,14 +96,14 @@ class GroupCommit:
 
     def _drain(self) -> None:
         group = self._next_group()
-        now = self._now()
+        now, began = self._now(), time.perf_counter()
         if self._thread is None:
-            self._finish(group, _apply(self.store, group, now))
+            self._finish(group, _apply(self.store, group, now), began)
             return
         loop = asyncio.get_running_loop()
 
         def applied(done: Future[list[list[base.Outcome]]]) -> None:
-            loop.call_soon_threadsafe(self._finish, group, done.result())
+            loop.call_soon_threadsafe(self._finish, group, done.result(), began)
 
         self._thread.submit(_apply, self.store, group, now).add_done_callback(applied)
 
@@ -110,8 +119,11 @@ class GroupCommit:
             group.append(self._queue.popleft())
         return group
 
-    def _finish(self, group: list[_Waiting], outcomes: list[list[base.Outcome]]) -> None:
+    def _finish(self, group: list[_Waiting], outcomes: list[list[base.Outcome]], began: float) -> None:
         try:
+            if self._watch is not None:
+                batches = zip((operations for operations, _ in group), outcomes, strict=True)
+                self._watch(batches, time.perf_counter() - began)
             self._on_commit(change for batch in outcomes for outcome in batch for change in base.changes(outcome))
         finally:
             for (_, done), batch in zip(group, outcomes, strict=True):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from submodel_gateway.errors import OperationFailed
+from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.service.payloads import COMPRESS_MIN_BYTES, THREAD_MIN_BYTES, Payloads
 from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.store import base
@@ -18,7 +19,8 @@ REPETITIVE = b'"' + b"the same again " * 100_000 + b'"'
 
 def payloads(*, compress: bool, store: MemoryStore | None = None) -> Payloads:
     return Payloads(
-        Stores([NamedStore("only", store or MemoryStore(), TestClock())], lambda changes: None), compress=compress
+        Stores([NamedStore("only", store or MemoryStore(), TestClock())], lambda changes: None, Measures()),
+        compress=compress,
     )
 
 

@@ -1,0 +1,74 @@
+"""What is read when somebody asks for metrics: queues, workers, readiness."""
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+from submodel.contract.states import WorkerPhase
+from submodel_gateway.metrics import table
+from submodel_gateway.metrics.measures import Labels, Measures
+from submodel_gateway.metrics.table import Metric
+from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.words import Word, newest
+from submodel_gateway.store import base
+
+DISTRIBUTION = "submodel-runtime"
+
+Values = dict[Metric, dict[Labels, float]]
+
+
+class Gauges:
+    """Reads them. Endpoints that share labels are added up; of their ages the highest counts."""
+
+    def __init__(self, stores: Stores, endpoints: Endpoints, clock: Clock, measures: Measures) -> None:
+        self._stores = stores
+        self._endpoints = endpoints
+        self._clock = clock
+        self._measures = measures
+        self._build = (_version(), platform.python_version())
+
+    async def read(self, *, ready: bool) -> Values:
+        """All of them, now. Raises `StoreError`."""
+        self._measures.keep(self._endpoints.ids())
+        values: Values = {metric: {} for metric in (table.QUEUED, table.RUNNING, table.OLDEST, table.WORKERS)}
+        states = self._endpoints.all()
+        waiting = [state.id for state in states if self._stores.tally(state.id).queued]
+        backlogs = await self._stores.backlogs(dict.fromkeys(waiting))
+        for state in states:
+            backlog = backlogs.get(state.id, base.Backlog())
+            self._of_endpoint(state, backlog.oldest_at, values)
+        values[table.BUILD] = {self._build: 1.0}
+        values[table.READY] = {(): float(ready)}
+        return values
+
+    def _of_endpoint(self, state: EndpointState, oldest_at: int | None, values: Values) -> None:
+        labels, tally = self._measures.endpoint(state.id), self._stores.tally(state.id)
+        _add(values[table.QUEUED], labels, tally.queued)
+        _add(values[table.RUNNING], labels, tally.in_progress)
+        age_ms = 0 if oldest_at is None else max(0, self._stores.now_ms(state.id) - oldest_at)
+        ages = values[table.OLDEST]
+        ages[labels] = max(ages.get(labels, 0.0), age_ms / 1000)
+        now = self._clock.now_ms()
+        here = {each.worker: state.word(each, now) for each in state.sessions.values() if not each.gone}
+        for word in [*here.values(), *(each for name, each in newest(state.elsewhere).items() if name not in here)]:
+            _add(values[table.WORKERS], (*labels, _state(word)), 1)
+
+
+def _add(series: dict[Labels, float], labels: Labels, value: float) -> None:
+    series[labels] = series.get(labels, 0.0) + value
+
+
+def _state(word: Word) -> str:
+    if word.idle_since_ms is None:
+        return "running"
+    if word.draining:
+        return "draining"
+    return {WorkerPhase.READY: "idle", WorkerPhase.DRAINING: "draining"}.get(word.phase, word.phase.value)
+
+
+def _version() -> str:
+    try:
+        return version(DISTRIBUTION)
+    except PackageNotFoundError:
+        return "unknown"

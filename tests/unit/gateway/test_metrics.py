@@ -1,0 +1,126 @@
+"""What Prometheus gets to read: counted as it happens, bounded in series, without payloads."""
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import pytest_asyncio
+from prometheus_client.parser import text_string_to_metric_families
+
+from submodel.contract.exchange import Result
+from submodel_gateway.http.internal import internal_app
+from submodel_gateway.http.public import public_app
+from submodel_gateway.metrics import table
+from submodel_gateway.metrics.measures import Measures
+from submodel_gateway.metrics.reference import page
+from submodel_gateway.service.access import Open
+from submodel_gateway.store import base
+from tests.support.gateway_world import ENDPOINT, Worker, World, world
+from tests.support.legacy_worker import Call
+
+PAGE = Path(__file__).parents[3] / "docs/reference/metrics.md"
+HERE = {"endpoint_namespace": "ns", "endpoint_name": "app"}
+Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
+
+
+@pytest_asyncio.fixture
+async def w() -> AsyncIterator[World]:
+    async with world() as made:
+        made.gateway.ready = True
+        yield made
+
+
+async def scraped(w: World) -> Samples:
+    """Values by name and labels, as a scraper reads them."""
+    answer = await Call(internal_app(w.gateway, "token"), "GET", "/metrics", {}, b"").answer()
+    assert answer.headers[b"content-type"] == b"text/plain; version=0.0.4; charset=utf-8"
+    samples: Samples = {}
+    for family in text_string_to_metric_families(answer.body.decode()):
+        for sample in family.samples:
+            samples.setdefault(sample.name, {})[frozenset(sample.labels.items())] = sample.value
+    return samples
+
+
+def value(samples: Samples, name: str, **labels: str) -> float:
+    return samples[name][frozenset(labels.items())]
+
+
+async def test_a_job_is_counted_from_submit_to_its_end(w: World) -> None:
+    await w.submit()
+    await w.submit()
+    w.clock.ms += 3_000
+    before = await scraped(w)
+    assert value(before, "submodel_jobs_queued", **HERE) == 2
+    assert value(before, "submodel_jobs_oldest_queued_seconds", **HERE) == 3
+    worker = Worker(w)
+    (job,) = await worker.take()
+    w.clock.ms += 7_000
+    assert value(await scraped(w), "submodel_workers", **HERE, state="running") == 1
+    await worker.finish(job)
+    after = await scraped(w)
+    assert value(after, "submodel_jobs_submitted_total", **HERE) == 2
+    assert value(after, "submodel_jobs_finished_total", **HERE, state="COMPLETED") == 1
+    assert value(after, "submodel_job_delay_seconds_sum", **HERE) == 3
+    assert value(after, "submodel_job_delay_seconds_bucket", **HERE, le="2.5") == 0
+    assert value(after, "submodel_job_delay_seconds_bucket", **HERE, le="5") == 1
+    assert value(after, "submodel_job_execution_seconds_sum", **HERE) == 7
+    assert value(after, "submodel_workers", **HERE, state="idle") == 1
+    assert value(after, "submodel_gateway_ready") == 1
+
+
+async def test_a_worker_that_falls_silent_and_comes_back_is_counted(w: World) -> None:
+    await w.submit()
+    lost = Worker(w, "w-1")
+    (job,) = await lost.take()
+    await w.pass_time(120_000)
+    await Worker(w, "w-2", "s-2").take(wait_ms=0)
+    await lost.say(results=[Result(id=job.id, token=job.token, output=msgspec.Raw(b"1"))], running=[])
+    samples = await scraped(w)
+    assert value(samples, "submodel_executions_lost_total", **HERE) == 1
+    assert value(samples, "submodel_leases_expired_total", **HERE) == 1
+    assert value(samples, "submodel_jobs_redelivered_total", **HERE) == 1
+    assert value(samples, "submodel_stale_writes_total", **HERE) == 1
+
+
+async def test_requests_are_counted_by_operation_and_never_by_what_callers_make_up(w: World) -> None:
+    app = public_app(w.gateway, Open())
+    for path in (f"/v2/{ENDPOINT}/status/none", "/v2/made-up/made-up-too", "/x"):
+        await Call(app, "GET", path, {}, b"").answer()
+    await Call(app, "POST", f"/v2/{ENDPOINT}/run", {}, b'{"input": "secret"}').answer()
+    samples = (await scraped(w))["submodel_http_requests_total"]
+    told = {(dict(labels)["operation"], dict(labels)["code"]): count for labels, count in samples.items()}
+    assert told == {("status", "404"): 1, ("none", "404"): 2, ("run", "200"): 1}
+
+
+async def test_groups_of_the_store_are_timed_and_counted(w: World) -> None:
+    before = value(await scraped(w), "submodel_store_group_operations_sum", store="1")
+    await w.gateway._stores.of(ENDPOINT).many([base.Heartbeat(endpoint=ENDPOINT, id="x", token="1-1", lease_ms=1)] * 3)
+    samples = await scraped(w)
+    assert value(samples, "submodel_store_group_operations_sum", store="1") == before + 3
+    assert value(samples, "submodel_store_commit_seconds_count", store="1") > 0
+
+
+def test_series_are_bounded_and_go_with_their_endpoints() -> None:
+    measures = Measures()
+    for number in range(table.ENDPOINTS_MAX + 50):
+        measures.count(table.SUBMITTED, measures.endpoint(f"ns.e-{number}"))
+    assert len(measures.counts[table.SUBMITTED]) == table.ENDPOINTS_MAX + 1
+    assert measures.counts[table.SUBMITTED][table.OTHER] == 50
+    measures.keep(["ns.e-7"])
+    assert measures.counts[table.SUBMITTED].keys() == {("ns", "e-7"), table.OTHER}
+    assert measures.endpoint("own-id") == ("", "own-id")
+
+
+def test_the_reference_page_is_made_from_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `make manifests`"
+
+
+@pytest.mark.parametrize("metric", table.METRICS, ids=lambda metric: metric.name)
+def test_names_and_units_follow_the_conventions_of_prometheus(metric: table.Metric) -> None:
+    assert re.fullmatch(r"submodel_[a-z_]+", metric.name)
+    assert not metric.name.endswith("_total")
+    assert metric.help.endswith(".")
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    assert {"namespace", "endpoint", "job", "instance"}.isdisjoint(metric.labels)
