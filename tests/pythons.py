@@ -15,9 +15,10 @@ from pathlib import Path
 VERSIONS = ("3.10", "3.11", "3.12", "3.13")
 ROOT = Path(__file__).parents[1]
 TOOLS = ("pytest>=9", "pytest-asyncio>=1", "pytest-timeout>=2.3", "hypothesis>=6.120")
-UNIT = "tests/unit/runtime"
+UNIT = ("tests/unit/runtime", "tests/unit/local")
 WORKERS = (
     "tests/integration/test_handler_contract.py",
+    "tests/integration/test_local_server.py",
     *sorted(map(str, ROOT.glob("tests/integration/test_runtime_*"))),
 )
 QUICK = ("-q", "-m", "not slow")
@@ -41,8 +42,8 @@ def main(versions: list[str]) -> int:
 
 def _passes(version: str, python: Path) -> bool:
     environment = {**os.environ, "SUBMODEL_TEST_PYTHON": str(python)}  # noqa: TID251  # handed on as it is
-    for where, tests in ((python, [UNIT]), (Path(sys.executable), ["-n", "2", *WORKERS])):
-        sys.stdout.write(f"Python {version}: {UNIT if where == python else 'workers'}\n")
+    for where, tests in ((python, UNIT), (Path(sys.executable), ("-n", "2", *WORKERS))):
+        sys.stdout.write(f"Python {version}: {' '.join(UNIT) if where == python else 'workers'}\n")
         sys.stdout.flush()
         command = [str(where), "-m", "pytest", *QUICK, "-p", "no:cacheprovider", *tests]
         if subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:

@@ -5,11 +5,12 @@ import json
 import re
 import signal
 import subprocess
-import sys
 import textwrap
 import threading
 from pathlib import Path
 from typing import Any
+
+from tests.support.worker_process import PYTHON
 
 WAIT_SECONDS = 20.0
 
@@ -26,7 +27,7 @@ class LocalServer:
         self._log = ""
         self._ended = False
         self._process = subprocess.Popen(
-            [sys.executable, "-u", *(("-m", module) if module else ()), str(self.file), *line],
+            [PYTHON, "-u", *(("-m", module) if module else ()), str(self.file), *line],
             env=environment or {},
             cwd=folder,
             stdout=subprocess.PIPE,
