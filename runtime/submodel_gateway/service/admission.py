@@ -98,8 +98,8 @@ class Admission:
         self._accounts: dict[str, _Account] = {}
         self._forget_at = 0
 
-    def enter(self, endpoint: str, group: str, account: str, cost: int = 1) -> Pass:
-        """Let a request in that counts `cost` times.
+    def enter(self, endpoint: str, group: str, account: str) -> Pass:
+        """Let a request in; of a batch, each of its jobs is one.
 
         Args:
             group: the operations that share a limit, a name of `figures`.
@@ -125,7 +125,7 @@ class Admission:
             counter.limit_until_ms = now + REFRESH_MS
         if counter.limit is None:
             return Pass(counter, None)
-        decision, counter.full_at_ns = bucket.take(counter.full_at_ns, counter.limit, cost, now * MS_NS)
+        decision, counter.full_at_ns = bucket.take(counter.full_at_ns, counter.limit, 1, now * MS_NS)
         if not decision.allowed:
             raise RateExceeded(
                 f"more than {counter.limit} requests of {group} in {bucket.seconds(bucket.WINDOW_NS)} s "

@@ -74,15 +74,6 @@ def test_a_refusal_says_when_to_come_back() -> None:
     assert door.passed(1) == 1
 
 
-def test_a_request_may_count_several_times() -> None:
-    door = Door({"run": Figures(10, None)})
-    decision = door.admission.enter(ENDPOINT, "run", "ci", cost=7).decision
-    assert decision is not None
-    assert (decision.limit, decision.remaining) == (10, 3)
-    with pytest.raises(RateExceeded):
-        door.admission.enter(ENDPOINT, "run", "ci", cost=4)
-
-
 def test_more_requests_at_once_than_allowed_wait_for_each_other() -> None:
     door = Door({"run": Figures(None, 2)})
     first, _ = [door.admission.enter(ENDPOINT, "run", "ci") for _ in range(2)]
