@@ -9,7 +9,7 @@
 | `fail` | raises this text |
 | `odd` | returns or yields `bytes`, or a `nan` |
 | `size` | returns a text of this length |
-| `reply` | returns this; a generator yields its items |
+| `reply` | returns this; a generator yields its items, also those in `openai_input` |
 """
 
 import asyncio
@@ -73,7 +73,7 @@ async def waiting(job: dict[str, Any]) -> Any:
 
 
 def generating(job: dict[str, Any]) -> Any:
-    yield from job["input"]["reply"]
+    yield from job["input"].get("openai_input", job["input"])["reply"]
     if "fail" in job["input"]:
         raise ValueError(job["input"]["fail"])
 

@@ -169,6 +169,10 @@ class Lab:
         """All streamed items of a job that has ended."""
         return [item["output"] for item in self._client.ok("GET", f"/v2/{endpoint}/stream/{id}?offset=0")["stream"]]
 
+    def openai(self, endpoint: str, **body: Any) -> bytes:
+        """What a client of OpenAI's API gets for this body."""
+        return self._client.raw("POST", f"/v2/{endpoint}/openai/v1/chat/completions", body)
+
     def cancel(self, endpoint: str, id: str) -> Any:
         return self._client.ok("POST", f"/v2/{endpoint}/cancel/{id}")
 

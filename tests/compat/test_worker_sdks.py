@@ -53,6 +53,13 @@ def test_a_generators_items_are_streamed_and_its_output_is_empty(lab: Lab) -> No
     assert lab.stream(endpoint, status["id"]) == items
 
 
+@pytest.mark.requirement("platform.openai")
+def test_a_generator_answers_in_openais_api_byte_for_byte(lab: Lab) -> None:
+    endpoint, texts = lab.serve("generating"), ['data: {"a": "caf\u00e9', '"}\n\ndata: {}\n', "\ndata: [DONE]\n\n"]
+    assert lab.openai(endpoint, stream=True, reply=texts) == "".join(texts).encode()
+    assert json.loads(lab.openai(endpoint, reply=[{"id": "c-1"}])) == {"id": "c-1"}
+
+
 @pytest.mark.requirement("worker.sdk.handlers")
 def test_a_generator_that_fails_keeps_what_it_streamed(lab: Lab) -> None:
     endpoint = lab.serve("generating")

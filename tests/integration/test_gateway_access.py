@@ -70,6 +70,12 @@ def test_a_key_that_may_read_changes_nothing(public: str, method: str, operation
 
 
 @pytest.mark.requirement("client.foreign")
+def test_a_key_that_is_missing_has_the_shape_of_openais_api_there(public: str) -> None:
+    with Http(public) as client:
+        status, answer = client.call("POST", "/v2/ns.app/openai/v1/chat/completions", {})
+    assert (status, answer["error"]["type"]) == (401, "authentication_error")
+
+
 def test_a_key_that_may_read_shortens_no_retention(public: str) -> None:
     with Http(public, READER) as client:
         status, answer = client.call("GET", "/v2/ns.app/status/x?ttl=0")

@@ -95,9 +95,10 @@ class Http:
         answer = self._pool.request(method, self.base + path, body=body, headers=self._headers)
         return answer.status, json.loads(answer.data)
 
-    def raw(self, method: str, path: str) -> bytes:
+    def raw(self, method: str, path: str, document: Any = None) -> bytes:
         """The bytes of an answer."""
-        return self._pool.request(method, self.base + path, headers=self._headers).data
+        body = None if document is None else json.dumps(document).encode()
+        return self._pool.request(method, self.base + path, body=body, headers=self._headers).data
 
     def ok(self, method: str, path: str, document: Any = None) -> Any:
         """The document of a 200."""
