@@ -73,11 +73,8 @@ async def _events(job: OpenAiJob, part: StreamPart) -> AsyncGenerator[bytes, Non
     try:
         if not part.items and (output := (await job.view()).output) is not None:
             yield framer.frame([output])
-        text = framer.frame(part.items)
-        job.settled = job.settled or framer.done
-        yield text
-        async for later in job.rest(part):
-            part, text = later, framer.frame(later.items)
+        async for each in job.parts(part):
+            part, text = each, framer.frame(each.items)
             # A client hangs up at the end of its events, which may come before that of the job.
             job.settled = job.settled or framer.done
             yield text

@@ -72,8 +72,9 @@ class OpenAiJob:
                 return part
             self._stay(closing)
 
-    async def rest(self, part: StreamPart) -> AsyncGenerator[StreamPart, None]:
-        """What comes after `part`, to the end; stops early when the caller is gone. Raises `Restarted`."""
+    async def parts(self, part: StreamPart) -> AsyncGenerator[StreamPart, None]:
+        """`part` and what comes after it, to the end; stops early when the caller is gone. Raises `Restarted`."""
+        yield part
         while not part.job.state.terminal and not self._hangup.done():
             part = await self._read(part.place)
             if part.restarted:
