@@ -2,6 +2,7 @@
 
 OperatorError
 ├── InvalidEndpoint       the manifest cannot be used; `problems` are sentences with field paths
+├── ReferenceMissing      a Secret or ConfigMap that the manifest names is not there (yet)
 ├── NameConflict          an object of the wanted name belongs to somebody else
 ├── ClusterUnavailable    the cluster did not answer, or asked to come back; retried with back-off
 ├── ClusterRefused        the cluster refused the object (schema, quota, admission); its words are the message
@@ -28,6 +29,10 @@ class InvalidEndpoint(OperatorError):
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+
+
+class ReferenceMissing(OperatorError):
+    """A Secret or ConfigMap that the manifest names, or a key of it, does not exist."""
 
 
 class NameConflict(OperatorError):

@@ -26,6 +26,13 @@ class Apply:
 
 
 @dataclass(frozen=True, slots=True)
+class Ensure:
+    """Create a child that a worker needs to start, if somebody deleted it."""
+
+    child: Manifest
+
+
+@dataclass(frozen=True, slots=True)
 class Undrain:
     """Let these workers take jobs again."""
 
@@ -64,7 +71,10 @@ class DeletePool:
     pool: str
 
 
-Action = Apply | Undrain | Drain | Scale | Replace | DeletePool
+LONG_START_SECONDS = 20.0
+"""Age from which a pod that still waits for its container is looked after."""
+
+Action = Apply | Ensure | Undrain | Drain | Scale | Replace | DeletePool
 Views = Mapping[str, WorkerView]
 
 
@@ -83,6 +93,8 @@ def plan(
     actions: list[Action] = []
     if present is None or present.desired_hash != desired.hash:
         actions += [Apply(child) for child in desired.children]
+    elif any(_lacks_something(worker) for worker in _alive(observed, desired.revision)):
+        actions += [Ensure(child) for child in desired.children if child["kind"] != "Deployment"]
     replicas = present.replicas if present else 0
     actions += _scaling_actions(observed, desired, decision, views, replicas)
     coming = _alive(observed, desired.revision)
@@ -103,6 +115,19 @@ def _room_needed(present: ObservedPool | None, coming: list[ObservedWorker]) -> 
     unplaced = sum(worker.phase == "Unschedulable" for worker in coming)
     refused = present.replicas - len(coming) if present and present.refusal else 0
     return unplaced + max(0, refused)
+
+
+def _lacks_something(worker: ObservedWorker) -> bool:
+    """Whether it may wait for a ConfigMap or Secret of ours: a pod says so of a variable, but not of a volume."""
+    waits = worker.phase == "Pending" and worker.age_seconds >= LONG_START_SECONDS
+    return waits or worker.phase == "CreateContainerConfigError"
+
+
+def seconds_until_long_start(observed: Observed, revision: str) -> float | None:
+    """When the next worker will have been starting for so long that something may be missing."""
+    pending = (worker for worker in _alive(observed, revision) if worker.phase == "Pending")
+    left = (LONG_START_SECONDS - worker.age_seconds for worker in pending)
+    return min((seconds for seconds in left if seconds > 0), default=None)
 
 
 def _works(view: WorkerView | None) -> bool:

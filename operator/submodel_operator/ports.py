@@ -4,7 +4,7 @@
 (`gateway_client`). Everything above works with these types only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -31,6 +31,17 @@ class Key(NamedTuple):
         """The inverse of `endpoint_id`."""
         namespace, _, name = endpoint_id.partition(".")
         return cls(namespace, name)
+
+
+class Reference(NamedTuple):
+    """A Secret or ConfigMap that the user's manifest names, in the endpoint's namespace."""
+
+    kind: str
+    name: str
+
+
+Referenced = Mapping[Reference, Mapping[str, str] | None]
+"""What references hold: by key, the text of a ConfigMap and a digest for a Secret. None: there is no such object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,11 @@ class Event:
     """The worker it happened to, when it was one."""
 
 
+REFERENCES_PERIOD_SECONDS = 60.0
+"""How often Secrets and ConfigMaps of users are looked at again: they are not watched, because that takes the right to
+list every Secret there is."""
+
+
 class Cluster(Protocol):
     """Where workers run. Calls raise `ClusterUnavailable`, `ClusterRefused`, `NameConflict` or `Conflict`."""
 
@@ -123,11 +139,20 @@ class Cluster(Protocol):
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """What a Secret holds, or None when there is none."""
 
+    async def look_up(self, key: Key, references: Collection[Reference]) -> Referenced:
+        """What these references hold, at most `REFERENCES_PERIOD_SECONDS` ago.
+
+        One that the answer leaves out cannot be looked up here.
+        """
+
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """Create the child or bring it back to what it should be. A Deployment starts with no replicas.
 
         Nothing is created for an endpoint that is gone or that was re-created under another uid.
         """
+
+    async def ensure(self, observed: Observed, child: Manifest) -> None:
+        """Create the child if somebody deleted it."""
 
     async def delete_pool(self, key: Key, pool: str) -> None:
         """Remove the children of that name. Harmless when they are gone."""

@@ -19,7 +19,8 @@ from submodel_operator.api.v1alpha1 import EndpointSpec, ScalerType, Schedule, S
 from submodel_operator.api.worker import EnvFromSource, EnvVar, Worker
 from submodel_operator.errors import InvalidEndpoint
 from submodel_operator.placement import ResolvedPlacement, resolve_placement
-from submodel_operator.ports import Key
+from submodel_operator.ports import Key, Referenced
+from submodel_operator.references import digest, handler_source
 from submodel_operator.settings import WorkerSettings
 
 GRACE_MARGIN_SECONDS = 30
@@ -84,6 +85,9 @@ class ResolvedEndpoint:
     url: str
     image: str
     handler_source: str | None
+    reference_digest: str
+    """Changes with the Secrets and ConfigMaps that the manifest names; empty when there are none."""
+
     command: tuple[str, ...]
     args: tuple[str, ...]
     env: tuple[EnvVar, ...]
@@ -120,8 +124,14 @@ class ResolvedEndpoint:
     settings: WorkerSettings
 
 
-def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: WorkerSettings) -> ResolvedEndpoint:
-    """Combine a validated endpoint with the operator's settings.
+def resolve(
+    endpoint: SubModelEndpoint,
+    uid: str,
+    generation: int,
+    settings: WorkerSettings,
+    referenced: Referenced | None = None,
+) -> ResolvedEndpoint:
+    """Combine a validated endpoint with the operator's settings and with what its references hold.
 
     Raises:
         InvalidEndpoint: the worker's environment names a variable that the platform sets, a schedule cannot be read, or
@@ -132,13 +142,15 @@ def resolve(endpoint: SubModelEndpoint, uid: str, generation: int, settings: Wor
     worker, jobs = endpoint.spec.worker, endpoint.spec.jobs
     longest_run_ms = jobs.execution_timeout_ms or jobs.ttl_ms
     grace_seconds = -(-longest_run_ms // 1000) + GRACE_MARGIN_SECONDS
+    found = referenced or {}
     return ResolvedEndpoint(
         key=key,
         uid=uid,
         generation=generation,
         url=f"{settings.public_url}/v2/{key.endpoint_id}",
         image=worker.image or settings.runtime_image,
-        handler_source=worker.handler.inline if worker.handler else None,
+        reference_digest=digest(worker, found),
+        handler_source=handler_source(worker, found),
         command=tuple(worker.command),
         args=tuple(worker.args),
         env=tuple(worker.env),

@@ -77,7 +77,7 @@ def test_the_endpoint_in_the_notes_can_be_applied(notes: str) -> None:
     manifest = notes.partition("<<'END'\n")[2].partition("\n  END")[0]
     endpoint = read_manifest("\n".join(line[2:] for line in manifest.splitlines()), "notes")
     assert endpoint.spec.worker.handler is not None
-    compile(endpoint.spec.worker.handler.inline, "handler.py", "exec")
+    compile(endpoint.spec.worker.handler.inline or "", "handler.py", "exec")
     assert f"/v2/team.{endpoint.metadata.name}/runsync" in notes
     assert f"submodelendpoint/{endpoint.metadata.name}" in notes
 

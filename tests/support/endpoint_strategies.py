@@ -43,17 +43,33 @@ def _endpoint(spec: dict[str, Any]) -> dict[str, Any]:
     """An endpoint whose worker is one thing, and whose bounds are in order when both are given."""
     worker, scaling = spec["worker"], spec.get("scaling", {})
     if "handler" in worker:
-        worker.pop("image", None)
+        for name in ("image", "command", "args"):
+            worker.pop(name, None)
+        handler = worker["handler"]
+        handler.pop("configMapRef" if "inline" in handler else "inline", None)
+        if not handler:
+            handler["inline"] = "pass"
     else:
         worker.setdefault("image", "example/worker:1")
     if scaling.get("workersMin", 0) > scaling.get("workersMax", 3):
         scaling["workersMax"] = scaling["workersMin"]
+    _fit_gpus(spec.get("gpu", {}))
     return {
         "apiVersion": constants.API_VERSION,
         "kind": constants.KIND,
         "metadata": {"name": "tokens"},
         "spec": spec,
     }
+
+
+def _fit_gpus(gpu: dict[str, Any]) -> None:
+    """Types need a GPU, stand once, and are not excluded."""
+    if not gpu.get("count"):
+        for name in ("types", "excludedTypes", "allowedCudaVersions"):
+            gpu.pop(name, None)
+    if "types" in gpu:
+        gpu["types"] = list(dict.fromkeys(gpu["types"]))
+        gpu.pop("excludedTypes", None)
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

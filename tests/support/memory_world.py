@@ -1,13 +1,23 @@
 """The operator's ports in memory: a cluster whose workers start when a test says so, a gateway a test speaks for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerPresence
 from submodel_operator.api import constants
 from submodel_operator.errors import OperatorError
-from submodel_operator.ports import Event, Key, Manifest, Observed, ObservedPool, ObservedWorker, Signals
+from submodel_operator.ports import (
+    Event,
+    Key,
+    Manifest,
+    Observed,
+    ObservedPool,
+    ObservedWorker,
+    Reference,
+    Referenced,
+    Signals,
+)
 from tests.support.endpoints import KEY, UID, worker
 
 
@@ -32,6 +42,10 @@ class MemoryCluster:
     refuse_secrets: OperatorError | None = None
     secrets: dict[tuple[str, str], Mapping[str, bytes]] = field(default_factory=dict)
     secrets_read: list[str] = field(default_factory=list)
+    held: dict[Reference, dict[str, str]] = field(default_factory=dict)
+    """Secrets and ConfigMaps of the user."""
+
+    ensured: list[str] = field(default_factory=list)
 
     def put(self, manifest: Manifest, generation: int = 1, key: Key = KEY) -> None:
         """Create or change the endpoint."""
@@ -65,6 +79,12 @@ class MemoryCluster:
         if self.refuse_secrets:
             raise self.refuse_secrets
         return self.secrets.get((namespace, name))
+
+    async def look_up(self, key: Key, references: Collection[Reference]) -> Referenced:
+        return {reference: self.held.get(reference) for reference in references}
+
+    async def ensure(self, observed: Observed, child: Manifest) -> None:
+        self.ensured.append(child["kind"])
 
     async def apply(self, observed: Observed, child: Manifest) -> None:
         if self.refuse_applies:

@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     REGISTERED = "Registered"
     INVALID_SPEC = "InvalidSpec"
+    REFERENCE_MISSING = "ReferenceMissing"
     NAME_CONFLICT = "NameConflict"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"
     GATEWAY_REFUSED = "GatewayRefused"
@@ -94,6 +95,11 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
             Reason.REGISTERED: ReasonText("True", "The gateway takes jobs for the endpoint."),
             Reason.INVALID_SPEC: ReasonText(
                 "False", "The manifest cannot be used although the schema lets it pass.", "change the field it names"
+            ),
+            Reason.REFERENCE_MISSING: ReasonText(
+                "False",
+                "A Secret, ConfigMap or key that the manifest names is not there. Workers stay as they are.",
+                "create it; the endpoint goes on by itself",
             ),
             Reason.NAME_CONFLICT: ReasonText(
                 "False",

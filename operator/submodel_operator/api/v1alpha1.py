@@ -207,6 +207,11 @@ SPEC_RULES = (
         message="auth.keySecrets have no effect with auth.mode None, which lets everybody in; remove one of them",
         field_path=".auth.keySecrets",
     ),
+    Rule(
+        rule="!has(self.worker.handler) || has(self.worker.handler.inline) != has(self.worker.handler.configMapRef)",
+        message="set exactly one of worker.handler.inline and worker.handler.configMapRef",
+        field_path=".worker.handler",
+    ),
 )
 
 
@@ -295,6 +300,7 @@ class EndpointSpec(Model):
             len(gpu.types) == len(set(gpu.types)),
             not set(gpu.types) & set(gpu.excluded_types),
             self.auth.mode is AuthMode.API_KEY or not self.auth.key_secrets,
+            worker.handler is None or (worker.handler.inline is None) != (worker.handler.config_map_ref is None),
         )
 
 

@@ -7,11 +7,24 @@ from pydantic import AfterValidator, Field
 from submodel_operator.api.base import Model, Quantity
 
 
-class Handler(Model):
-    """Source code that runs on the bundled runtime image."""
+class SourceRef(Model):
+    """A key of a ConfigMap in the endpoint's namespace that holds Python source."""
 
-    inline: Annotated[str, Field(min_length=1, max_length=262_144)]
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the ConfigMap."""
+
+    key: Annotated[str, Field(min_length=1, max_length=253)] = "handler.py"
+    """Key within the ConfigMap."""
+
+
+class Handler(Model):
+    """Source code that runs on the bundled runtime image: exactly one of inline and configMapRef."""
+
+    inline: Annotated[str, Field(min_length=1, max_length=262_144)] | None = None
     """Python source that calls submodel.serverless.start(). A change is a new revision."""
+
+    config_map_ref: SourceRef | None = None
+    """Takes the source from a ConfigMap instead. A change of it is a new revision within a minute."""
 
 
 class KeyRef(Model):

@@ -202,6 +202,9 @@ def _read(path: Path) -> SubModelEndpoint:
         raise InvalidEndpoint(
             [f"{path}: spec.worker.image: an image needs a cluster; use spec.worker.handler to run on this machine"]
         )
+    if endpoint.spec.worker.handler.config_map_ref:
+        problem = "spec.worker.handler.configMapRef: a ConfigMap needs a cluster; use inline to run on this machine"
+        raise InvalidEndpoint([f"{path}: {problem}"])
     return endpoint
 
 

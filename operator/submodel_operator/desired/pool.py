@@ -44,7 +44,9 @@ def desired_pool(endpoint: ResolvedEndpoint) -> DesiredPool:
 def _revision(endpoint: ResolvedEndpoint) -> str:
     """The token is part of it: when the installation's key changes, workers start anew with tokens of the new one."""
     identity = [endpoint.uid, worker_token(endpoint, revision="")]
-    return names.canonical_hash([identity, endpoint.handler_source, pod_spec(endpoint, pool="")])
+    content = [endpoint.handler_source, pod_spec(endpoint, pool="")]
+    read = [endpoint.reference_digest] if endpoint.reference_digest else []
+    return names.canonical_hash([identity, *content, *read])
 
 
 def _handler(endpoint: ResolvedEndpoint, revision: str, source: str) -> dict[str, Any]:

@@ -8,12 +8,14 @@ Creation is a POST, because an apply would silently take over an object of someb
 The price: a field that a later release leaves out of the manifest stays on Deployments that exist.
 
 ConfigMaps and Secrets are written only together with their Deployment and are not watched: what they hold is part of
-the revision, so a pool that has its Deployment has them too.
+the revision, so a pool that has its Deployment has them too. Should somebody delete one, the next worker does not come
+up, and then they are looked after.
 """
 
 import asyncio
+import hashlib
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -33,7 +35,17 @@ from submodel_operator.kube.resources import (
     SECRETS,
     Resource,
 )
-from submodel_operator.ports import Clock, Event, Key, Manifest, Observed, ObservedWorker
+from submodel_operator.ports import (
+    REFERENCES_PERIOD_SECONDS,
+    Clock,
+    Event,
+    Key,
+    Manifest,
+    Observed,
+    ObservedWorker,
+    Reference,
+    Referenced,
+)
 
 MANAGER: Final = "submodel-operator"
 SCALE_MANAGER: Final = "submodel-operator-scale"
@@ -42,6 +54,8 @@ STATUS_MANAGER: Final = "submodel-operator-status"
 VICTIM_COST: Final = "-100"
 MARKS_AT_ONCE: Final = 8
 REPLACE_GRACE_SECONDS: Final = 10
+_REFERENCE_AGE_SECONDS: Final = REFERENCES_PERIOD_SECONDS * 0.9
+"""Younger than the period, so that each look of an endpoint that comes round finds something new."""
 
 
 class KubeCluster:
@@ -52,6 +66,7 @@ class KubeCluster:
         self._caches = caches
         self._clock = clock
         self._events = EventLog()
+        self._looked_up: dict[tuple[str, Reference], tuple[float, Mapping[str, str] | None]] = {}
         self._confirmed: dict[Key, Observed] = {}
 
     def keys(self) -> Iterable[Key]:
@@ -84,6 +99,35 @@ class KubeCluster:
         """See `ports.Cluster`."""
         found = await self._client.get(SECRETS, namespace, name)
         return None if found is None else {entry: b64decode(text) for entry, text in (found.get("data") or {}).items()}
+
+    async def look_up(self, key: Key, references: Collection[Reference]) -> Referenced:
+        """See `ports.Cluster`. What a Secret holds is read, digested and forgotten at once; what is absent is looked
+        for anew each time."""
+        now = self._clock.monotonic()
+        recent = {place: held for place, held in self._looked_up.items() if now - held[0] < _REFERENCE_AGE_SECONDS}
+        found: dict[Reference, Mapping[str, str] | None] = {}
+        for reference in references:
+            place = (key.namespace, reference)
+            if place not in recent:
+                recent[place] = now, await self._read(*place)
+            found[reference] = recent[place][1]
+        self._looked_up = {place: held for place, held in recent.items() if held[1] is not None}
+        return found
+
+    async def _read(self, namespace: str, reference: Reference) -> Mapping[str, str] | None:
+        found = await self._client.get(CHILDREN[reference.kind], namespace, reference.name)
+        if found is None:
+            return None
+        data: Mapping[str, str] = found.get("data") or {}
+        if reference.kind == "ConfigMap":
+            return data
+        return {name: hashlib.sha256(value.encode()).hexdigest() for name, value in data.items()}
+
+    async def ensure(self, observed: Observed, child: Manifest) -> None:
+        """See `ports.Cluster`."""
+        resource, key = CHILDREN[child["kind"]], observed.key
+        if await self._client.get_metadata(resource, key.namespace, child["metadata"]["name"]) is None:
+            await self._create(observed, resource, child)
 
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """See `ports.Cluster`."""

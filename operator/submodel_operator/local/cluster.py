@@ -10,7 +10,7 @@ import itertools
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from submodel_operator.desired.names import HANDLER_FOLDER
 from submodel_operator.errors import ClusterRefused, Conflict
 from submodel_operator.local.processes import Announce
 from submodel_operator.local.worker import LocalWorker
-from submodel_operator.ports import Event, Key, Manifest, Observed, ObservedPool
+from submodel_operator.ports import Event, Key, Manifest, Observed, ObservedPool, Reference, Referenced
 
 StatusWritten = Callable[[Manifest, Manifest], None]
 """Takes the status before and the status after."""
@@ -99,6 +99,13 @@ class LocalCluster:
     async def read_secret(self, namespace: str, name: str) -> Mapping[str, bytes] | None:
         """See `ports.Cluster`. There are no Secrets here, and the gateway of a laptop asks for no key."""
         return None
+
+    async def look_up(self, key: Key, references: Collection[Reference]) -> Referenced:
+        """See `ports.Cluster`. Here are none; the person's own variables stand in for them."""
+        return {}
+
+    async def ensure(self, observed: Observed, child: Manifest) -> None:
+        """See `ports.Cluster`. Nobody takes anything away here."""
 
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """See `ports.Cluster`."""

@@ -11,7 +11,7 @@ from typing import Any
 from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
 from submodel_operator.desired import DesiredPool, desired_pool
-from submodel_operator.diagnosis import Problem, overdue, seconds_until_overdue
+from submodel_operator.diagnosis import Problem, overdue, problem, seconds_until_overdue
 from submodel_operator.errors import (
     ClusterRefused,
     ClusterUnavailable,
@@ -21,14 +21,27 @@ from submodel_operator.errors import (
     InvalidEndpoint,
     NameConflict,
     OperatorError,
+    ReferenceMissing,
 )
 from submodel_operator.events import events_between
-from submodel_operator.plan import Action, Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
-from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Observed
+from submodel_operator.plan import (
+    Action,
+    Apply,
+    DeletePool,
+    Drain,
+    Ensure,
+    Replace,
+    Scale,
+    Undrain,
+    plan,
+    seconds_until_long_start,
+)
+from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Clock, Cluster, Event, Gateway, Key, Observed
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
 from submodel_operator.reconcile.witness import Witness
+from submodel_operator.references import references
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import ScalerState, ScalingDecision, decide
 from submodel_operator.scaling.explained import describe_proposal
@@ -40,8 +53,12 @@ from submodel_operator.status import Account, build_status, describe_decision
 STATUS_PERIOD_SECONDS = 1.0
 """Shortest time between two status writes of one endpoint: many endpoints under load must not flood the cluster."""
 
-_PROBLEM_REASONS: Mapping[type[OperatorError], str] = {
+MISSING_PERIOD_SECONDS = 10.0
+"""How often something that is missing is looked for."""
+
+_PROBLEM_REASONS: Mapping[type[OperatorError], Reason] = {
     InvalidEndpoint: Reason.INVALID_SPEC,
+    ReferenceMissing: Reason.REFERENCE_MISSING,
     NameConflict: Reason.NAME_CONFLICT,
     ClusterRefused: Reason.REFUSED,
     GatewayUnavailable: Reason.GATEWAY_UNREACHABLE,
@@ -102,11 +119,16 @@ class Reconciler:
         status_due = await self._write_status(account)
         if isinstance(failure, InvalidEndpoint):
             failure = None  # only a new spec helps; its event comes by itself
+        if isinstance(failure, ReferenceMissing):
+            failure, again = None, MISSING_PERIOD_SECONDS
         return Outcome(_earliest(again, status_due), failure)
 
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
         await self._record(observed, self._witness.found(observed))
-        endpoint = resolve(parse_endpoint(observed.manifest), observed.uid, observed.generation, self._settings)
+        parsed = parse_endpoint(observed.manifest)
+        named = references(parsed.spec.worker)
+        found = await self._cluster.look_up(observed.key, named) if named else {}
+        endpoint = resolve(parsed, observed.uid, observed.generation, self._settings, found)
         desired = desired_pool(endpoint)
         keys = await self._keys.read(observed.key.namespace, endpoint.key_secrets)
         await self._tell_gateway(endpoint, observed, desired, keys)
@@ -135,9 +157,14 @@ class Reconciler:
             overdue=late,
             key_problem=keys.problem,
         )
-        next_late = seconds_until_overdue(observed, desired.revision, views, deadline_seconds)
-        next_keys = AGAIN_SECONDS if endpoint.key_secrets else None
-        return account, _earliest(decision.evaluate_after_seconds, next_late, next_keys)
+        again = _earliest(
+            decision.evaluate_after_seconds,
+            seconds_until_overdue(observed, desired.revision, views, deadline_seconds),
+            seconds_until_long_start(observed, desired.revision),
+            REFERENCES_PERIOD_SECONDS if found else None,
+            AGAIN_SECONDS if endpoint.key_secrets else None,
+        )
+        return account, again
 
     def _note(self, key: Key, described: dict[str, Any], record: Record) -> None:
         """A shrink takes several steps, each of which comes to the same decision: it is told once."""
@@ -169,6 +196,8 @@ class Reconciler:
         match action:
             case Apply(child):
                 await self._cluster.apply(observed, child)
+            case Ensure(child):
+                await self._cluster.ensure(observed, child)
             case Scale(pool, present, replicas, victims):
                 await self._cluster.scale(key, pool, present, replicas, victims)
                 self._witness.asked(observed, action)
@@ -186,7 +215,7 @@ class Reconciler:
             observed=observed,
             replicas_before=sum(pool.replicas for pool in observed.pools),
             signals=self._gateway.signals(observed.key.endpoint_id),
-            problem=Problem(_reason(error), str(error)),
+            problem=_problem(error),
         )
 
     async def _write_status(self, account: Account) -> float | None:
@@ -226,8 +255,10 @@ def _shadow(endpoint: ResolvedEndpoint, decision: ScalingDecision) -> dict[str, 
     return describe_proposal(policy, decision.shadow) if policy and decision.shadow else None
 
 
-def _reason(error: OperatorError) -> str:
-    return next(reason for kind, reason in _PROBLEM_REASONS.items() if isinstance(error, kind))
+def _problem(error: OperatorError) -> Problem:
+    reason = next(reason for kind, reason in _PROBLEM_REASONS.items() if isinstance(error, kind))
+    # The words of the others say what to do, or are another's.
+    return problem(reason, str(error)) if isinstance(error, ReferenceMissing) else Problem(reason, str(error))
 
 
 def _earliest(*seconds: float | None) -> float | None:

@@ -13,7 +13,7 @@ from submodel_operator.api.conditions import EventReason
 from submodel_operator.desired import DesiredPool, desired_pool
 from submodel_operator.errors import Conflict, NameConflict
 from submodel_operator.kube import Caches, KubeCluster, open_client, preload
-from submodel_operator.ports import Event, Observed
+from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Event, Observed, Reference
 from tests.support.endpoints import KEY, manifest, resolved
 from tests.support.fake_apiserver import FakeApiServer, Kubelet
 from tests.support.memory_world import ManualClock
@@ -29,6 +29,7 @@ class World:
     cluster: KubeCluster
     kubelet: Kubelet
     desired: DesiredPool
+    clock: ManualClock
 
     def observe(self, now: float = 0.0) -> Observed:
         observed = self.cluster.observe(KEY, now)
@@ -67,7 +68,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
             # The watches' part: what the node does reaches the caches at once.
             server.store.reactions.append(lambda plural, kind, raw: watch(caches, plural, kind, raw))
             desired = desired_pool(resolved(uid=endpoint["metadata"]["uid"]))
-            yield World(server, KubeCluster(client, caches, ManualClock()), kubelet, desired)
+            clock = ManualClock()
+            yield World(server, KubeCluster(client, caches, clock), kubelet, desired, clock)
 
 
 def watch(caches: Caches, plural: str, kind: str, raw: dict[str, Any]) -> None:
@@ -333,3 +335,39 @@ async def test_an_event_whose_object_has_expired_is_told_anew(world: World) -> N
     world.server.store.delete("events", KEY.namespace, first["metadata"]["name"])
     await world.cluster.record(observed, event)
     assert [each["count"] for each in world.server.store.all("events")] == [2]
+
+
+async def test_a_child_that_somebody_deleted_is_created_again(world: World) -> None:
+    await world.apply_all()
+    world.server.store.delete("secrets", KEY.namespace, world.desired.name)
+    world.server.writes.clear()
+    for child in world.desired.children[:-1]:
+        await world.cluster.ensure(world.observe(), child)
+    assert [path.rpartition("/")[2] for _, path in world.server.writes] == ["secrets"]
+    assert world.server.store.get("secrets", KEY.namespace, world.desired.name)["data"]["token"]
+
+
+async def test_of_a_secret_only_digests_are_kept_and_of_a_config_map_its_text(world: World) -> None:
+    secret, config = Reference("Secret", "keys"), Reference("ConfigMap", "config")
+    body = {"metadata": {"name": "keys"}, "data": {"a": "aHVudGVyMg=="}}
+    world.server.store.create("secrets", KEY.namespace, body)
+    world.server.store.create("configmaps", KEY.namespace, {"metadata": {"name": "config"}, "data": {"b": "text"}})
+    found = await world.cluster.look_up(KEY, [secret, config])
+    assert found[config] == {"b": "text"}
+    digests = found[secret]
+    assert digests is not None
+    assert list(digests) == ["a"]
+    assert "aHVudGVyMg" not in repr(world.cluster.__dict__)
+
+
+async def test_references_are_read_once_a_minute_and_missing_ones_each_time(world: World) -> None:
+    there, missing = Reference("ConfigMap", "config"), Reference("ConfigMap", "missing")
+    world.server.store.create("configmaps", KEY.namespace, {"metadata": {"name": "config"}, "data": {"b": "1"}})
+    world.server.requests.clear()
+    for _ in range(3):
+        assert await world.cluster.look_up(KEY, [there, missing]) == {there: {"b": "1"}, missing: None}
+    asked = [path.rpartition("/")[2] for _, path in world.server.requests]
+    assert (asked.count("config"), asked.count("missing")) == (1, 3)
+    world.clock.seconds += REFERENCES_PERIOD_SECONDS
+    await world.cluster.look_up(KEY, [there])
+    assert [path.rpartition("/")[2] for _, path in world.server.requests].count("config") == 2
