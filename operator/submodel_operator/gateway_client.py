@@ -65,6 +65,10 @@ class GatewayClient:
         """Returns once `watch` has had its first answer."""
         await self._heard.wait()
 
+    def age_seconds(self) -> float:
+        """Time since the gateway last answered a poll; endless when it never did."""
+        return float("inf") if self._heard_at is None else self._clock.monotonic() - self._heard_at
+
     def signals(self, endpoint_id: str) -> Signals | None:
         """The newest snapshot of the endpoint with its age."""
         snapshot = self._snapshots.get(endpoint_id)

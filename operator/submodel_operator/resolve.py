@@ -13,10 +13,11 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 
 from submodel.contract import env as worker_env
+from submodel_operator import pod_template
 from submodel_operator.api.auth import AuthMode
 from submodel_operator.api.hardware import Gpu, NetworkVolume
 from submodel_operator.api.v1alpha1 import EndpointSpec, ScalerType, Schedule, SubModelEndpoint
-from submodel_operator.api.worker import EnvFromSource, EnvVar, Worker
+from submodel_operator.api.worker import EnvFromSource, EnvVar, PodTemplate, Worker
 from submodel_operator.errors import InvalidEndpoint
 from submodel_operator.placement import ResolvedPlacement, resolve_placement
 from submodel_operator.ports import Key, Referenced
@@ -96,6 +97,7 @@ class ResolvedEndpoint:
     service_account_name: str | None
     requests: tuple[tuple[str, str], ...]
     limits: tuple[tuple[str, str], ...]
+    pod_template: PodTemplate
     gpu: Gpu
     placement: ResolvedPlacement
     network_volume: NetworkVolume | None
@@ -138,6 +140,8 @@ def resolve(
             a GPU type is unknown.
     """
     refuse_reserved_names(endpoint.spec.worker)
+    if refused := pod_template.problems(endpoint.spec.worker.pod_template, settings.node_access):
+        raise InvalidEndpoint(refused)
     key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
     worker, jobs = endpoint.spec.worker, endpoint.spec.jobs
     longest_run_ms = jobs.execution_timeout_ms or jobs.ttl_ms
@@ -159,6 +163,7 @@ def resolve(
         service_account_name=worker.service_account_name,
         requests=tuple((name, str(quantity)) for name, quantity in sorted(worker.resources.requests.items())),
         limits=tuple((name, str(quantity)) for name, quantity in sorted(worker.resources.limits.items())),
+        pod_template=worker.pod_template,
         gpu=endpoint.spec.gpu,
         placement=resolve_placement(endpoint.spec.gpu, endpoint.spec.placement, settings.node_labels),
         network_volume=endpoint.spec.network_volume,

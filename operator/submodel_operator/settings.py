@@ -47,6 +47,10 @@ class WorkerSettings:
 
     node_labels: NodeLabels = NodeLabels()
 
+    node_access: bool = False
+    """Whether `worker.podTemplate` may open the node to a worker: host network, host paths, privileges
+    (`SUBMODEL_OPERATOR_NODE_ACCESS`)."""
+
 
 @dataclass(frozen=True, slots=True)
 class OperatorSettings:
@@ -64,7 +68,7 @@ class OperatorSettings:
     """Namespaces to watch (`SUBMODEL_OPERATOR_NAMESPACES`, comma-separated); empty watches all."""
 
     probe_listen: str = "127.0.0.1:8080"
-    """Address of `/livez` and `/readyz` (`SUBMODEL_OPERATOR_PROBE_LISTEN`)."""
+    """Address of `/livez`, `/readyz` and `/metrics` (`SUBMODEL_OPERATOR_PROBE_LISTEN`)."""
 
     reconcile_workers: int = 10
     """Endpoints reconciled at once (`SUBMODEL_OPERATOR_RECONCILE_WORKERS`)."""
@@ -98,6 +102,7 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
             runtime_image=_required(env, "RUNTIME_IMAGE"),
             token_key=_secret(env, "WORKER_TOKEN_KEY").encode(),
             public_url=env.get(PREFIX + "PUBLIC_URL", "").rstrip("/") or worker_gateway_url,
+            node_access=_one_of(env, "NODE_ACCESS", "false", ("true", "false")) == "true",
             node_labels=NodeLabels(
                 gpu_types=_gpu_types(env),
                 gpu=env.get(PREFIX + "GPU_LABEL") or NodeLabels().gpu,

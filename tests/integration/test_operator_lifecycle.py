@@ -435,3 +435,15 @@ async def test_keys_in_secrets_open_their_endpoint_until_they_are_gone(
             assert condition(server, name, "KeysUsable")["reason"] == "KeysKnown"
             assert await health(gateway, name) == 200
             assert await health(gateway, f"{name}-other") == 404
+
+
+async def test_an_older_resource_definition_ends_the_operator_with_what_to_apply(
+    server: FakeApiServer, gateway: LiveGateway, tmp_path: Path
+) -> None:
+    schema = server.definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    del schema["properties"]["spec"]["properties"]["gpu"]
+    operator = OperatorThread(server, server.kubeconfig(tmp_path), settings_for(gateway.internal, INTERNAL_TOKEN))
+    await operator.run_out()
+    assert isinstance(operator.error, UsageError)
+    assert "it lacks spec.gpu" in str(operator.error)
+    assert server.writes == []

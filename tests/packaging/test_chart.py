@@ -257,6 +257,7 @@ def test_the_operator_reads_every_variable_it_is_given(tmp_path: Path) -> None:
         "publicUrl=https://jobs.example.com",
         "nodes.gpuTypes.A100={x,y}",
         "nodes.cudaLabel=example.com/cuda",
+        "nodes.access=true",
     )
     env = Watched({**more, **mounted("demo-operator", tmp_path)})
     read = operator_settings.load(env)
@@ -264,6 +265,7 @@ def test_the_operator_reads_every_variable_it_is_given(tmp_path: Path) -> None:
     assert read.namespaces == ("a", "b")
     assert read.worker.public_url == "https://jobs.example.com"
     assert read.worker.runtime_image == f"submodel-worker:{_chart()['appVersion']}"
+    assert read.worker.node_access
     assert read.worker.node_labels == operator_settings.NodeLabels({"A100": ("x", "y")}, cuda="example.com/cuda")
     assert len(read.gateway_token) == len(read.worker.token_key) == 48
     assert read.probe_listen == "0.0.0.0:8080"

@@ -14,11 +14,11 @@ ROOT = CHART.parents[1]
 DEFINITION = {("apiextensions.k8s.io", "customresourcedefinitions"): {"get"}}
 SERVED = {
     ("serverless.submodel.ai", "submodelendpoints"): {"get", "list", "watch"},
-    ("serverless.submodel.ai", "submodelendpoints/status"): {"get", "patch"},
+    ("serverless.submodel.ai", "submodelendpoints/status"): {"patch"},
     ("serverless.submodel.ai", "submodelendpoints/finalizers"): {"update"},
     ("apps", "deployments"): {"get", "list", "watch", "create", "patch", "delete"},
-    ("apps", "deployments/scale"): {"get", "patch", "update"},
-    ("", "pods"): {"get", "list", "watch", "patch", "delete"},
+    ("apps", "deployments/scale"): {"patch"},
+    ("", "pods"): {"list", "watch", "patch", "delete"},
     ("", "configmaps"): {"get", "create", "patch", "delete"},
     ("", "secrets"): {"get", "create", "patch", "delete"},
     ("", "events"): {"create", "patch"},
@@ -73,6 +73,7 @@ def test_viewers_see_endpoints_and_editors_change_them() -> None:
     }
     assert f"{aggregate}view" not in edit["metadata"]["labels"]
     assert rights(view)["serverless.submodel.ai", "submodelendpoints"] == {"get", "list", "watch"}
+    assert rights(edit)["serverless.submodel.ai", "submodelendpoints/scale"] == {"update", "patch"}
     assert "create" in rights(edit)["serverless.submodel.ai", "submodelendpoints"]
     assert [role["metadata"]["name"] for role in kinds("ClusterRole", "rbac.aggregateRoles=false")] == [
         "team-demo-operator"

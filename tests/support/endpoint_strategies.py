@@ -94,6 +94,10 @@ def _values(node: Mapping[str, Any]) -> st.SearchStrategy[Any]:
                 {name: fields[name] for name in required},
                 optional={name: field for name, field in fields.items() if name not in required},
             )
+        case "object" if node.get("x-kubernetes-preserve-unknown-fields"):
+            return st.sampled_from([{}, {"priorityClassName": "high"}, {"tolerations": [{"key": "a"}]}]).map(
+                copy.deepcopy
+            )
         case "object":
             names = st.sampled_from(["cpu", "memory", "nvidia.com/gpu"])
             return st.dictionaries(names, _values(node["additionalProperties"]), max_size=3)

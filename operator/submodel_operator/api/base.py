@@ -1,7 +1,7 @@
 """What all parts of the resource have in common: closed models with camelCase names, quantities, instants."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
@@ -42,6 +42,9 @@ def _idle_timeout(value: object, check: ValidatorFunctionWrapHandler) -> int | s
 
 IdleTimeout = Annotated[int | Annotated[str, Field(pattern=r"^auto$", max_length=4)], WrapValidator(_idle_timeout)]
 """Whole seconds, or `auto`. A union has no numeric bounds in a structural schema: a rule of the spec holds them."""
+
+FreeForm = Annotated[dict[str, Any], Field(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})]
+"""Fields that are Kubernetes' own and are checked where they are used."""
 
 Int64 = Annotated[int, Field(json_schema_extra={"format": "int64"})]
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"})]

@@ -14,8 +14,9 @@ Schema = dict[str, Any]
 
 _NULL: Final = {"type": "null"}
 _ANNOTATIONS: Final = frozenset({"title", "description", "default"})
+_FREE: Final = "x-kubernetes-preserve-unknown-fields"
 _KEYWORDS: Final[Mapping[str, frozenset[str]]] = {
-    "object": frozenset({"properties", "required", "additionalProperties", "maxProperties"}),
+    "object": frozenset({"properties", "required", "additionalProperties", "maxProperties", _FREE}),
     "array": frozenset({"items", "minItems", "maxItems", "x-kubernetes-list-map-keys"}),
     "string": frozenset({"enum", "format", "minLength", "maxLength", "pattern"}),
     "integer": frozenset({"format", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}),
@@ -98,6 +99,8 @@ class _Translation:
         return {**description, **body, **default}
 
     def _object(self, raw: Schema, path: str, within: tuple[str, ...]) -> Schema:
+        if raw.get(_FREE):
+            return {_FREE: True}
         if "properties" in raw and not raw.get("additionalProperties"):
             fields = {name: self._field(field, f"{path}.{name}", within) for name, field in raw["properties"].items()}
             return {"properties": fields, **({"required": list(raw["required"])} if raw.get("required") else {})}

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from submodel_operator.api.base import Model, Quantity
+from submodel_operator.api.base import FreeForm, Model, Quantity
 
 
 class SourceRef(Model):
@@ -120,6 +120,27 @@ class Resources(Model):
     """What the worker may use at most, by resource name."""
 
 
+class PodMetadata(Model):
+    """Labels and annotations of the workers' pods."""
+
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)] = {}
+    """Labels of the pods. Those of the platform cannot be changed."""
+
+    annotations: Annotated[dict[str, Annotated[str, Field(max_length=32_768)]], Field(max_length=64)] = {}
+    """Annotations of the pods."""
+
+
+class PodTemplate(Model):
+    """What the fields above have no word for, merged into the pods last."""
+
+    metadata: PodMetadata = PodMetadata()
+    """Labels and annotations of the pods."""
+
+    spec: FreeForm = {}
+    """Part of a pod's spec, as in a Deployment. Lists are merged by name; the container of the worker is called worker.
+    Fields that belong to the platform, and access to the node, are refused."""
+
+
 class Worker(Model):
     """What a worker runs: exactly one of image and handler."""
 
@@ -154,6 +175,9 @@ class Worker(Model):
 
     resources: Resources = Resources()
     """Compute resources of one worker."""
+
+    pod_template: PodTemplate = PodTemplate()
+    """What the fields above have no word for, merged into the workers' pods last."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 1
     """Jobs that one worker runs at once; above 1 only async handlers gain."""

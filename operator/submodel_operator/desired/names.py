@@ -7,7 +7,6 @@ from typing import Any, Final
 from submodel_operator.api import constants
 from submodel_operator.resolve import ResolvedEndpoint
 
-WORKER_CONTAINER: Final = "worker"
 HANDLER_KEY: Final = "handler.py"
 HANDLER_FOLDER: Final = "/submodel/handler"
 TOKEN_KEY: Final = "token"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from submodel_operator.desired import names
-from submodel_operator.desired.worker_pod import pod_spec
+from submodel_operator.desired.worker_pod import pod_metadata, pod_spec
 from submodel_operator.ports import Manifest
 from submodel_operator.resolve import ResolvedEndpoint, worker_token
 
@@ -45,8 +45,8 @@ def _revision(endpoint: ResolvedEndpoint) -> str:
     """The token is part of it: when the installation's key changes, workers start anew with tokens of the new one."""
     identity = [endpoint.uid, worker_token(endpoint, revision="")]
     content = [endpoint.handler_source, pod_spec(endpoint, pool="")]
-    read = [endpoint.reference_digest] if endpoint.reference_digest else []
-    return names.canonical_hash([identity, *content, *read])
+    more = [endpoint.reference_digest, pod_metadata(endpoint, {})]
+    return names.canonical_hash([identity, *content, *(each for each in more if each not in ("", {"labels": {}}))])
 
 
 def _handler(endpoint: ResolvedEndpoint, revision: str, source: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _deployment(endpoint: ResolvedEndpoint, revision: str) -> dict[str, Any]:
             "revisionHistoryLimit": 0,
             "selector": {"matchLabels": names.selector_labels(endpoint, revision)},
             "template": {
-                "metadata": {"labels": names.labels(endpoint, revision)},
+                "metadata": pod_metadata(endpoint, names.labels(endpoint, revision)),
                 "spec": pod_spec(endpoint, names.pool_name(endpoint, revision)),
             },
         },

@@ -1,10 +1,12 @@
 """The pod of a worker: hardened by default, with the environment that the runtime needs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from submodel.contract import env, legacy_env
 from submodel_operator.api.base import Model
 from submodel_operator.desired import names, nodes
+from submodel_operator.pod_template import WORKER_CONTAINER, merged
 from submodel_operator.resolve import ResolvedEndpoint
 
 RUN_AS_USER = 65532
@@ -39,13 +41,22 @@ def pod_spec(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
         spec["imagePullSecrets"] = [{"name": name} for name in endpoint.image_pull_secrets]
     if endpoint.service_account_name:
         spec["serviceAccountName"] = endpoint.service_account_name
-    return spec
+    return merged(spec, endpoint.pod_template.spec)
+
+
+def pod_metadata(endpoint: ResolvedEndpoint, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Metadata of a worker pod: `labels`, and those of the user."""
+    users = endpoint.pod_template.metadata
+    metadata: dict[str, Any] = {"labels": {**users.labels, **labels}}
+    if users.annotations:
+        metadata["annotations"] = dict(users.annotations)
+    return metadata
 
 
 def _container(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
     bundled = endpoint.handler_source is not None
     container: dict[str, Any] = {
-        "name": names.WORKER_CONTAINER,
+        "name": WORKER_CONTAINER,
         "image": endpoint.image,
         "env": _environment(endpoint, pool),
         "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],

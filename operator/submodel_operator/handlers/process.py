@@ -12,14 +12,17 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from submodel_operator.api import constants
+from submodel_operator.api import constants, crd
+from submodel_operator.api.compatibility import older_definition
 from submodel_operator.clock import pause
-from submodel_operator.errors import OperatorError, UsageError
+from submodel_operator.errors import ClusterRefused, OperatorError, UsageError
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.handlers.probes import serve_probes
 from submodel_operator.handlers.watches import Watches
 from submodel_operator.kube import Caches, KubeClient, KubeCluster, load_connection, open_client, preload
 from submodel_operator.kube.listing import resync_forever
+from submodel_operator.kube.resources import Resource
+from submodel_operator.metrics import Metrics
 from submodel_operator.ports import Clock, Key
 from submodel_operator.reconcile import Controller, DecisionLog, KeyedQueue, Reconciler
 from submodel_operator.settings import OperatorSettings
@@ -58,26 +61,32 @@ class Operator:
         self._stop = stop
         self._crd_patience_seconds = crd_patience_seconds
         self._queue: KeyedQueue[Key] = KeyedQueue()
+        self._metrics = Metrics()
+        self._metrics.watch_queue(lambda: len(self._queue))
         self._caches = Caches()
-        self._watches = Watches(self._caches, settings.namespaces, lambda: load_connection(env), self._queue.add)
+        self._watches = Watches(
+            self._caches, settings.namespaces, lambda: load_connection(env), self._queue.add, self._heard
+        )
         self._parts: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
         """Run until stopped.
 
         Raises:
-            UsageError: there is no way to reach the cluster, or it does not serve the custom resource.
+            UsageError: there is no way to reach the cluster, it does not serve the custom resource, or an older one.
             ClusterUnavailable, ClusterRefused: the first list failed.
             PartFailed: a part ended that should run for ever.
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serve_probes(settings.probe_listen, self._watches.missing))
-            client = await stack.enter_async_context(open_client(self._env))
+            await stack.enter_async_context(serve_probes(settings.probe_listen, self._watches.missing, self._metrics))
+            client = await stack.enter_async_context(open_client(self._env, self._metrics))
             gateway = GatewayClient(settings.gateway_url, settings.gateway_token, self._clock)
+            self._metrics.watch_gateway(gateway.age_seconds)
             await stack.enter_async_context(gateway)
             stack.push_async_callback(self._end_parts)
             await _wait_until_served(client, self._crd_patience_seconds)
+            await _refuse_older_definition(client)
             await self._fill(client)
             await self._start_parts(client, gateway)
             await self._run_watches()
@@ -98,8 +107,11 @@ class Operator:
         await _wait_for_gateway(gateway)
         decisions = DecisionLog(Path(settings.decision_log)) if settings.decision_log else None
         cluster = KubeCluster(client, self._caches, self._clock)
-        reconciler = Reconciler(cluster, gateway, self._clock, settings.worker, decisions=decisions)
-        self._start("the controller", Controller(reconciler, self._queue, settings.reconcile_workers).run())
+        reconciler = Reconciler(
+            cluster, gateway, self._clock, settings.worker, decisions=decisions, metrics=self._metrics
+        )
+        controller = Controller(reconciler, self._queue, settings.reconcile_workers, self._metrics)
+        self._start("the controller", controller.run())
 
     async def _run_watches(self) -> None:
         """The watches come last: when they end, they wait for everything that was started after them."""
@@ -124,6 +136,9 @@ class Operator:
         for part in self._parts:
             part.cancel()
         await asyncio.gather(*self._parts, return_exceptions=True)
+
+    def _heard(self, resource: Resource) -> None:
+        self._metrics.watch_event_at.labels(resource.plural).set(self._clock.now())
 
     def _gateway_has_news(self, endpoint_id: str) -> None:
         key = Key.from_endpoint_id(endpoint_id)
@@ -151,6 +166,17 @@ async def _wait_until_served(client: KubeClient, patience_seconds: float) -> Non
             f"the API server does not serve {constants.PLURAL} {constants.API_VERSION}: apply the "
             f"CustomResourceDefinition {constants.PLURAL}.{constants.GROUP} of this release"
         ) from None
+
+
+async def _refuse_older_definition(client: KubeClient) -> None:
+    """Raises `UsageError` when the cluster's definition lacks fields that this operator needs."""
+    try:
+        definition = await client.definition(crd.NAME)
+    except ClusterRefused as refused:
+        _log.warning("the CustomResourceDefinition cannot be read, so its age is unknown: %s", refused)
+        return
+    if definition and (sentence := older_definition(definition)):
+        raise UsageError(sentence)
 
 
 async def _wait_for_gateway(gateway: GatewayClient) -> None:

@@ -21,6 +21,7 @@ class Watches:
     Args:
         connect: called whenever credentials are needed anew.
         changed: called with each endpoint that must be looked at.
+        heard: called with the kind of each event.
     """
 
     def __init__(
@@ -29,11 +30,13 @@ class Watches:
         namespaces: Sequence[str],
         connect: Callable[[], Awaitable[Connection]],
         changed: Callable[[Key], None],
+        heard: Callable[[Resource], None],
     ) -> None:
         self._caches = caches
         self._namespaces = namespaces
         self._connect = connect
         self._changed = changed
+        self._heard = heard
         self._awaited: set[Resource] = set()
         self._running = asyncio.Event()
 
@@ -76,6 +79,7 @@ class Watches:
         @kopf.on.event(group, version, resource.plural, registry=registry, id=resource.plural)
         async def observe(event: kopf.RawEvent, **_: Any) -> None:
             self._awaited.discard(resource)
+            self._heard(resource)
             if key := self._caches.take_event(resource, event["type"], event["object"]):
                 self._changed(key)
 

@@ -15,6 +15,7 @@ from kubernetes.aio.client import ApiClient
 
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable, Conflict
 from submodel_operator.kube.resources import Resource
+from submodel_operator.metrics import Metrics
 from submodel_operator.ports import Manifest
 
 PAGE_SIZE: Final = 250
@@ -35,8 +36,9 @@ class KubeClient:
     on 409 and `ClusterRefused` on what repeating does not change; absence is a return value.
     """
 
-    def __init__(self, api: ApiClient) -> None:
+    def __init__(self, api: ApiClient, metrics: Metrics | None = None) -> None:
         self._api = api
+        self._metrics = metrics or Metrics()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """The object, or None when there is none."""
@@ -52,6 +54,11 @@ class KubeClient:
         """Plural names of the kinds the API server serves in this group and version; empty when it knows neither."""
         found = await self._request("GET", f"/apis/{api_version}", absent=404)
         return {each["name"] for each in found["resources"]} if found else set()
+
+    async def definition(self, name: str) -> Object | None:
+        """A CustomResourceDefinition, or None when there is none."""
+        path = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}"
+        return await self._request("GET", path, absent=404)
 
     async def pages(self, resource: Resource, namespace: str | None, selector: str = "") -> AsyncIterator[list[Object]]:
         """All objects, a page at a time. A list that expired midway starts over, so an object may come twice."""
@@ -105,6 +112,9 @@ class KubeClient:
             options["gracePeriodSeconds"] = grace_seconds
         await self._request("DELETE", resource.path(namespace, name), body=options, absent=404)
 
+    def _count(self, method: str, path: str, status: int) -> None:
+        self._metrics.requests.labels(method, _plural(path), status).inc()
+
     async def _request(
         self,
         method: str,
@@ -124,13 +134,24 @@ class KubeClient:
             request: Any = self._api.rest_client.request  # has no types
             response = await request(method, url, headers, body, _request_timeout=TIMEOUT)
             answer = await response.read()
+            self._count(method, path, response.status)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            self._count(method, path, 0)
             raise ClusterUnavailable(f"{method} {path}: {str(error) or 'timed out'}") from error
         if response.status == absent:
             return None
         if response.status >= 400:
             raise _error(response.status, f"{method} {path}", _words(answer))
         return _decoded(answer, path)
+
+
+def _plural(path: str) -> str:
+    """The kind that a path is about, with its subresource: names of objects would make endless series."""
+    parts = path.strip("/").split("/")
+    rest = parts[2:] if parts[0] == "api" else parts[3:]
+    if rest[:1] == ["namespaces"]:
+        rest = rest[2:]
+    return "/".join([*rest[:1], *rest[2:3]]) or "discovery"
 
 
 def _error(status: int, call: str, words: str) -> Exception:

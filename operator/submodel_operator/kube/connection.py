@@ -10,6 +10,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from submodel_operator.errors import UsageError
 from submodel_operator.kube.client import KubeClient
+from submodel_operator.metrics import Metrics
 
 _load_kube_config: Final[Any] = config.load_kube_config  # has no types
 _load_incluster_config: Final[Any] = config.load_incluster_config  # has no types
@@ -48,14 +49,14 @@ async def load_connection(env: Mapping[str, str]) -> Connection:
 
 
 @asynccontextmanager
-async def open_client(env: Mapping[str, str]) -> AsyncIterator[KubeClient]:
-    """A client for the time of the context.
+async def open_client(env: Mapping[str, str], metrics: Metrics | None = None) -> AsyncIterator[KubeClient]:
+    """A client for the time of the context; its requests are counted in `metrics`.
 
     Raises:
         UsageError: there is neither a kubeconfig nor a service account.
     """
     async with ApiClient(await _configuration(env)) as api:
-        yield KubeClient(api)
+        yield KubeClient(api, metrics)
 
 
 async def _configuration(env: Mapping[str, str]) -> Any:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from submodel_operator.api import constants
+from submodel_operator.pod_template import WORKER_CONTAINER
 from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker, WorkerEnd
 
 MESSAGE_LENGTH = 500
@@ -173,7 +174,7 @@ def pod_phase(status: Mapping[str, Any]) -> tuple[str, str]:
 
 def worker_end(status: Mapping[str, Any]) -> WorkerEnd | None:
     """How the worker's last run ended; None while its first one goes on."""
-    for container in status.get("containerStatuses") or ():
+    for container in _workers(status):
         states = (container.get("state") or {}, container.get("lastState") or {})
         for terminated in (state["terminated"] for state in states if state.get("terminated")):
             return WorkerEnd(
@@ -186,9 +187,15 @@ def worker_end(status: Mapping[str, Any]) -> WorkerEnd | None:
 
 
 def _started_at(status: Mapping[str, Any]) -> float | None:
-    states = (container.get("state") or {} for container in status.get("containerStatuses") or ())
+    states = (container.get("state") or {} for container in _workers(status))
     started = (state["running"].get("startedAt") for state in states if state.get("running"))
     return next((datetime.fromisoformat(at).timestamp() for at in started if at), None)
+
+
+def _workers(status: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    """The worker's container alone: those that the user put beside it have nothing to do with jobs."""
+    containers: Iterable[Mapping[str, Any]] = status.get("containerStatuses") or ()
+    return (each for each in containers if each.get("name", WORKER_CONTAINER) == WORKER_CONTAINER)
 
 
 def _containers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from submodel_operator.errors import ClusterUnavailable, Conflict, OperatorError
+from submodel_operator.metrics import Metrics
 from submodel_operator.ports import Key
 from submodel_operator.reconcile.endpoint import Reconciler
 from submodel_operator.reconcile.queue import KeyedQueue
@@ -16,10 +17,13 @@ _log = logging.getLogger(__name__)
 class Controller:
     """Takes keys from the queue until it is cancelled."""
 
-    def __init__(self, reconciler: Reconciler, queue: KeyedQueue[Key], workers: int) -> None:
+    def __init__(
+        self, reconciler: Reconciler, queue: KeyedQueue[Key], workers: int, metrics: Metrics | None = None
+    ) -> None:
         self._reconciler = reconciler
         self._queue = queue
         self._workers = workers
+        self._metrics = metrics or Metrics()
 
     async def run(self) -> None:
         """Process keys for ever. An error of one key delays that key and no other."""
@@ -34,28 +38,34 @@ class Controller:
         while True:
             key = await self._queue.take()
             try:
-                await self._process(key)
+                with self._metrics.reconcile_seconds.time():
+                    result = await self._process(key)
+                self._metrics.reconciles.labels(result).inc()
             finally:
                 self._queue.done(key)
 
-    async def _process(self, key: Key) -> None:
+    async def _process(self, key: Key) -> str:
+        """Reconcile once; returns how it ended, in the words of the metric."""
         try:
             async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
                 outcome = await self._reconciler.reconcile(key)
         except Conflict:
             self._queue.add(key)
+            return "retried"
         except (OperatorError, TimeoutError) as error:
             self._retry(key, error)
+            return "retried"
         except Exception:  # a defect of ours may stop one key, never the loop
             _log.exception("%s: reconcile failed", key.endpoint_id)
             self._queue.fail(key)
-        else:
-            if outcome.failure:
-                self._retry(key, outcome.failure)
-                return
-            self._queue.succeed(key)
-            if outcome.again_after_seconds is not None:
-                self._queue.add_after(key, outcome.again_after_seconds)
+            return "failed"
+        if outcome.failure:
+            self._retry(key, outcome.failure)
+            return "retried"
+        self._queue.succeed(key)
+        if outcome.again_after_seconds is not None:
+            self._queue.add_after(key, outcome.again_after_seconds)
+        return "done"
 
     def _retry(self, key: Key, error: BaseException) -> None:
         delay = self._queue.fail(key)

@@ -24,6 +24,7 @@ from submodel_operator.errors import (
     ReferenceMissing,
 )
 from submodel_operator.events import events_between
+from submodel_operator.metrics import Metrics
 from submodel_operator.plan import (
     Action,
     Apply,
@@ -88,12 +89,14 @@ class Reconciler:
         settings: WorkerSettings,
         status_period_seconds: float = STATUS_PERIOD_SECONDS,
         decisions: DecisionLog | None = None,
+        metrics: Metrics | None = None,
     ) -> None:
         self._cluster = cluster
         self._gateway = gateway
         self._clock = clock
         self._settings = settings
         self._status_period_seconds = status_period_seconds
+        self._metrics = metrics or Metrics()
         self._status_written_at: dict[Key, float] = {}
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
@@ -222,6 +225,7 @@ class Reconciler:
         """Write the status if it differs; returns after how many seconds to come back when it is too early."""
         key, now = account.observed.key, self._clock.monotonic()
         status: dict[str, Any] = build_status(account, self._clock.now())
+        self._metrics.endpoint(*key, status)
         if status == account.observed.manifest.get("status"):
             return None
         wait_seconds = self._status_written_at.get(key, float("-inf")) + self._status_period_seconds - now
@@ -244,6 +248,7 @@ class Reconciler:
         """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""
         self._status_written_at.pop(key, None)
         self._last_decisions.pop(key, None)
+        self._metrics.forget_endpoint(*key)
         self._scalers.pop(key, None)
         self._witness.forget(key)
         if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):

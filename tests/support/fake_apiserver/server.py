@@ -11,6 +11,7 @@ from typing import Any
 
 from aiohttp import web
 
+from submodel_operator.api import crd
 from tests.support.fake_apiserver.store import KINDS, Object, Refusal, Store
 
 Fault = Callable[[web.Request], "tuple[int, str] | None"]
@@ -29,6 +30,8 @@ class FakeApiServer:
         self.faults: list[Fault] = []
         self.served = True
         """Whether the custom resource definition is there."""
+
+        self.definition = crd.custom_resource_definition()
 
         self._watches: set[asyncio.Task[Any]] = set()
         self.url = ""
@@ -96,6 +99,8 @@ class FakeApiServer:
         if rest[0] == "namespaces" and len(rest) > 2:
             namespace, rest = rest[1], rest[2:]
         plural, name, subresource = (*rest, "", "")[:3]
+        if plural == "customresourcedefinitions":
+            return web.json_response(self.definition)
         if plural not in KINDS or (plural == "submodelendpoints" and not self.served):
             raise Refusal(404, "NotFound", "the server could not find the requested resource")
         if not name and request.method == "GET":

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
+from submodel_operator.api import base
 from submodel_operator.api.schema import structural, with_defaults
 from tests.support.endpoint_schema import openapi_schema
 
@@ -142,6 +143,22 @@ class FreeForm(Part):
     """Values of any type."""
 
 
+class Kubernetes(Part):
+    """Fields that are not ours."""
+
+    fields: base.FreeForm = {}
+    """Anything, and said to be so."""
+
+
+def test_fields_of_kubernetes_itself_are_kept_as_they_are() -> None:
+    assert structural(Kubernetes, defaults=True)["properties"]["fields"] == {
+        "description": "Anything, and said to be so.",
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "default": {},
+    }
+
+
 class OtherUnion(Part):
     """A union of two types that is no int-or-string."""
 
@@ -211,7 +228,7 @@ ALLOWED = {
     "type", "description", "default", "properties", "required", "items", "additionalProperties", "enum", "format",
     "pattern", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "minLength", "maxLength", "minItems",
     "maxItems", "maxProperties", "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
-    "x-kubernetes-validations",
+    "x-kubernetes-validations", "x-kubernetes-preserve-unknown-fields",
 }  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, OperatorError
 from submodel_operator.kube import KubeClient, load_connection, open_client
-from submodel_operator.kube.client import PAGE_SIZE
+from submodel_operator.kube.client import PAGE_SIZE, _plural
 from submodel_operator.kube.resources import CONFIG_MAPS, ENDPOINTS
 from tests.support.fake_apiserver import FakeApiServer
 
@@ -99,3 +99,16 @@ async def test_the_credentials_of_the_kubeconfig_are_sent(
     assert seen == ["Bearer fake"]
     connection = await load_connection({"KUBECONFIG": server.kubeconfig(tmp_path)})
     assert (connection.server, connection.token) == (server.url, "fake")
+
+
+@pytest.mark.parametrize(
+    ("path", "resource"),
+    [
+        ("/api/v1/namespaces/team/pods/a", "pods"),
+        ("/apis/apps/v1/namespaces/team/deployments/a/scale", "deployments/scale"),
+        ("/apis/serverless.submodel.ai/v1alpha1/submodelendpoints", "submodelendpoints"),
+        ("/apis/serverless.submodel.ai/v1alpha1", "discovery"),
+    ],
+)
+def test_requests_are_counted_by_kind_and_never_by_name(path: str, resource: str) -> None:
+    assert _plural(path) == resource
