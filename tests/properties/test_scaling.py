@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from submodel_operator.api.v1alpha1 import ScalerType
@@ -32,6 +32,7 @@ def last(history: Sequence[Tick]) -> tuple[ScalingInputs, ScalerState, float]:
 
 
 @pytest.mark.requirement("platform.scale.bounds")
+@settings(deadline=None)
 @given(ticks())
 def test_only_idle_or_starting_workers_are_removed(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -40,12 +41,14 @@ def test_only_idle_or_starting_workers_are_removed(history: list[Tick]) -> None:
 
 
 @pytest.mark.requirement("platform.scale.bounds")
+@settings(deadline=None)
 @given(ticks())
 def test_growth_never_exceeds_workers_max(history: list[Tick]) -> None:
     inputs, state, now = last(history)
     assert decide(inputs, state, now)[0].replicas <= max(inputs.scaling.workers_max, inputs.replicas, inputs.busy)
 
 
+@settings(deadline=None)
 @given(ticks())
 def test_there_are_never_fewer_workers_than_hold_jobs(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -54,6 +57,7 @@ def test_there_are_never_fewer_workers_than_hold_jobs(history: list[Tick]) -> No
 
 
 @pytest.mark.requirement("platform.scale.bounds")
+@settings(deadline=None)
 @given(ticks())
 def test_workers_min_is_always_wanted_unless_starts_are_held_back(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -62,6 +66,7 @@ def test_workers_min_is_always_wanted_unless_starts_are_held_back(history: list[
         assert decide(inputs, state, now)[0].replicas >= inputs.scaling.workers_min
 
 
+@settings(deadline=None)
 @given(ticks(), st.booleans())
 def test_missing_or_old_signals_never_shrink(history: list[Tick], missing: bool) -> None:
     inputs, state, now = last(history)
@@ -71,6 +76,7 @@ def test_missing_or_old_signals_never_shrink(history: list[Tick], missing: bool)
     assert not decision.remove
 
 
+@settings(deadline=None)
 @given(ticks())
 def test_a_shrink_names_exactly_the_workers_that_leave(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -78,6 +84,7 @@ def test_a_shrink_names_exactly_the_workers_that_leave(history: list[Tick]) -> N
     assert len(set(decision.remove)) == len(decision.remove) == max(0, inputs.replicas - decision.replicas)
 
 
+@settings(deadline=None)
 @given(ticks())
 def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -90,6 +97,7 @@ def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered
     assert all(age >= idle_seconds(inputs, after) for age in left)
 
 
+@settings(deadline=None)
 @given(ticks(), st.integers(0, 50), st.integers(0, 50))
 def test_more_queued_jobs_never_mean_fewer_workers(history: list[Tick], more: int, more_late: int) -> None:
     inputs, state, now = last(history)
@@ -101,6 +109,7 @@ def test_more_queued_jobs_never_mean_fewer_workers(history: list[Tick], more: in
     assert more_workers.replicas >= fewer.replicas
 
 
+@settings(deadline=None)
 @given(ticks())
 def test_the_same_tick_twice_changes_nothing(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -108,6 +117,7 @@ def test_the_same_tick_twice_changes_nothing(history: list[Tick]) -> None:
     assert decide(inputs, after, now) == (decision, after)
 
 
+@settings(deadline=None)
 @given(ticks())
 def test_the_memory_survives_a_restart_between_any_two_ticks(history: list[Tick]) -> None:
     state = ScalerState()
@@ -117,11 +127,13 @@ def test_the_memory_survives_a_restart_between_any_two_ticks(history: list[Tick]
         _, state = decide(inputs, state, now)
 
 
+@settings(deadline=None)
 @given(ticks(), st.integers(-10_000_000, 10_000_000))
 def test_only_distances_in_time_matter(history: list[Tick], shift: int) -> None:
     assert played(history, shift)[0] == played(history)[0]
 
 
+@settings(deadline=None)
 @given(ticks(), st.integers(1, 100_000))
 def test_a_clock_that_is_set_back_never_removes_a_busy_worker_and_forgets_nothing(
     history: list[Tick], back: int
@@ -133,6 +145,7 @@ def test_a_clock_that_is_set_back_never_removes_a_busy_worker_and_forgets_nothin
         assert len(after.cold_starts) >= len(state.cold_starts)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(1, 4))
 def test_request_count_is_the_documented_formula_where_nothing_limits_it(jobs: int, value: int, running: int) -> None:
     counted = scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=float(value), workers_max=1000)
@@ -146,14 +159,14 @@ def test_request_count_is_the_documented_formula_where_nothing_limits_it(jobs: i
 @pytest.mark.parametrize(("busy", "surplus"), [(0, 0), (0, 4), (1, 6), (7, 0), (12, 3)])
 @pytest.mark.parametrize("per_second", [0, 1, 4])
 def test_constant_load_settles(kind: ScalerType, busy: int, surplus: int, per_second: int) -> None:
-    settings = scaling(scaler_type=kind, scaler_value=1.0, workers_max=30, stabilization_seconds=30)
+    rules = scaling(scaler_type=kind, scaler_value=1.0, workers_max=30, stabilization_seconds=30)
     state, counts, idle = ScalerState(), list[int](), [0.0] * surplus
     for tick in range(200):
         workers = tuple(WorkerSignal(f"b{i}", 1, None) for i in range(busy))
         workers += tuple(WorkerSignal(f"i{i}", 0, seconds) for i, seconds in enumerate(idle))
         total = tick * per_second
         demand = Demand(0, 0, None, busy, arrived_total=total, finished_total=total)
-        inputs = ScalingInputs(settings, len(workers), workers, (), demand)
+        inputs = ScalingInputs(rules, len(workers), workers, (), demand)
         decision, state = decide(inputs, state, 1_800_000_000.0 + tick)
         kept = [seconds + 1 for i, seconds in enumerate(idle) if f"i{i}" not in decision.remove]
         idle = kept + [0.0] * max(0, decision.replicas - len(workers))

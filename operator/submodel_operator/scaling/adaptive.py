@@ -74,7 +74,8 @@ def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -
     horizon = max(target, cold_start)
     expected = demand.queued + estimates.sustained_rate * horizon
     left = max(0.0, expected - _capacity(inputs, demand, estimates, horizon))
-    in_time = max(target - cold_start, 1.0, target / 3)
+    # Where a start alone takes longer than the target, what is left is late anyhow: another target's time will do.
+    in_time = max(target - cold_start, target / 3) if cold_start < target else target
     more = min(ceil(left / slots), ceil(left * service / (slots * in_time)))
     queued = counted(demand.queued, "job")
     if not more:

@@ -33,19 +33,26 @@ _instant = attrgetter("at")
 
 
 def record(samples: Samples, demand: Demand, now: float) -> Samples:
-    """`samples` with the totals of `demand`, if they differ from the last. Totals that shrank begin anew."""
+    """`samples` with the totals of `demand`, if they differ from the last.
+
+    Totals a little below the last ones are those of another gateway that lags behind, and wait for it. Totals of less
+    than half are those of a gateway that lost its store: the record begins anew.
+    """
     at = round(now - demand.age_seconds, 3)
     totals = (demand.arrived_total, demand.finished_total, demand.in_progress)
-    if not samples:
+    if not samples or _lost(samples[-1], demand):
         return (Sample(at, *totals, 0.0),)
     last = samples[-1]
+    totals = (max(last.arrived, demand.arrived_total), max(last.finished, demand.finished_total), demand.in_progress)
     if (last.arrived, last.finished, last.running) == totals:
         return samples
-    if demand.arrived_total < last.arrived or demand.finished_total < last.finished:
-        return (Sample(at, *totals, 0.0),)
     at = max(at, last.at)
     added = Sample(at, *totals, round(job_seconds(last, at), 3))
     return _thinned((*samples, added), now) if len(samples) >= SAMPLES else (*samples, added)
+
+
+def _lost(last: Sample, demand: Demand) -> bool:
+    return 2 * demand.arrived_total < last.arrived or 2 * demand.finished_total < last.finished
 
 
 def job_seconds(sample: Sample, at: float) -> float:

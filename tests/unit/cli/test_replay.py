@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 
 from submodel_operator.cli import cli
 from submodel_operator.errors import UsageError
@@ -93,6 +93,7 @@ def test_a_log_that_cannot_be_written_costs_no_decision(tmp_path: Path, caplog: 
     assert caplog.text.count("cannot be written") == 1
 
 
+@settings(deadline=None)
 @given(ticks())
 def test_every_decision_survives_the_way_through_the_log(history: list[Tick]) -> None:
     state = ScalerState()

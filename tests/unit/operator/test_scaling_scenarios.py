@@ -121,7 +121,7 @@ def test_adaptive_starts_no_worker_that_would_be_ready_only_after_the_queue_has_
     scene.state = ScalerState(revision="r1", cold_starts=(60.0,), service_seconds=2.0)
     workers = tuple(busy(f"w{i}") for i in range(2))
     assert scene.decide(*workers, queued=50).replicas == 2  # two workers do 60 jobs while another starts
-    assert scene.decide(*workers, queued=70).replicas == 10  # 10 jobs of 2 s are left, to be done in 2.5 s
+    assert scene.decide(*workers, queued=70).replicas == 5  # 10 jobs of 2 s are left, to be done in 7.5 s
 
 
 def test_adaptive_keeps_workers_for_the_rate_with_a_margin_and_not_for_chance() -> None:
@@ -350,3 +350,12 @@ def test_a_gateway_that_lost_its_store_makes_no_negative_rates() -> None:
     decision = scene.at(61).decide(*workers)
     assert decision.estimates
     assert (decision.estimates.slow_rate, decision.replicas) == (0.0, 4)
+
+
+def test_another_gateway_that_lags_behind_makes_nobody_forget_the_rate() -> None:
+    scene = adaptive()
+    workers = steady_traffic(scene, per_second=2, service_seconds=2.0, seconds=120)
+    before = scene.at(120).decide(*workers)
+    scene.arrived, scene.finished = scene.arrived - 3, scene.finished - 3
+    lagging = scene.at(120.2).decide(*workers)
+    assert (lagging.replicas, lagging.term) == (before.replicas, Term.ARRIVAL_RATE)
