@@ -18,6 +18,7 @@ from collections.abc import Mapping
 
 import uvloop
 
+from submodel_gateway import logs
 from submodel_gateway import settings as names
 from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.errors import ConfigurationError, StoreError
@@ -54,8 +55,7 @@ def main(inherited: Handover, environ: Mapping[str, str]) -> int:
     public, internal, line = (_taken(number) for number in (inherited.public, inherited.internal, inherited.line))
     try:
         settings = Settings.read(environ)
-        logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-        logging.getLogger("uvicorn").setLevel(logging.WARNING)
+        logs.configure(settings.log_level, settings.log_format)
         uvloop.run(_serve(settings, public, internal, line))
     except (ConfigurationError, StoreError) as error:
         sys.stderr.write(f"submodel-gateway: {error}\n")

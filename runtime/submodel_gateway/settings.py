@@ -21,6 +21,7 @@
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
 | `SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS` | | most connections of one address; without it, any number |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
+| `SUBMODEL_GATEWAY_LOG_FORMAT` | `text` | `text`, or `json` for one object per line |
 """
 
 from collections.abc import Mapping
@@ -51,10 +52,12 @@ CONNECTIONS_PER_ADDRESS = "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
 OFF = "off"
 LINGER_SECONDS = "SUBMODEL_GATEWAY_LINGER_SECONDS"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
+LOG_FORMAT = "SUBMODEL_GATEWAY_LOG_FORMAT"
 
 _ADDRESSES = {LISTEN: "127.0.0.1:8000", INTERNAL_LISTEN: "127.0.0.1:8001"}
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
 LINGER_SECONDS_MAX = 300
+_FORMATS = ("text", "json")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -88,6 +91,7 @@ class Settings:
     connections_per_address: int | None
     linger_seconds: float
     log_level: str
+    log_format: str
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "Settings":
@@ -108,6 +112,7 @@ class Settings:
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
             linger_seconds=_linger_seconds(environ.get(LINGER_SECONDS) or "0"),
             log_level=log_level(environ),
+            log_format=log_format(environ),
         )
 
 
@@ -201,6 +206,14 @@ def _linger_seconds(text: str) -> float:
     if not text.isascii() or not text.isdigit() or int(text) > LINGER_SECONDS_MAX:
         raise ConfigurationError(f"{LINGER_SECONDS} is {text!r}; give whole seconds, at most {LINGER_SECONDS_MAX}")
     return float(text)
+
+
+def log_format(environ: Mapping[str, str]) -> str:
+    """`text` or `json`. Raises `ConfigurationError`."""
+    text = environ.get(LOG_FORMAT) or _FORMATS[0]
+    if text not in _FORMATS:
+        raise ConfigurationError(f"{LOG_FORMAT} is {text!r}; give {' or '.join(_FORMATS)}")
+    return text
 
 
 def log_level(environ: Mapping[str, str]) -> str:

@@ -183,7 +183,7 @@ def test_variables_of_services_do_not_reach_the_settings(name: str) -> None:
     [
         ("demo-operator", "livenessProbe", "/livez", 8080),
         ("demo-operator", "readinessProbe", "/readyz", 8080),
-        ("demo-gateway", "livenessProbe", "/healthz", 8001),
+        ("demo-gateway", "livenessProbe", "/livez", 8001),
         ("demo-gateway", "readinessProbe", "/readyz", 8001),
     ],
 )

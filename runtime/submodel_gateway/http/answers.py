@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import msgspec
 
 from submodel.contract.wire import encode
-from submodel_gateway import errors
+from submodel_gateway import errors, logs
 from submodel_gateway.http.documents import (
     Batch,
     BatchItem,
@@ -82,9 +82,11 @@ def application(route: Route, measures: Measures | None = None) -> Asgi:
         if scope["type"] != "http":
             return
         request, began, status = Request(scope, receive), time.perf_counter(), 499
+        id = logs.id_of(request.id)
+        logs.request_id.set(id)
         try:
             reply = await _reply(route, request)
-            told, status = _rates(request), _status(reply)
+            told, status = [*_rates(request), (b"x-request-id", id.encode())], _status(reply)
             if isinstance(reply, Streamed):
                 await send_stream(send, reply, told)
         finally:

@@ -44,7 +44,7 @@ class _Internal:
             case ["metrics"]:
                 gauges = await self._gateway.gauges.read(ready=self._gateway.ready)
                 return Streamed(exposition.CONTENT_TYPE, _once(exposition.text(self._gateway.measures, gauges)))
-            case ["healthz"]:
+            case ["livez" | "healthz"]:
                 return encode({"status": "alive"})
             case ["readyz"]:
                 if not self._gateway.ready:

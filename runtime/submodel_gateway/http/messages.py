@@ -123,6 +123,11 @@ class Request:
         """The first header of that (lower-case) name, or an empty text."""
         return self._headers.get(name, b"").decode("latin-1")
 
+    @property
+    def id(self) -> bytes:
+        """What the caller calls its request; empty when it does not say."""
+        return self._headers.get(b"x-request-id", b"")
+
     def bearer(self) -> str:
         """The bearer token, or an empty text."""
         scheme, _, token = self.header(b"authorization").partition(" ")

@@ -22,7 +22,7 @@ from submodel_gateway.parent import handover
 from submodel_gateway.parent.handover import Handover
 from submodel_gateway.parent.supervision import CANNOT_START, Action, Deed, Supervision
 from submodel_gateway.parent.voice import Voice
-from submodel_gateway.settings import address, log_level
+from submodel_gateway.settings import address, log_format, log_level
 from submodel_gateway.sockets import bind
 
 LEAVE = signal.SIGUSR1
@@ -155,7 +155,7 @@ class Keeper:
 def main(environ: Mapping[str, str]) -> int:
     """Keep a gateway serving until told to end; returns the exit code."""
     try:
-        voice = Voice(log_level(environ))
+        voice = Voice(log_level(environ), log_format(environ))
         listeners = (
             bind(address(environ, names.LISTEN), names.LISTEN),
             bind(address(environ, names.INTERNAL_LISTEN), names.INTERNAL_LISTEN),

@@ -108,3 +108,10 @@ def test_what_cannot_be_used_is_named(name: str, value: str) -> None:
 def test_an_ipv6_address_is_written_in_brackets() -> None:
     listen = Settings.read({**TOKEN, "SUBMODEL_GATEWAY_LISTEN": "[::1]:80"}).listen
     assert (listen, str(listen)) == (Address("::1", 80), "[::1]:80")
+
+
+def test_logs_are_text_unless_json_is_asked_for() -> None:
+    assert Settings.read(TOKEN).log_format == "text"
+    assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_LOG_FORMAT": "json"}).log_format == "json"
+    with pytest.raises(ConfigurationError, match="SUBMODEL_GATEWAY_LOG_FORMAT"):
+        Settings.read({**TOKEN, "SUBMODEL_GATEWAY_LOG_FORMAT": "xml"})
