@@ -67,7 +67,22 @@ def _job(fields: _Fields) -> LeasedJob | None:
     if not isinstance(name, str | int) or isinstance(name, bool) or name == "":
         return None
     payload = fields.pop("input", msgspec.Raw(b"null"))
-    return LeasedJob(id=str(name), token="", input=payload, policy=JobPolicy(), extra=fields)
+    return LeasedJob(id=str(name), token="", input=payload, policy=_policy(fields.get("policy")), extra=fields)
+
+
+class _Policy(msgspec.Struct, rename="camel"):
+    """The limits as clients write them; in milliseconds."""
+
+    execution_timeout: float = 0
+
+
+def _policy(raw: msgspec.Raw | None) -> JobPolicy:
+    """The limits that came with a job. They are another platform's affair: what cannot be read is no limit."""
+    try:
+        limit_ms = msgspec.json.decode(raw, type=_Policy).execution_timeout if raw is not None else 0
+    except msgspec.DecodeError:
+        limit_ms = 0
+    return JobPolicy(execution_timeout_ms=max(0, round(limit_ms)))
 
 
 def _sound(body: bytes) -> bytes:

@@ -130,6 +130,17 @@ def test_the_jobs_fields_reach_the_handler_and_odd_ids_become_texts() -> None:
     assert {name: bytes(value) for name, value in jobs[0].extra.items()} == {"webhook": b'"http://h"'}
 
 
+@pytest.mark.parametrize(
+    ("policy", "limit_ms"),
+    [({"executionTimeout": 7000, "ttl": 1}, 7000), ({"executionTimeout": "soon"}, 0), (None, 0), (3, 0), ({}, 0)],
+)
+def test_the_limit_that_comes_with_a_job_is_known(policy: object, limit_ms: int) -> None:
+    text = json.dumps(job("a", policy=policy)).encode()
+    (leased,) = Worker().answer(Kind.TAKE, Reply(200, text)).jobs
+    assert leased.policy.execution_timeout_ms == limit_ms
+    assert json.loads(bytes(leased.extra["policy"])) == policy
+
+
 def test_an_input_that_is_no_strict_json_is_read_all_the_same() -> None:
     jobs = Worker().answer(Kind.TAKE, Reply(200, b'{"id": "a", "input": [NaN, 1, "\\ud800"]}')).jobs
     assert json.loads(bytes(jobs[0].input)) == [None, 1, "\ufffd"]
@@ -272,6 +283,10 @@ def test_a_chunk_that_the_platform_cannot_take_fails_its_job_and_stops_the_handl
     worker.go()
     assert worker.answer(Kind.POST, Reply(413, b"")).stops == [token]
     assert worker.session.add_chunk(token, b"2") is False
+    assert body(worker.call(Kind.POST)) == {"error": TOO_LARGE}
+    worker.finish(token, "what the handler returned all the same")
+    worker.answer(Kind.POST, None)
+    worker.go(5.0)
     assert body(worker.call(Kind.POST)) == {"error": TOO_LARGE}
 
 

@@ -143,6 +143,23 @@ def test_a_result_is_kept_and_its_lease_renewed_until_it_is_acknowledged() -> No
     assert pause(session, 1.0) == math.inf, "nothing is left to say"
 
 
+def test_a_minute_without_a_gateway_loses_nothing() -> None:
+    session = ready(1)
+    running(session, "a")
+    session.add_chunk("t-a", b"1")
+    unheard = flight(session, 0.0, Kind.FLUSH)
+    session.add_chunk("t-a", b"2")
+    session.finish("t-a", Outcome(b"[]"), 1)
+    assert not session.give_up()
+    for now in (15.0, 30.0, 60.0):
+        step = session.next_request(now)
+        assert not isinstance(step, Flight) or not step.cargo, "the request under way is repeated, in its order"
+    answer(session, unheard, 60.0)
+    rest = flight(session, 60.0, Kind.FLUSH).request
+    assert [(chunks.seq, [bytes(item) for item in chunks.items]) for chunks in rest.chunks] == [(2, [b"2"])]
+    assert [result.token for result in rest.results] == ["t-a"]
+
+
 def test_a_lease_stays_in_the_list_while_another_request_carries_its_result() -> None:
     session = ready()
     running(session, "a")
