@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -251,3 +252,21 @@ def test_a_worker_of_another_sdk_streams_as_well(asker: Asker) -> None:
         worker.ok("POST", f"/v2/ns.app/job-stream/{post}false", {"output": text})
     worker.ok("POST", f"/v2/ns.app/job-done/{post}true", {"output": []})
     assert answer.result().read() == b"data: {}\n\ndata: [DONE]\n\n"
+
+
+@pytest.mark.slow
+def test_a_gateway_that_goes_down_sends_held_requests_elsewhere(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path) as gateway:
+        ports = Ports(gateway)
+        asker = Asker(ports)
+        answer, job = asker.begin(STREAM)
+        assert gateway.terminate() == 0
+        got = answer.result()
+        assert (got.status, got.headers["retry-after"]) == (503, "1")
+        assert "going down" in got.json()["error"]["message"]
+        asker.close()
+        ports.close()
+    with LiveGateway(tmp_path) as gateway:
+        ports = Ports(gateway)
+        assert ports.client.ok("GET", f"/v2/ns.app/status/{job['id']}")["status"] == "CANCELLED"
+        ports.close()
