@@ -113,3 +113,10 @@ async def test_a_refused_submit_leaves_no_key(store: Store) -> None:
     one(store, submit("a", idempotency=keyed()))
     assert applied(store, submit("b", idempotency=keyed())).id == "b"
     assert len(taken(store)) == 1
+
+
+async def test_sweeps_of_one_group_forget_as_many_keys_as_they_would_alone(store: Store) -> None:
+    for number, id in enumerate("abc"):
+        applied(store, submit(id, idempotency=keyed(id, expires_at=NOW + number)))
+    store.apply([sweep(NOW + 10, limit=1), sweep(NOW + 10, limit=1)], NOW + 10)
+    assert await store.next_due() == NOW + 2

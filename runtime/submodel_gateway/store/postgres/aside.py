@@ -101,7 +101,9 @@ class Aside:
 
     def expire_keys(self, now: int, limit: int) -> None:
         self.wrote = True
-        self._last.expired = (now, limit)
+        # Sweeps that meet in one group drop as many as they would one after another.
+        before = self._last.expired[1] if self._last.expired else 0
+        self._last.expired = (now, before + limit)
 
     def put_endpoint(self, endpoint: str, registration: bytes) -> None:
         self.wrote = True
