@@ -3,26 +3,22 @@
 import pytest
 import yaml
 
+from submodel_operator.api.v1alpha1 import SPEC_RULES
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl
 from tests.cluster.test_endpoint import ECHO, apply
+from tests.support.broken_specs import BREAKING
 
 HANDLER = {"handler": {"inline": "pass"}}
 
-REFUSALS = [
-    ({"worker": HANDLER, "scaling": {"workersMin": 4}}, "scaling.workersMin must not exceed scaling.workersMax"),
-    ({"worker": {}}, "set exactly one of worker.image and worker.handler"),
-    ({"worker": {**HANDLER, "image": "x"}}, "set exactly one of worker.image and worker.handler"),
+REFUSALS: list[tuple[dict[str, object], str]] = [
     ({"worker": HANDLER, "scaling": {"workersMax": 5000}}, "less than or equal to 1000"),
     ({"worker": HANDLER, "scaling": {"scalerType": "FASTER"}}, 'supported values: "QUEUE_DELAY", "REQUEST_COUNT"'),
-    (
-        {"worker": HANDLER, "scaling": {"scalerType": "REQUEST_COUNT", "scalerValue": 1.5}},
-        "use a whole number of at least 1",
-    ),
-    ({"worker": HANDLER, "jobs": {"executionTimeoutMs": 10}}, "0 (no limit) or at least 5000 milliseconds"),
-    ({"worker": HANDLER, "jobs": {"ttlMs": 10_000}}, "must not be shorter than jobs.executionTimeoutMs"),
     ({"worker": {**HANDLER, "imagee": "x"}}, 'unknown field "spec.worker.imagee"'),
 ]
+
+
+REFUSALS += [(yaml.safe_load(spec), rule.message) for rule, spec in zip(SPEC_RULES, BREAKING, strict=True)]
 
 
 @pytest.mark.parametrize(("spec", "words"), REFUSALS, ids=[words for _, words in REFUSALS])

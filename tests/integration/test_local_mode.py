@@ -240,6 +240,7 @@ def child(pid: int, module: str) -> int:
         ),
         (["-f", "reserved.yaml"], "submodel: reserved.yaml: spec.worker.env[0].name: SUBMODEL_WORKER_ID is set by"),
         (["-f", "image.yaml"], "submodel: image.yaml: spec.worker.image: an image needs a cluster"),
+        (["-f", "map.yaml"], "submodel: map.yaml: spec.worker.handler.configMapRef: a ConfigMap needs a cluster; use"),
         (["-f", "good.yaml", "--data", "good.yaml"], "submodel: --data: cannot create good.yaml: File exists"),
     ],
 )
@@ -253,6 +254,8 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: li
     (tmp_path / "reserved.yaml").write_text(yaml.safe_dump(reserved), encoding="utf-8")
     image = yaml.safe_load(good) | {"spec": {"worker": {"image": "x"}}}
     (tmp_path / "image.yaml").write_text(yaml.safe_dump(image), encoding="utf-8")
+    source = yaml.safe_load(good) | {"spec": {"worker": {"handler": {"configMapRef": {"name": "x"}}}}}
+    (tmp_path / "map.yaml").write_text(yaml.safe_dump(source), encoding="utf-8")
     ran = subprocess.run([SUBMODEL, "up", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert ran.stderr.startswith(sentence)

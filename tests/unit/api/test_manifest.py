@@ -10,6 +10,7 @@ import pytest
 from submodel_operator.api.manifest import parse_endpoint, read_manifest
 from submodel_operator.api.v1alpha1 import SPEC_RULES, Rule
 from submodel_operator.errors import InvalidEndpoint
+from tests.support.broken_specs import BREAKING
 
 HEAD = "apiVersion: serverless.submodel.ai/v1alpha1\nkind: SubModelEndpoint\nmetadata: {name: tokens}\n"
 
@@ -188,31 +189,6 @@ def test_a_field_that_does_not_fit_is_named_with_its_remedy(spec: str, problem: 
 def test_a_name_that_children_could_not_carry_is_refused(name: str, problem: str) -> None:
     text = f"{HEAD.replace('tokens', name)}spec: {{worker: {{image: x}}}}"
     assert problems(text) == [f"metadata.name: {problem}"]
-
-
-BREAKING = (
-    "{worker: {}}",
-    "{worker: {image: x}, scaling: {workersMin: 4}}",
-    "{worker: {image: x}, scaling: {scalerType: REQUEST_COUNT, scalerValue: 1.5}}",
-    "{worker: {image: x}, scaling: {scalerValue: 3601}}",
-    "{worker: {image: x}, scaling: {idleTimeout: 0}}",
-    "{worker: {image: x}, scaling: {standby: 4}}",
-    "{worker: {image: x}, scaling: {schedules: [{cron: 0 8 * * *, workersMin: 4}]}}",
-    "{worker: {image: x}, scaling: {shadow: QUEUE_DELAY}}",
-    "{worker: {image: x}, jobs: {executionTimeoutMs: 4999}}",
-    "{worker: {image: x}, jobs: {ttlMs: 10000}}",
-    "{worker: {image: x, env: [{name: A, value: b, valueFrom: {secretKeyRef: {name: a, key: b}}}]}}",
-    "{worker: {image: x, env: [{name: A, valueFrom: {}}]}}",
-    "{worker: {handler: {inline: x}, args: [a]}}",
-    "{worker: {image: x, envFrom: [{prefix: A}]}}",
-    "{worker: {image: x}, scaling: {replicas: 4}}",
-    "{worker: {image: x}, gpu: {types: [A100]}}",
-    "{worker: {image: x}, gpu: {count: 1, types: [A100, A100]}}",
-    "{worker: {image: x}, gpu: {count: 1, types: [A100], excludedTypes: [A100]}}",
-    "{worker: {image: x}, auth: {mode: None, keySecrets: [{name: a}]}}",
-    "{worker: {handler: {}}}",
-)
-"""One spec for each of `SPEC_RULES`, in their order, that breaks it alone."""
 
 
 @pytest.mark.parametrize(("rule", "spec"), list(zip(SPEC_RULES, BREAKING, strict=True)))
