@@ -331,7 +331,7 @@ def test_the_internal_port_is_never_exposed(kind: str) -> None:
 
 def test_services_and_policy_select_the_pods_they_mean() -> None:
     labels = {name: workload(name)["spec"]["template"]["metadata"]["labels"] for name in WORKLOADS}
-    (policy,) = kinds("NetworkPolicy")
+    policy = find("NetworkPolicy", "demo-gateway")
     selectors = [service["spec"]["selector"] for service in kinds("Service")]
     for selector in [*selectors, policy["spec"]["podSelector"]["matchLabels"]]:
         assert selector.items() <= labels["demo-gateway"].items()
@@ -341,7 +341,7 @@ def test_services_and_policy_select_the_pods_they_mean() -> None:
 
 
 def test_only_the_operator_may_reach_the_internal_port() -> None:
-    (policy,) = kinds("NetworkPolicy")
+    policy = find("NetworkPolicy", "demo-gateway")
     public, internal = policy["spec"]["ingress"]
     assert public == {"ports": [{"port": "http"}]}
     assert internal["ports"] == [{"port": "internal"}]
