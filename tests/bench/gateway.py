@@ -28,12 +28,14 @@ def main(arguments: list[str]) -> None:
     for name in options.engine or ENGINES:
         with closing(ENGINES[name]()) as engine:
             rows: list[Row] = []
-            for part in options.only or PARTS:
-                started, load = time.perf_counter(), os.getloadavg()[0]
-                rows += uvloop.run(PARTS[part](engine, options.rounds, 0.1 if options.quick else 1.0))
-                seconds = time.perf_counter() - started
-                _say(f"{name}: {part} took {seconds:.0f} s; the load of the machine was {load:.1f} before it")
-            _say(render(f"Gateway on {engine.title}, medians of {options.rounds}; beside it a bare server", rows))
+            try:
+                for part in options.only or PARTS:
+                    started, load = time.perf_counter(), os.getloadavg()[0]
+                    rows += uvloop.run(PARTS[part](engine, options.rounds, 0.1 if options.quick else 1.0))
+                    seconds = time.perf_counter() - started
+                    _say(f"{name}: {part} took {seconds:.0f} s; the load of the machine was {load:.1f} before it")
+            finally:  # minutes of measuring are not lost with the part that fails
+                _say(render(f"Gateway on {engine.title}, medians of {options.rounds}; beside it a bare server", rows))
 
 
 def _parser() -> argparse.ArgumentParser:

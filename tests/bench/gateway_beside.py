@@ -77,16 +77,17 @@ async def large(engine: Engine, rounds: int, factor: float) -> list[Row]:
     requests = int(SMALL_REQUESTS * factor)
     for _ in range(rounds):
         with engine.place() as store, gateway(store, 2) as place:
-            async with lines(place.port, SMALL_CLIENTS) as opened, lines(place.port, 1) as (reader,):
+            async with lines(place.port, SMALL_CLIENTS) as opened:
                 await ask_all(opened, requests // 4, lambda line: _completed(line, small))
                 alone.append(percentile(await ask_all(opened, requests, lambda line: _completed(line, small)), 0.99))
                 over = asyncio.Event()
 
-                async def publish(line: Line = reader, over: asyncio.Event = over) -> None:
-                    while not over.is_set():
-                        started = time.perf_counter()
-                        assert len(await _completed(line, big)) > LARGE_BYTES
-                        seconds.append(time.perf_counter() - started)
+                async def publish(port: int = place.port, over: asyncio.Event = over) -> None:
+                    async with lines(port, 1) as (line,):
+                        while not over.is_set():
+                            started = time.perf_counter()
+                            assert len(await _completed(line, big)) > LARGE_BYTES
+                            seconds.append(time.perf_counter() - started)
 
                 publisher = asyncio.create_task(publish())
                 beside.append(percentile(await ask_all(opened, requests, lambda line: _completed(line, small)), 0.99))
