@@ -10,7 +10,7 @@ from tests.bench.beside import percentile
 from tests.bench.engines import Engine
 from tests.bench.gateway_rates import BODY
 from tests.bench.http_lines import Line, ask_all, lines, request
-from tests.bench.places import ENDPOINT, STREAMING, WORKER_TOKEN, gateway
+from tests.bench.places import BESIDE, ENDPOINT, STREAMING, WORKER_TOKEN, gateway
 from tests.bench.table import Bounds, Row
 
 POLLS = 1_000
@@ -72,11 +72,11 @@ async def streams(engine: Engine, rounds: int, factor: float) -> list[Row]:
 async def large(engine: Engine, rounds: int, factor: float) -> list[Row]:
     """Small jobs beside somebody who has results of 20 MB made and reads them."""
     small = request("POST", f"/v2/{ENDPOINT}/runsync", BODY)
-    big = request("POST", f"/v2/{ENDPOINT}/runsync", json.dumps({"input": {"size": LARGE_BYTES}}).encode())
+    big = request("POST", f"/v2/{BESIDE}/runsync", json.dumps({"input": {"size": LARGE_BYTES}}).encode())
     alone, beside, seconds = [], [], []
     requests = int(SMALL_REQUESTS * factor)
     for _ in range(rounds):
-        with engine.place() as store, gateway(store, 2) as place:
+        with engine.place() as store, gateway(store, 1, beside=True) as place:
             async with lines(place.port, SMALL_CLIENTS) as opened:
                 await ask_all(opened, requests // 4, lambda line: _completed(line, small))
                 alone.append(percentile(await ask_all(opened, requests, lambda line: _completed(line, small)), 0.99))

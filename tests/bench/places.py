@@ -17,6 +17,9 @@ from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 from tests.support.worker_process import WorkerProcess
 
 ENDPOINT = "ns.bench"
+BESIDE = "ns.beside"
+"""Has workers of its own: what happens there touches the other by way of the gateway only."""
+
 WORKER_TOKEN = "worker"
 CONCURRENCY = 64
 """Jobs at once per worker."""
@@ -79,19 +82,22 @@ def echo() -> Iterator[Place]:
 
 
 @contextmanager
-def gateway(store: str, workers: int, source: str = HANDLER, concurrency: int = CONCURRENCY) -> Iterator[Place]:
-    """A gateway over `store`, with so many workers that have come up."""
+def gateway(
+    store: str, workers: int, source: str = HANDLER, concurrency: int = CONCURRENCY, *, beside: bool = False
+) -> Iterator[Place]:
+    """A gateway over `store`, with so many workers that have come up, and one of the endpoint `BESIDE` if asked for."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         settings = {"SUBMODEL_GATEWAY_STORE": store, "SUBMODEL_GATEWAY_QUEUE_LIMIT": "off"}
         running = stack.enter_context(LiveGateway(folder, **settings))
         public = int(running.public.rpartition(":")[2])
         with Http(running.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", f"/internal/v1/endpoints/{ENDPOINT}", _registration())
-        for number in range(workers):
+            for endpoint in (ENDPOINT, BESIDE):
+                operator.ok("PUT", f"/internal/v1/endpoints/{endpoint}", _registration(endpoint))
+        for number, endpoint in enumerate([ENDPOINT] * workers + [BESIDE] * beside):
             environment = {
                 "SUBMODEL_GATEWAY_URL": f"http://127.0.0.1:{public}",
-                "SUBMODEL_ENDPOINT_ID": ENDPOINT,
+                "SUBMODEL_ENDPOINT_ID": endpoint,
                 "SUBMODEL_WORKER_ID": f"w-{number}",
                 "SUBMODEL_WORKER_TOKEN": WORKER_TOKEN,
                 "SUBMODEL_CONCURRENCY": str(concurrency),
@@ -104,9 +110,9 @@ def gateway(store: str, workers: int, source: str = HANDLER, concurrency: int = 
         yield Place(public, running.serving_pid())
 
 
-def _registration() -> dict[str, Any]:
+def _registration(endpoint: str) -> dict[str, Any]:
     token = {"revision": "1", "sha256": hashlib.sha256(WORKER_TOKEN.encode()).hexdigest()}
-    return {"endpointId": ENDPOINT, "epoch": "e", "generation": 1, "workerTokens": [token]}
+    return {"endpointId": endpoint, "epoch": "e", "generation": 1, "workerTokens": [token]}
 
 
 def _ready(port: int) -> int:
