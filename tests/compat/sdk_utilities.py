@@ -213,7 +213,9 @@ def clients(package: str) -> Any:
 def exports(package: str) -> Any:
     serverless = importlib.import_module(f"{package}.serverless")
     return [
-        name for name in ("start", "progress_update", "runpod_version", "VolumeCache") if not hasattr(serverless, name)
+        name
+        for name in ("start", "progress_update", "register_fitness_check", "runpod_version", "VolumeCache")
+        if not hasattr(serverless, name)
     ]
 
 

@@ -36,6 +36,7 @@ CASES: list[tuple[str, Any, int, Any]] = [
     ("handlers/failures.py", {"steps": 0}, 1, {"error": "<class 'ZeroDivisionError'>: division by zero"}),
     ("handlers/progress.py", {"pages": 2}, 0, {"output": {"read": 2}}),
     ("handlers/concurrency.py", "x", 0, {"output": "x"}),
+    ("handlers/fitness.py", {"text": "four"}, 0, {"output": 4}),
     ("handlers/fresh.py", {"last": True}, 0, {"output": {"output_tokens": 7}}),
     ("echo/handler.py", {"text": "hi", "times": 2, "shout": True}, 0, {"output": {"echo": ["HI", "HI"]}}),
     (
