@@ -1,5 +1,6 @@
 """What the sessions of all dialects have in common. Pure; used by `conversation`."""
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,28 @@ class News:
     jobs: list[LeasedJob]
     stops: list[str]
     """Tokens of begun leases whose handlers shall end."""
+
+
+class Concurrency:
+    """How many jobs a session takes at once: as many as are wished, below a limit."""
+
+    def __init__(self, wished: int) -> None:
+        self._wished = wished
+        self._limit: float = math.inf
+
+    def limit(self, concurrency: int) -> bool:
+        """Take at most this many jobs at once from now on, whatever is wished; says whether that is a change."""
+        changed = concurrency < self.concurrency
+        self._limit = min(self._limit, concurrency)
+        return changed
+
+    def set_concurrency(self, concurrency: int) -> None:
+        """Jobs at once from now on; those that run go on."""
+        self._wished = concurrency
+
+    @property
+    def concurrency(self) -> int:
+        return int(min(self._wished, self._limit))
 
 
 class SessionFacts(Protocol):

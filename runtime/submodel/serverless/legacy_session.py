@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from submodel.contract.exchange import LeasedJob, Startup
 from submodel.serverless import legacy_bodies, legacy_urls
 from submodel.serverless.backoff import backoff_seconds, longer_pause
-from submodel.serverless.dialect import News
+from submodel.serverless.dialect import Concurrency, News
 from submodel.serverless.http_reply import Reply
 from submodel.serverless.legacy_urls import LegacyUrls
 from submodel.serverless.outcome import Outcome
@@ -125,13 +125,12 @@ class LegacyLease:
         self.progress, self.size = None, 0
 
 
-class LegacySession:
+class LegacySession(Concurrency):
     """State of one worker process towards its platform. Not thread-safe. `now` is a monotonic clock in seconds."""
 
     def __init__(self, urls: LegacyUrls, concurrency: int, version: str) -> None:
         self._urls = urls
-        self._wished = concurrency
-        self._limit: float = math.inf
+        super().__init__(concurrency)
         self._version = version
         self._leases: dict[str, LegacyLease] = {}
         self._under_way: dict[Kind, int] = dict.fromkeys(Kind, 0)
@@ -157,18 +156,6 @@ class LegacySession:
     def fail(self, reason: str) -> None:
         self._reason = reason
         self._said_reason = not self._urls.ping
-
-    def limit(self, concurrency: int) -> bool:
-        changed = concurrency < self.concurrency
-        self._limit = min(self._limit, concurrency)
-        return changed
-
-    def set_concurrency(self, concurrency: int) -> None:
-        self._wished = concurrency
-
-    @property
-    def concurrency(self) -> int:
-        return int(min(self._wished, self._limit))
 
     def begin(self, token: str) -> bool:
         lease = self._leases.get(token)

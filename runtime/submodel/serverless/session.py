@@ -46,7 +46,7 @@ from submodel.contract.exchange import (
 )
 from submodel.contract.states import WorkerPhase
 from submodel.serverless.backoff import longer_pause
-from submodel.serverless.dialect import News
+from submodel.serverless.dialect import Concurrency, News
 from submodel.serverless.leases import GAPS_MAX, Cargo, Lease
 from submodel.serverless.outcome import Outcome
 
@@ -89,13 +89,12 @@ class Flight:
         return bool(self.cargo) or self.request.capacity > 0
 
 
-class Session:
+class Session(Concurrency):
     """State of one worker process towards the gateway. Not thread-safe. `now` is a monotonic clock in seconds."""
 
     def __init__(self, session: str, concurrency: int) -> None:
         self._session = session
-        self._wished = concurrency
-        self._limit: float = math.inf
+        super().__init__(concurrency)
         self._number = 0
         self._leases: dict[str, Lease] = {}
         self._flights: dict[Kind, Flight] = {}
@@ -135,20 +134,6 @@ class Session:
     def fail(self, reason: str) -> None:
         """The worker cannot serve; `reason` is for people."""
         self._reason = reason
-
-    def limit(self, concurrency: int) -> bool:
-        """Take at most this many jobs at once from now on, whatever is wished; says whether that is a change."""
-        changed = concurrency < self.concurrency
-        self._limit = min(self._limit, concurrency)
-        return changed
-
-    def set_concurrency(self, concurrency: int) -> None:
-        """Jobs at once from now on; those that run go on."""
-        self._wished = concurrency
-
-    @property
-    def concurrency(self) -> int:
-        return int(min(self._wished, self._limit))
 
     def begin(self, token: str) -> bool:
         """The handler is about to be called; False when the job is no longer wanted."""
