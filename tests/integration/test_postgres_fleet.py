@@ -176,6 +176,17 @@ async def test_drains_that_two_are_told_at_once_both_count(pair: tuple[Member, M
         await member.until(lambda seen: seen is not None and _draining(seen) == {*ones, *others})
 
 
+async def test_what_was_said_of_an_endpoint_before_a_gateway_knew_it_counts_there(pair: tuple[Member, Member]) -> None:
+    one, other = pair
+    await one.gateway.registry.drain(ENDPOINT, ["w-1"])
+    await other.until(lambda seen: seen is not None and _draining(seen) == {"w-1"})
+    other.gateway.endpoints.remove(ENDPOINT)
+    await other.gateway.registry.put(ENDPOINT, registration())
+    await other.gateway.registry.drain(ENDPOINT, ["w-2"])
+    for member in pair:
+        await member.until(lambda seen: seen is not None and _draining(seen) == {"w-1", "w-2"})
+
+
 async def test_a_cancel_stops_the_worker_wherever_it_is_held(pair: tuple[Member, Member]) -> None:
     one, other = pair
     job = await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))

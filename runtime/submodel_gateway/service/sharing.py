@@ -16,7 +16,7 @@ from contextlib import suppress
 
 import msgspec
 
-from submodel_gateway.errors import StoreError
+from submodel_gateway.errors import OperationFailed, StoreError
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
@@ -132,6 +132,9 @@ class Sharing:
                     state.ordered = version
                     return
                 await self._hear(board)
+                self._apply(state.id)
+                if state.ordered == known == 0:
+                    raise OperationFailed("what another gateway was told is not known here yet; say it again")
                 if state.ordered == known:
                     state.ordered = 0  # it was forgotten with an endpoint of that name
 
