@@ -8,6 +8,7 @@ Beside our runtime stands the `runpod` package in an environment of its own, in 
 import argparse
 import asyncio
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -88,13 +89,19 @@ class Running:
 
     def __enter__(self) -> "Running":
         self.started_at = time.perf_counter()
+        # A session of its own, like a container: runpod pings from a process that outlives a killed parent.
         self._process = subprocess.Popen(
-            self._command, env=self._environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd="/tmp"
+            self._command,
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd="/tmp",
+            start_new_session=True,
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.kill()
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     async def polled(self) -> float:
