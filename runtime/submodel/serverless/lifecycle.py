@@ -39,6 +39,9 @@ class Lifecycle:
         self.serving = False
         """Until then there is nothing to finish, and a signal ends the process at once."""
 
+        self.gave_up = False
+        """Whether the time to finish is over: the process ends with code 1, whatever the user's code does now."""
+
         self._reader, self._writer = socket.socketpair()
         self._writer.setblocking(False)
 
@@ -100,6 +103,7 @@ class Lifecycle:
         logger.info("Leaving: no more jobs are taken; up to %g s for what runs.", self._drain_seconds)
         if self._settled.wait(self._drain_seconds):
             return
+        self.gave_up = True
         logger.error("Leaving: the time is up, %d job(s) given back.", self._give_up())
         self._settled.wait(FINAL_FLUSH_SECONDS)
         end_process(1)

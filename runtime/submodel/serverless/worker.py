@@ -148,7 +148,8 @@ class Worker:
     def _on_settled(self) -> None:
         self._lifecycle.settled()
         self._settled.set()
-        if self._wake is not None:
+        # A worker whose time is up ends in another way, with another exit code.
+        if self._wake is not None and not self._lifecycle.gave_up:
             self._wake()
 
 

@@ -129,7 +129,7 @@ class Clients:
             try:
                 submitted = await self._submit(endpoint, new, id)
                 if submitted.id == id:
-                    return await self.view(await self._outcome(endpoint, id, hold))
+                    return await self._seen(await self._outcome(endpoint, id, hold))
             finally:
                 self._watchers.remove(endpoint, id, hold)
         return await self.wait(endpoint, submitted.id, wait_ms, hangup)
