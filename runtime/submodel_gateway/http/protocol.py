@@ -35,7 +35,7 @@ class Bounds:
     """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
 
 
-class _Line(Connection):
+class Line(Connection):
     """A connection between uvicorn and its transport: head and body of an answer leave in one write, not in two."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
@@ -66,7 +66,8 @@ class _Line(Connection):
 
     def _release(self) -> None:
         held, self._held = self._held, None
-        if held:
+        # uvloop raises when the client has gone away; asyncio's own transports do not.
+        if held and not self._transport.is_closing():
             self._transport.writelines(held)
 
 
@@ -87,7 +88,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base
         super().connection_made(transport)
-        self._line = _Line(transport)
+        self._line = Line(transport)
         self.transport = self._line  # type: ignore[assignment]  # as much of one as uvicorn uses
         if len(self.connections) > self.bounds.connections:
             self.logger.warning("more than %d connections; a new one was closed", self.bounds.connections)
