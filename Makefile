@@ -7,6 +7,8 @@ UV_HOME := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/submodel-dev/uv
 UV := $(or $(shell command -v uv 2>/dev/null),$(UV_HOME)/bin/uv)
 BED := tests/cluster/bed/bed
 EXAMPLE := docs/examples/async-generator
+# Twice the two cores that the suite is made for: half of its time is waiting for processes and disks.
+PARALLEL := -n 4 --dist loadgroup
 
 .PHONY: help
 help: ## Show this help
@@ -39,11 +41,11 @@ check: setup ## Lint, format, types, import contracts, lock file
 
 .PHONY: test
 test: check ## All checks and every quick test that needs no cluster
-	$(BIN)/pytest -m 'not cluster and not slow' -n 2 --dist loadgroup
+	$(BIN)/pytest -m 'not cluster and not slow' $(PARALLEL)
 
 .PHONY: test-slow
 test-slow: setup ## Crashes, races, simulations, peers of other makers: minutes
-	$(BIN)/pytest -m 'slow and not cluster' -n 2 --dist loadgroup
+	$(BIN)/pytest -m 'slow and not cluster' $(PARALLEL)
 
 .PHONY: test-pythons
 test-pythons: setup ## The handler runtime on Python 3.10 to 3.13, where they are installed

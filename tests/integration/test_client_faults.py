@@ -15,6 +15,8 @@ from tests.support.client_world import CLIENTS, ENDPOINT, ClientFace, Kind, base
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.tcp_proxy import Cut, TcpProxy
 
+pytestmark = pytest.mark.slow
+
 _number = itertools.count(1)
 
 

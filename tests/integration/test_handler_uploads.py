@@ -13,6 +13,8 @@ from submodel.serverless.utils import rp_upload, upload_file_to_bucket, upload_i
 from tests.support.bucket_server import BucketServer
 from tests.support.scripted_server import Reply
 
+pytestmark = pytest.mark.slow
+
 VARIABLES = {"BUCKET_ENDPOINT_URL": "endpointUrl", "BUCKET_ACCESS_KEY_ID": "accessId"}
 
 

@@ -96,6 +96,7 @@ def test_a_job_at_zero_workers_starts_one_and_it_leaves_when_idle(tmp_path: Path
         assert server.ended() == 0
 
 
+@pytest.mark.slow
 def test_the_printed_curl_line_works_as_it_is(tmp_path: Path) -> None:
     with up(write(tmp_path, GREETING.format(greeting="hello")), tmp_path) as server:
         line = server.wait_for(r"try it\s+(curl .*)")[1]
@@ -107,6 +108,7 @@ def test_the_printed_curl_line_works_as_it_is(tmp_path: Path) -> None:
             assert json.loads(answer)["output"] == "hello"
 
 
+@pytest.mark.slow
 def test_a_changed_manifest_takes_effect_and_a_broken_one_changes_nothing(tmp_path: Path) -> None:
     path = write(tmp_path, GREETING.format(greeting="old"))
     with up(path, tmp_path) as server:
@@ -121,6 +123,7 @@ def test_a_changed_manifest_takes_effect_and_a_broken_one_changes_nothing(tmp_pa
         assert call(f"{url}/runsync", {"input": {}})["output"] == "new"
 
 
+@pytest.mark.slow
 def test_ctrl_c_lets_the_running_job_end_and_keeps_the_waiting_one(tmp_path: Path, gate: Path) -> None:
     path = write(tmp_path, GATED, workersMax=1)
     with up(path, tmp_path) as server:
@@ -137,6 +140,7 @@ def test_ctrl_c_lets_the_running_job_end_and_keeps_the_waiting_one(tmp_path: Pat
         assert [finished(url, job)["output"] for job in (running, waiting)] == [["started", "went on"]] * 2
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_stops_at_once_and_the_job_runs_again_next_time(tmp_path: Path, gate: Path) -> None:
     path = write(tmp_path, GATED)
     with up(path, tmp_path) as server:
@@ -154,6 +158,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_job_runs_again_next_time(tmp_path
         assert finished(url, job)["output"] == ["started", "went on"]
 
 
+@pytest.mark.slow
 def test_a_killed_gateway_comes_back_and_the_running_job_ends(tmp_path: Path, gate: Path) -> None:
     with up(write(tmp_path, GATED), tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
@@ -174,6 +179,7 @@ def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> 
         assert "fails: ModuleNotFoundError: No module named 'not_there'" in line
 
 
+@pytest.mark.slow
 def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_path: Path) -> None:
     path = write(tmp_path, GREETING.format(greeting="hello"))
     left_over = {"SUBMODEL_GATEWAY_LOG_LEVEL": "ERROR", "SUBMODEL_WORKER_TOKEN_FILE": "/dev/null"}
@@ -182,6 +188,7 @@ def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_pat
         assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
 
 
+@pytest.mark.slow
 def test_a_manifest_that_stays_broken_is_told_once(tmp_path: Path) -> None:
     path = write(tmp_path, GREETING.format(greeting="hello"))
     with up(path, tmp_path) as server:
@@ -195,6 +202,7 @@ def test_a_manifest_that_stays_broken_is_told_once(tmp_path: Path) -> None:
         assert sum("stays in force" in line for line in server.seen) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_told_with_the_signal(tmp_path: Path) -> None:
     with up(write(tmp_path, GREETING.format(greeting="hello"), workersMin=1), tmp_path) as server:
         pid = int(server.wait_for(r"started \(pid (\d+)\)")[1])
@@ -203,6 +211,7 @@ def test_a_worker_that_is_killed_is_told_with_the_signal(tmp_path: Path) -> None
         server.wait_for(r"ended: .*\(killed by SIGKILL\); next start in 1 s")
 
 
+@pytest.mark.slow
 def test_nothing_is_left_over_when_submodel_up_is_killed(tmp_path: Path, gate: Path) -> None:
     with up(write(tmp_path, GATED), tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
@@ -262,6 +271,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: li
     assert ran.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_port_in_use_is_named_with_the_option_that_changes_it(tmp_path: Path) -> None:
     path = write(tmp_path, GREETING.format(greeting="hello"))
     with up(path, tmp_path) as server:

@@ -377,6 +377,7 @@ def told(server: FakeApiServer, name: str) -> dict[str, Object]:
     return {each["reason"]: each for each in found if each["involvedObject"]["name"] == name}
 
 
+@pytest.mark.slow
 async def test_a_burst_of_endpoints_settles(server: FakeApiServer, operate: Operating, name: str) -> None:
     names = [f"{name}-{number}" for number in range(500)]
     async with operate():

@@ -30,6 +30,8 @@ from tests.support.store_operations import (
     take,
 )
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_700_000_000_000
 URL = "https://x.example/hook"
 

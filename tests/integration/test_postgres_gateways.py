@@ -34,6 +34,8 @@ from tests.support.store_operations import (
     take,
 )
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_700_000_000_000
 WAIT_SECONDS = 30.0
 ENDPOINTS = ("ns.a", "ns.b", "ns.c")

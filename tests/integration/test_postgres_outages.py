@@ -19,6 +19,8 @@ from tests.support.postgres import PostgresServer
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.store_operations import ENDPOINT, append, finish, heartbeat, progress, submit, take
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_700_000_000_000
 
 

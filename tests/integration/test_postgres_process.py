@@ -12,6 +12,8 @@ import pytest
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 from tests.support.postgres import PostgresServer
 
+pytestmark = pytest.mark.slow
+
 TOKEN = "worker-token"
 REGISTRATION = {
     "endpointId": "e",

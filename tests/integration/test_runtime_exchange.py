@@ -251,6 +251,7 @@ async def handler(job):
         assert [gateway.result(job_id)["output"] for job_id in "abc"] == [3, 3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.requirement("handler.concurrency")
 @pytest.mark.requirement("handler.concurrency")
 def test_the_concurrency_follows_its_modifier_while_jobs_run(gateway: ScriptedGateway, tmp_path: Path) -> None:

@@ -405,4 +405,4 @@ PostgresComparison.TestCase.settings = settings(LONG, max_examples=1 + LONG.max_
 patient = pytest.mark.timeout(6 * LONG.max_examples)
 TestMemory = patient(MemoryComparison.TestCase)
 TestSqlite = patient(SqliteComparison.TestCase)
-TestPostgres = patient(PostgresComparison.TestCase)
+TestPostgres = pytest.mark.slow(patient(PostgresComparison.TestCase))

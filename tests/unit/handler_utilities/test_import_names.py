@@ -119,7 +119,6 @@ def test_importing_the_worker_loads_none_of_this() -> None:
     loaded = loaded_after("import submodel.serverless")
     assert {name for name in loaded if name.startswith("submodel")} == {
         "submodel",
-        "submodel.errors",
         "submodel.serverless",
     }
     started = loaded_after("import submodel.serverless.__main__")

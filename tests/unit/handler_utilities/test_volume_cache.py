@@ -146,6 +146,7 @@ def test_a_block_that_fails_is_not_saved(make: Make, local: Path, volume: Path) 
     assert list(volume.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_at_once_has_saved_all_the_same(local: Path, volume: Path) -> None:
     script = f"""
         from pathlib import Path

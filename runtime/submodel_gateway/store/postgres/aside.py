@@ -24,6 +24,7 @@ class Aside:
         self._breakers: dict[str, tuple[int | None, Breaker]] = {}
         """Endpoint -> version, None where no loss was known of and nobody looked, and breaker."""
 
+        self._locked = False
         self._mark: Mark | None = None
         self._last = Last()
         self.wrote = False
@@ -73,6 +74,15 @@ class Aside:
             if version is None or present != known:
                 raise Collision("losses came in between", locked=False)
         self._breakers[endpoint] = self._last.breakers[endpoint] = (version, breaker)
+
+    def lock_breakers(self) -> None:
+        """Keep other gateways from the breakers of this unit; all of them in the order in which they are written.
+
+        Locked one by one as takes come to them, two groups over the same endpoints would wait for each other.
+        """
+        if not self._locked:
+            self._locked = True
+            self._transaction.fetch(sql.LOCK_BREAKERS, sorted(map(text, self._breakers)))
 
     def key(self, endpoint: str, principal: str, key: str) -> KeyEntry | None:
         place = (endpoint, principal, key)

@@ -120,7 +120,7 @@ WITH due AS MATERIALIZED ({_DUE_WEBHOOKS})
 SELECT {_list(WEBHOOK_FIELDS, "due")}, payload.webhook FROM due LEFT JOIN payload ON payload.id = due.id
 """
 BREAKERS = "SELECT endpoint, losses, version FROM breaker WHERE endpoint = ANY(%s::text[])"
-LOCK_BREAKER = "SELECT 1 FROM breaker WHERE endpoint = %s FOR UPDATE"
+LOCK_BREAKERS = 'SELECT 1 FROM breaker WHERE endpoint = ANY(%s::text[]) ORDER BY endpoint COLLATE "C" FOR UPDATE'
 MARK = "SELECT swept_at, hold_until FROM sweep WHERE id = 0 FOR UPDATE"
 
 # What a group writes, all rows of a kind at once.

@@ -173,7 +173,7 @@ class Unit(Aside):
 
     def running(self, endpoint: str) -> bool:
         # Of two gateways with a probe in mind, one comes first, and the other one sees what it did.
-        self._transaction.fetch(sql.LOCK_BREAKER, endpoint)
+        self.lock_breakers()
         self.flush()
         return bool(self._transaction.fetch(sql.ANY_RUNNING, endpoint))
 
