@@ -44,8 +44,8 @@ test: check ## All checks and every quick test that needs no cluster
 	$(BIN)/pytest -m 'not cluster and not slow' $(PARALLEL)
 
 .PHONY: test-slow
-test-slow: setup ## Crashes, races, simulations, peers of other makers: minutes
-	$(BIN)/pytest -m 'slow and not cluster' $(PARALLEL)
+test-slow: setup ## Crashes, races, peers of other makers: half an hour; ARGS="tests/hostile" for some of it
+	$(BIN)/pytest -m 'slow and not cluster' -n 3 --dist loadgroup $(ARGS)
 
 .PHONY: test-pythons
 test-pythons: setup ## The handler runtime on Python 3.10 to 3.13, where they are installed

@@ -6,7 +6,10 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any
 
 import urllib3
@@ -33,12 +36,30 @@ class LiveGateway:
             [sys.executable, "-m", "submodel_gateway"], env=settings, stderr=subprocess.PIPE, text=True
         )
         self.log: list[str] = []
+        self._ended = False
+        self._said: SimpleQueue[str | None] = SimpleQueue()
+        Thread(target=self._hear, name="gateway-log", daemon=True).start()
         self.public, self.internal = self._listening()
 
-    def _listening(self) -> tuple[str, str]:
+    def _hear(self) -> None:
+        """Take the log off the process's hands: one that nobody reads fills its pipe, and then it stands still."""
         assert self.process.stderr is not None
-        for line in self.process.stderr:
+        with self.process.stderr as lines:
+            for line in lines:
+                self._said.put(line)
+        self._said.put(None)
+
+    def _lines(self) -> Iterator[str]:
+        while not self._ended:
+            line = self._said.get()
+            if line is None:
+                self._ended = True
+                return
             self.log.append(line)
+            yield line
+
+    def _listening(self) -> tuple[str, str]:
+        for line in self._lines():
             if found := _LISTENING.search(line):
                 return found[1], found[2]
         raise AssertionError(f"the gateway ended with {self.process.wait()}: {''.join(self.log)}")
@@ -52,9 +73,7 @@ class LiveGateway:
 
     def wait_for(self, text: str) -> None:
         """Read the log up to a line with `text`."""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.log.append(line)
+        for line in self._lines():
             if text in line:
                 return
         raise AssertionError(f"the log ended without {text!r}: {''.join(self.log)}")
@@ -68,11 +87,10 @@ class LiveGateway:
         return self._end(signal.SIGTERM)
 
     def _end(self, number: signal.Signals) -> int:
-        assert self.process.stderr is not None
-        if not self.process.stderr.closed:
+        if not self._ended:
             self.process.send_signal(number)
-            self.log.extend(self.process.stderr)
-            self.process.stderr.close()
+            for _ in self._lines():
+                continue
         return self.process.wait(timeout=20)
 
     def __enter__(self) -> "LiveGateway":
