@@ -14,6 +14,7 @@ import msgspec
 from submodel.contract import wire
 from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, LeasedJob
 from submodel.serverless.backoff import backoff_seconds
+from submodel.serverless.dialect import Flow
 from submodel.serverless.link import ANSWER_MARGIN_SECONDS
 from submodel.serverless.outcome import Outcome
 from submodel.serverless.session import Flight, Session
@@ -218,7 +219,7 @@ class Worker:
         try:
             for index in range(script.chunks):
                 await pause(script.seconds / (script.chunks + 1))
-                if not self._session.add_chunk(job.token, item(job.token, index + 1)):
+                if self._session.add_chunk(job.token, item(job.token, index + 1))[0] is Flow.END:
                     return Outcome(error="the job was stopped")
                 self._session.set_progress(job.id, b"%d" % index)
                 self._tell()

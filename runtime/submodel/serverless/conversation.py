@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from submodel.contract.exchange import Startup
-from submodel.serverless.dialect import News, SessionFacts
+from submodel.serverless.dialect import Flow, News, SessionFacts
 from submodel.serverless.exits import end_process
 from submodel.serverless.log import logger
 from submodel.serverless.outcome import Outcome
@@ -60,11 +60,12 @@ class Conversation(ABC):
         with self._something_to_say:
             return self._facts.begin(token)
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
+    def add_chunk(self, token: str, chunk: bytes) -> Flow:
         with self._something_to_say:
-            wanted = self._facts.add_chunk(token, chunk)
-            self._something_to_say.notify()
-            return wanted
+            flow, earlier = self._facts.add_chunk(token, chunk)
+            if earlier:  # a thread that is woken for each item takes the interpreter from the generator each time
+                self._something_to_say.notify()
+            return flow
 
     def set_progress(self, job_id: str, value: bytes) -> None:
         with self._something_to_say:
@@ -85,12 +86,6 @@ class Conversation(ABC):
         with self._something_to_say:
             self._facts.set_concurrency(concurrency)
             self._something_to_say.notify()
-
-    @property
-    def congested(self) -> bool:
-        """Whether a generator should `wait_for_room` before its next chunk."""
-        with self._something_to_say:
-            return self._facts.congested
 
     def wait_for_room(self) -> None:
         with self._room:

@@ -1,11 +1,23 @@
 """What the sessions of all dialects have in common. Pure; used by `conversation`."""
 
+import enum
 import math
 from dataclasses import dataclass
 from typing import Protocol
 
 from submodel.contract.exchange import LeasedJob, Startup
 from submodel.serverless.outcome import Outcome
+
+
+class Flow(enum.Enum):
+    """How a generator goes on after an item."""
+
+    ON = enum.auto()
+    WAIT = enum.auto()
+    """Not before there is room for more."""
+
+    END = enum.auto()
+    """Nobody wants more of this job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +72,8 @@ class SessionFacts(Protocol):
     def begin(self, token: str) -> bool:
         """The handler is about to be called; False when the job is no longer wanted."""
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
-        """Stream a chunk; False when the job is no longer wanted and the generator shall end."""
+    def add_chunk(self, token: str, chunk: bytes) -> tuple[Flow, bool]:
+        """Stream a chunk. Gives how the generator goes on, and whether the next request may be due earlier now."""
 
     def set_progress(self, job_id: str, value: bytes) -> None:
         """Publish the progress of a running job; the newest wins."""

@@ -18,7 +18,7 @@ from typing import Any
 
 from submodel.contract.exchange import LeasedJob
 from submodel.serverless import outcome
-from submodel.serverless.dialect import News
+from submodel.serverless.dialect import Flow, News
 from submodel.serverless.log import about, logger
 from submodel.serverless.outcome import Identity, Outcome
 from submodel.serverless.serving import Handler as Handler
@@ -154,7 +154,7 @@ class Executor:
                         return outcome.of_stream(stream.collected)
                 if (ended := stream.add(value)) is not None:
                     return ended
-                if self._exchange.congested:
+                if stream.waits:
                     await asyncio.to_thread(self._exchange.wait_for_room)
         finally:
             if isinstance(values, AsyncGeneratorType):
@@ -172,7 +172,7 @@ class Executor:
                         return outcome.of_stream(stream.collected)
                 if (ended := stream.add(value)) is not None:
                     return ended
-                if self._exchange.congested:
+                if stream.waits:
                     self._exchange.wait_for_room()
         finally:
             if isinstance(values, GeneratorType):
@@ -187,6 +187,9 @@ class _Stream:
         self._exchange = exchange
         self._aggregate = aggregate
         self._count = 0
+        self.waits = False
+        """Whether there must be room before the next value."""
+
         self.collected: list[bytes] = []
 
     def add(self, value: object) -> Outcome | None:
@@ -194,8 +197,10 @@ class _Stream:
         chunk = outcome.chunk(value, self._count)
         if isinstance(chunk, Outcome):
             return chunk
-        if not self._exchange.add_chunk(self._token, chunk):
+        flow = self._exchange.add_chunk(self._token, chunk)
+        if flow is Flow.END:
             return Outcome(error="the job was stopped")
+        self.waits = flow is Flow.WAIT
         self._count += 1
         if self._aggregate:
             self.collected.append(chunk)

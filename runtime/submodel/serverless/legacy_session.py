@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from submodel.contract.exchange import LeasedJob, Startup
 from submodel.serverless import legacy_bodies, legacy_urls
 from submodel.serverless.backoff import backoff_seconds, longer_pause
-from submodel.serverless.dialect import Concurrency, News
+from submodel.serverless.dialect import Concurrency, Flow, News
 from submodel.serverless.http_reply import Reply
 from submodel.serverless.legacy_urls import LegacyUrls
 from submodel.serverless.outcome import Outcome
@@ -164,14 +164,14 @@ class LegacySession(Concurrency):
         lease.begun = True
         return True
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
+    def add_chunk(self, token: str, chunk: bytes) -> tuple[Flow, bool]:
         lease = self._leases.get(token)
         if lease is None or lease.stopped or lease.outcome is not None:
-            return False
+            return Flow.END, False
         if self._urls.stream:
             lease.chunks.append(chunk)
             lease.size += len(chunk)
-        return True
+        return Flow.WAIT if self.congested else Flow.ON, not lease.carried
 
     def set_progress(self, job_id: str, value: bytes) -> None:
         for lease in self._leases.values():

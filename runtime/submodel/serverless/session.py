@@ -46,7 +46,7 @@ from submodel.contract.exchange import (
 )
 from submodel.contract.states import WorkerPhase
 from submodel.serverless.backoff import longer_pause
-from submodel.serverless.dialect import Concurrency, News
+from submodel.serverless.dialect import Concurrency, Flow, News
 from submodel.serverless.leases import GAPS_MAX, Cargo, Lease
 from submodel.serverless.outcome import Outcome
 
@@ -143,13 +143,19 @@ class Session(Concurrency):
         lease.begun = True
         return True
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
-        """Stream a chunk; False when the job is no longer wanted and the generator shall end."""
+    def add_chunk(self, token: str, chunk: bytes) -> tuple[Flow, bool]:
+        """Stream a chunk. Gives how the generator goes on, and whether the next request may be due earlier now.
+
+        Both are looked at once per `BATCH_BYTES` of a job, the second one also at what may be the first of a batch.
+        """
         lease = self._leases.get(token)
         if lease is None or lease.stopped or lease.final:
-            return False
+            return Flow.END, False
+        batches, first = lease.size // BATCH_BYTES, not lease.chunks
         lease.add_chunk(chunk)
-        return True
+        if lease.size // BATCH_BYTES == batches:
+            return Flow.ON, first
+        return Flow.WAIT if self.congested else Flow.ON, True
 
     def set_progress(self, job_id: str, value: bytes) -> None:
         for lease in self._leases.values():

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from submodel.serverless.dialect import Flow
 from submodel.serverless.outcome import Outcome
 
 
@@ -11,18 +12,14 @@ class JobSource(Protocol):
     def begin(self, token: str) -> bool:
         """The handler is about to be called; False when it shall not be."""
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
-        """A yielded item as JSON text; False when nobody wants more of this job."""
+    def add_chunk(self, token: str, chunk: bytes) -> Flow:
+        """A yielded item as JSON text, and how the generator goes on."""
 
     def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
         """The handler has ended."""
 
     def limit(self, concurrency: int) -> bool:
         """Hand out no more than so many jobs at once; whether that is fewer than before."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether a generator should `wait_for_room` before its next item."""
 
     def wait_for_room(self) -> None:
         """Wait until items may flow again."""

@@ -4,7 +4,6 @@ Start-up has two steps: `announce` (phase `starting`, before the handler's file 
 """
 
 import asyncio
-import contextlib
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -14,17 +13,15 @@ import submodel
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, exits, fitness, outcome, settings
 from submodel.serverless.conversation import Conversation
-from submodel.serverless.dialect import News
 from submodel.serverless.environment import variable
-from submodel.serverless.executor import Executor
 from submodel.serverless.lifecycle import FINAL_FLUSH_SECONDS, Lifecycle
 from submodel.serverless.log import configure, logger
 from submodel.serverless.modifier import Modifier
 from submodel.serverless.outcome import Identity
 from submodel.serverless.serving import Serving
 from submodel.serverless.settings import Settings
+from submodel.serverless.stage import Stage
 from submodel.serverless.startup import StartupClock
-from submodel.serverless.stopper import Stopper
 
 REASON_CHARACTERS = 2000
 UNHEALTHY_SECONDS = 5.0
@@ -38,12 +35,11 @@ class Worker:
         configure(settings.log_level)
         self._settings = settings
         self._settled = threading.Event()
-        self._wake: Callable[[], None] | None = None
         self._exchange = _conversation(settings, self._on_settled)
         self._lifecycle = Lifecycle(settings.drain_seconds, self._exchange.leave, self._exchange.give_up)
         self._announced = False
         self._startup = StartupClock()
-        self._stopper: Stopper | None = None
+        self._stage: Stage | None = None
         self.served = False
         """Whether `serve` was called."""
 
@@ -94,54 +90,41 @@ class Worker:
         self._exchange.set_progress(job_id, encoding.encode(value, "progress"))
 
     async def _serve(self, serving: Serving) -> SystemExit | None:
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        self._wake = lambda: _call(loop, ended.set)
         hostname = variable("POD_HOSTNAME") or socket.gethostname()
         identity = Identity(hostname, self._settings.worker_id, submodel.__version__)
-        executor = Executor(serving, identity, self._exchange, self._lifecycle.request_leave)
-        self._stopper = Stopper(
-            executor.inside,
-            executor.runs,
-            lambda token: _call(loop, executor.cancel, token),
-            self._on_expired,
-            lambda token: self._on_stuck(executor),
-        )
-        self._stopper.install()
-        executor.limits = self._stopper.limits
-        exits.install(lambda status: self._on_exit(executor, status))
+        self._stage = stage = Stage(serving, identity, self._exchange, self)
         if serving.concurrency_modifier is not None:
             Modifier(serving.concurrency_modifier, self._settings.concurrency, self._exchange.set_concurrency).run()
         if failure := await fitness.first_failure():
             self.fail(failure)
             return SystemExit(1)
-        self._exchange.ready(lambda news: self._on_news(loop, executor, news), self._startup.checked())
-        await ended.wait()
-        return executor.exit
+        self._exchange.ready(stage.hear, self._startup.checked())
+        return await stage.run()
 
-    def _on_news(self, loop: asyncio.AbstractEventLoop, executor: Executor, news: News) -> None:
-        _call(loop, executor.hear, news)
-        if news.stops and self._stopper is not None:
-            self._stopper.stop(news.stops)
+    # -- what the stage tells ------------------------------------------------------------------------------------
 
-    def _on_expired(self, token: str) -> None:
+    def on_leave(self) -> None:
+        self._lifecycle.request_leave()
+
+    def on_expired(self, token: str) -> None:
         """The gateway ends a job at its limit; where it could not say so, the job gets its answer from here."""
         self._exchange.finish(token, outcome.of_timeout(), 0)
 
-    def _on_stuck(self, executor: Executor) -> None:
-        """A handler does not end: this process has to, once the other jobs are done."""
+    def on_stuck(self, token: str) -> None:
+        """This process has to end, once the other jobs are done."""
         logger.critical("A handler that shall end does not: this worker leaves.")
-        if executor.running > 1:
+        if self._stage is not None and self._stage.executor.running > 1:
             self._lifecycle.request_leave()
             return
         self._exchange.leave()
         self._settled.wait(FINAL_FLUSH_SECONDS)
         exits.end_process(1)
 
-    def _on_exit(self, executor: Executor, status: int) -> None:
-        """Something of the user's calls `os._exit`: the jobs that run get their answer first."""
+    def on_exit(self, status: int) -> None:
+        """The jobs that run get their answer first."""
         logger.error("The process is ended by os._exit(%d).", status)
-        executor.abandon(outcome.of_exit(status))
+        if self._stage is not None:
+            self._stage.executor.abandon(outcome.of_exit(status))
         self._exchange.leave()
         self._settled.wait(FINAL_FLUSH_SECONDS)
 
@@ -149,8 +132,8 @@ class Worker:
         self._lifecycle.settled()
         self._settled.set()
         # A worker whose time is up ends in another way, with another exit code.
-        if self._wake is not None and not self._lifecycle.gave_up:
-            self._wake()
+        if self._stage is not None and not self._lifecycle.gave_up:
+            self._stage.end()
 
 
 def _conversation(settings: Settings, on_settled: Callable[[], None]) -> Conversation:
@@ -162,9 +145,3 @@ def _conversation(settings: Settings, on_settled: Callable[[], None]) -> Convers
     from submodel.serverless.exchange import Exchange
 
     return Exchange(settings, on_settled)
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
-    """Run `function` on the loop, unless the loop has ended with the worker."""
-    with contextlib.suppress(RuntimeError):  # what asyncio raises when the loop is closed
-        loop.call_soon_threadsafe(function, *arguments)

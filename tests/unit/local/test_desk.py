@@ -4,7 +4,7 @@ import pytest
 
 from submodel.contract.exchange import JobPolicy, LeasedJob
 from submodel.contract.states import JobState
-from submodel.serverless.dialect import News
+from submodel.serverless.dialect import Flow, News
 from submodel.serverless.local import desk as desks
 from submodel.serverless.local.desk import Closed, Desk
 from submodel.serverless.local.jobs import LocalJob
@@ -88,7 +88,7 @@ def test_what_a_cancelled_job_still_does_is_void() -> None:
     played.desk.begin(job_id)
     played.desk.stop(job_id)
     assert played.stops == [job_id]
-    assert not played.desk.add_chunk(job_id, b"1")
+    assert played.desk.add_chunk(job_id, b"1") is Flow.END
     played.desk.progress(job_id, 1)
     played.desk.finish(job_id, Outcome(b"1"), 5)
     assert played.state(job_id) is JobState.CANCELLED

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from submodel.serverless.dialect import Flow
 from submodel.serverless.http_reply import Reply
 from submodel.serverless.legacy_session import (
     BUSY_SECONDS,
@@ -282,7 +283,7 @@ def test_a_chunk_that_the_platform_cannot_take_fails_its_job_and_stops_the_handl
     worker.session.add_chunk(token, b"1")
     worker.go()
     assert worker.answer(Kind.POST, Reply(413, b"")).stops == [token]
-    assert worker.session.add_chunk(token, b"2") is False
+    assert worker.session.add_chunk(token, b"2") == (Flow.END, False)
     assert body(worker.call(Kind.POST)) == {"error": TOO_LARGE}
     worker.finish(token, "what the handler returned all the same")
     worker.answer(Kind.POST, None)
@@ -352,7 +353,7 @@ def test_generators_pause_while_too_much_waits() -> None:
 def test_without_a_place_for_chunks_they_are_left_out() -> None:
     worker = Worker(urls=LegacyUrls(take=URLS.take, done=URLS.done))
     (token,) = worker.take(job("a"))
-    assert worker.session.add_chunk(token, b"1")
+    assert worker.session.add_chunk(token, b"1") == (Flow.ON, True)
     worker.go()
     assert Kind.POST not in worker.kinds()
 

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from submodel.serverless.dialect import Flow
 from submodel.serverless.http_reply import Reply
 from submodel.serverless.legacy_session import POSTS_MAX, Call, Item, Kind, LegacySession
 from submodel.serverless.legacy_urls import LegacyUrls
@@ -74,7 +75,7 @@ class WorkerAndPlatform(RuleBasedStateMachine):
     def stream(self, data: st.DataObject) -> None:
         token = data.draw(st.sampled_from(sorted(self.handlers)))
         number = self.sent.get(token, 0)
-        if self.session.add_chunk(token, str(number).encode()):
+        if self.session.add_chunk(token, str(number).encode())[0] is Flow.ON:
             self.sent[token] = number + 1
 
     @precondition(lambda self: self.handlers)

@@ -7,8 +7,9 @@ import msgspec
 
 from submodel.contract.exchange import ExchangeAnswer, JobPolicy, LeasedJob, Refused
 from submodel.contract.states import WorkerPhase
+from submodel.serverless.dialect import Flow
 from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import CONGESTED_BYTES, Flight, Kind, Session
+from submodel.serverless.session import BATCH_BYTES, CONGESTED_BYTES, Flight, Kind, Session
 
 
 def job(job_id: str, token: str = "1-n") -> LeasedJob:
@@ -188,6 +189,18 @@ def test_a_quiet_line_sends_a_chunk_at_once_and_a_busy_one_batches() -> None:
     assert [(chunks.seq, [*map(bytes, chunks.items)]) for chunks in second.request.chunks] == [(2, [b"2", b"3"])]
 
 
+def test_only_an_item_that_may_be_sent_earlier_than_planned_wakes_a_thread() -> None:
+    session = ready()
+    running(session, "a")
+    assert [session.add_chunk("t-a", b"1") for _ in range(3)] == [(Flow.ON, True), (Flow.ON, False), (Flow.ON, False)]
+    assert session.add_chunk("t-a", b"x" * BATCH_BYTES) == (Flow.ON, True)
+    under_way = flight(session, 0.01, Kind.FLUSH)
+    assert session.add_chunk("t-a", b"2") == (Flow.ON, False)
+    answer(session, under_way)
+    answer(session, flight(session, 0.02, Kind.FLUSH))
+    assert session.add_chunk("t-a", b"3") == (Flow.ON, True)
+
+
 def test_much_data_does_not_wait_for_the_batch() -> None:
     session = ready()
     running(session, "a")
@@ -235,7 +248,7 @@ def test_a_stale_lease_is_stopped_and_its_result_dropped() -> None:
     running(session, "a")
     listen = flight(session, 0.05, Kind.LISTEN)
     assert answer(session, listen, refused=[Refused(id="a", reason="stale")]) == ["t-a"]
-    assert not session.add_chunk("t-a", b"1")
+    assert session.add_chunk("t-a", b"1") == (Flow.END, False)
     assert flight(session, 0.05, Kind.LISTEN).request.running == [], "its slot is taken until the handler returns"
     session.finish("t-a", Outcome(b"1"), 1)
     take = flight(session, 0.2, Kind.TAKE)
@@ -259,7 +272,7 @@ def test_a_stop_of_a_lease_spares_a_later_lease_of_the_same_job() -> None:
     answer(session, take, 0.1, jobs=[job("a", "second")], refused=[Refused(id="a", reason="stale")])
     assert session.begin("second")
     assert answer(session, listen, 0.1, stop=["a"], stop_tokens=["t-a"]) == []
-    assert session.add_chunk("second", b"1")
+    assert session.add_chunk("second", b"1") == (Flow.ON, True)
 
 
 def test_a_refusal_of_an_old_lease_spares_a_later_lease_of_the_same_job() -> None:
@@ -272,7 +285,7 @@ def test_a_refusal_of_an_old_lease_spares_a_later_lease_of_the_same_job() -> Non
     assert [held.token for held in carrier.request.running] == ["second"]
     stale = Refused(id="a", reason="stale", token="t-a")
     assert answer(session, carrier, 0.2, refused=[stale]) == []
-    assert session.add_chunk("second", b"1")
+    assert session.add_chunk("second", b"1") == (Flow.ON, True)
 
 
 def test_a_result_that_is_too_large_becomes_a_failure() -> None:
@@ -418,10 +431,11 @@ def test_a_failed_worker_is_done_when_it_has_said_so() -> None:
 def test_generators_pause_while_much_is_unacknowledged() -> None:
     session = ready()
     running(session, "a")
-    session.add_chunk("t-a", b"x" * CONGESTED_BYTES)
+    assert session.add_chunk("t-a", b"x" * CONGESTED_BYTES) == (Flow.ON, True)
     assert not congested(session)
     session.add_chunk("t-a", b"x")
     assert congested(session)
+    assert session.add_chunk("t-a", b"x" * BATCH_BYTES) == (Flow.WAIT, True)
     answer(session, flight(session, 0.1, Kind.FLUSH))
     assert not congested(session)
 

@@ -10,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from submodel.contract import wire
 from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, JobPolicy, LeasedJob, Refused
+from submodel.serverless.dialect import Flow
 from submodel.serverless.outcome import Outcome
 from submodel.serverless.session import Flight, Kind, Session
 
@@ -155,7 +156,7 @@ class WorkerAndGateway(RuleBasedStateMachine):
     def stream(self, data: st.DataObject) -> None:
         token = data.draw(st.sampled_from(sorted(self.handlers)))
         sent = self.handlers[token]
-        if self.session.add_chunk(token, str(len(sent)).encode()):
+        if self.session.add_chunk(token, str(len(sent)).encode())[0] is Flow.ON:
             sent.append(len(sent))
 
     @precondition(lambda self: self.handlers)

@@ -15,7 +15,7 @@ from submodel.contract.exchange import JobPolicy
 from submodel.contract.states import JobState
 from submodel.errors import SubModelError
 from submodel.serverless import encoding
-from submodel.serverless.dialect import News
+from submodel.serverless.dialect import Flow, News
 from submodel.serverless.local.jobs import JobStatus, LocalJob
 from submodel.serverless.outcome import Outcome
 
@@ -46,8 +46,6 @@ class Desk:
         concurrency: jobs at once; 0 for as many as come.
         on_end: is given each job that has ended, in a thread that may not be kept waiting.
     """
-
-    congested = False
 
     def __init__(self, concurrency: int, on_end: Callable[[LocalJob], None]) -> None:
         self._concurrency = concurrency
@@ -156,14 +154,14 @@ class Desk:
         self._limit_time(token, job.policy.execution_timeout_ms)
         return True
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
+    def add_chunk(self, token: str, chunk: bytes) -> Flow:
         with self._changed:
             job = self._jobs.get(token)
             if job is None or job.state.terminal:
-                return False
+                return Flow.END
             job.chunks.append(chunk)
             self._changed.notify_all()
-            return True
+            return Flow.ON
 
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""

@@ -1,7 +1,6 @@
 """The development server and the realtime server: requests in, and the executor in the main thread."""
 
 import asyncio
-import contextlib
 import socket
 import threading
 from collections.abc import Callable
@@ -9,8 +8,6 @@ from typing import Any
 
 from submodel.errors import ConfigurationError
 from submodel.serverless import exits, outcome
-from submodel.serverless.dialect import News
-from submodel.serverless.executor import Executor
 from submodel.serverless.lifecycle import Lifecycle
 from submodel.serverless.local import webhook
 from submodel.serverless.local.desk import Desk
@@ -23,7 +20,7 @@ from submodel.serverless.local.web import LOOPBACK, WebServer
 from submodel.serverless.log import about, logger
 from submodel.serverless.modules.rp_logger import RunPodLogger
 from submodel.serverless.serving import Handler, Serving
-from submodel.serverless.stopper import Stopper
+from submodel.serverless.stage import Stage
 
 ANSWERS_SECONDS = 2.0
 """How long the last answers may take to be written."""
@@ -76,44 +73,34 @@ class _Serving:
         self._desk = desk
         self._web = web
         self._options = options
-        self._wake: Callable[[], None] = _nothing
+        self._stage: Stage | None = None
         self.lifecycle = Lifecycle(options.drain_seconds, self._leave, self._give_up)
 
     async def handle(self, handler: Handler, aggregate: bool) -> SystemExit | None:
         """Run handlers until the end; returns what one of them ended the process with."""
-        loop, ended = asyncio.get_running_loop(), asyncio.Event()
-        self._wake = lambda: _call(loop, ended.set)
-        executor = Executor(Serving(handler, aggregate), identity(), self._desk, self.lifecycle.request_leave)
-        exits.install(lambda status: self._on_exit(executor, status))
-        stopper = Stopper(
-            executor.inside,
-            executor.runs,
-            lambda token: _call(loop, executor.cancel, token),
-            self._expired,
-            self._stuck,
-        )
-        stopper.install()
-
-        def hear(news: News) -> None:
-            _call(loop, executor.hear, news)
-            if news.stops:
-                stopper.stop(news.stops)
-
-        self._desk.open(hear)
+        self._stage = stage = Stage(Serving(handler, aggregate), identity(), self._desk, self)
+        self._desk.open(stage.hear)
         self.lifecycle.serving = True
-        await ended.wait()
-        return executor.exit
+        return await stage.run()
 
-    def _on_exit(self, executor: Executor, status: int) -> None:
-        """Something of the user's calls `os._exit`: requests get their answers first."""
-        executor.abandon(outcome.of_exit(status))
-        self._web.wait_until_quiet(ANSWERS_SECONDS)
+    # -- what the stage tells ------------------------------------------------------------------------------------
 
-    def _expired(self, token: str) -> None:
+    def on_leave(self) -> None:
+        self.lifecycle.request_leave()
+
+    def on_expired(self, token: str) -> None:
         """The desk keeps the time of jobs and has ended this one."""
 
-    def _stuck(self, token: str) -> None:
+    def on_stuck(self, token: str) -> None:
         logger.error("The handler does not end. Ctrl-C twice ends the process.", extra=about(token))
+
+    def on_exit(self, status: int) -> None:
+        """Requests get their answers first."""
+        if self._stage is not None:
+            self._stage.executor.abandon(outcome.of_exit(status))
+        self._web.wait_until_quiet(ANSWERS_SECONDS)
+
+    # -- the end -------------------------------------------------------------------------------------------------
 
     def leave_for_reload(self) -> None:
         """Take no more jobs, and wait for those that are here and for their answers."""
@@ -130,7 +117,8 @@ class _Serving:
     def _settle(self) -> None:
         self._desk.wait_until_idle()
         self.lifecycle.settled()
-        self._wake()
+        if self._stage is not None:
+            self._stage.end()
 
     def _give_up(self) -> int:
         return self._desk.counts().running
@@ -155,12 +143,3 @@ def _announce(options: Options, port: int, reloads: bool) -> None:
         log.info("It starts over when a source that it has imported changes.")
     if options.brief:
         log.info(f"Try it: curl -s {url}/runsync -H 'Content-Type: application/json' -d '{{\"input\": {{}}}}'")
-
-
-def _call(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *arguments: object) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended with the server
-        loop.call_soon_threadsafe(function, *arguments)
-
-
-def _nothing() -> None:
-    """Nobody waits yet."""

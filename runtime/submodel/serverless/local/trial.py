@@ -13,7 +13,7 @@ from typing import Any
 
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, exits, outcome
-from submodel.serverless.dialect import News
+from submodel.serverless.dialect import Flow, News
 from submodel.serverless.executor import Executor
 from submodel.serverless.local.arguments import job_of
 from submodel.serverless.local.jobs import identity, leased
@@ -77,8 +77,6 @@ def run(handler: Handler, aggregate: bool, job: dict[str, Any], listen: Callable
 class Trial:
     """The source of one job."""
 
-    congested = False
-
     def __init__(self, job: dict[str, Any]) -> None:
         self.id: str = job["id"]
         self._job = job
@@ -120,10 +118,10 @@ class Trial:
         self._log.info("Started.", self.id)
         return True
 
-    def add_chunk(self, token: str, chunk: bytes) -> bool:
+    def add_chunk(self, token: str, chunk: bytes) -> Flow:
         self._chunks += 1
         self._log.info(f"Chunk {self._chunks}: {_shown(chunk)}", self.id)
-        return True
+        return Flow.ON
 
     def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
         self._outcome = outcome
