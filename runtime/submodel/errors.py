@@ -77,7 +77,8 @@ class JobEnded(SubModelError):
 
     Args:
         status: its final state.
-        error: the job's error text; a handler's exception is a JSON text with `error_type` and `error_message`.
+        error: the job's error text; a handler's exception is a JSON text with `error_type` and `error_message`; that of
+            a generator is a plain text.
         output: what it left behind all the same; None when nothing.
     """
 

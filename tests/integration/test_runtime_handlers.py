@@ -188,7 +188,8 @@ def test_a_yielded_error_ends_the_job_there(run: Run) -> None:
 def test_a_generator_that_raises_keeps_the_chunks_before(run: Run, kind: str) -> None:
     result = run(kind)
     assert result["stream"] == [1]
-    assert json.loads(result["error"])["error_message"] == "late"
+    assert result["error"].startswith("handler: late \ntraceback: Traceback (most recent call last):\n")
+    assert result["error"].endswith("ValueError: late\n")
 
 
 def test_a_chunk_that_json_cannot_hold_fails_the_job(run: Run) -> None:

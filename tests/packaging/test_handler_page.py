@@ -47,5 +47,6 @@ def test_the_routes_on_the_page_are_those_that_are_served() -> None:
 
 
 def test_the_keys_of_start_on_the_page_are_those_of_its_type() -> None:
-    listed = [row[0].strip("`") for row in rows("start") if row[0].startswith("`")]
+    tables = [*rows("start"), *rows("Jobs from a function")]
+    listed = [row[0].strip("`") for row in tables if row[0].startswith("`")]
     assert [key for key in listed if key not in Job.__annotations__] == list(ServerlessConfig.__annotations__)

@@ -47,6 +47,15 @@ start({"handler": coroutine})
 start({"handler": generator})
 start({"handler": async_generator})
 start({"handler": Model()})
+
+async def fetch(session: Any, count: int) -> list[dict[str, Any]]:
+    return [{"id": "1", "input": None}]
+
+async def handle(session: Any, config: dict[str, Any], job: dict[str, Any]) -> None:
+    await config["handler"](job)
+
+start({"handler": coroutine, "jobs_fetcher": fetch, "jobs_fetcher_timeout": 5, "jobs_handler": handle})
+start({"handler": coroutine, "jobs_fetcher": function})  # E: Incompatible types
 start({"handler": lambda job: job["input"]})
 config: ServerlessConfig = {"handler": function}
 submodel.serverless.start(config)

@@ -11,8 +11,9 @@ User code imports this module; everything else here is the runtime's own:
 | `serving` | what `start` was asked for |
 | `modifier`, `exits` | changes of the concurrency; handlers that end their process |
 | `fitness`, `startup` | what passes before jobs are asked for, and how long that took |
+| `stage` | the executor, with all that ends handlers |
 | `stopper` | ends handlers that shall end |
-| `executor` | calls the handler, in the main thread |
+| `executor`, `source` | calls the handler, in the main thread; whom it has its jobs from |
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
 | `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |
 | `exchange` | the protocol threads around `session` |
@@ -63,6 +64,7 @@ def start(config: "ServerlessConfig") -> None:
             function, a generator or an asynchronous generator. `return_aggregate_stream` (bool) also collects a
             generator's chunks into the job's output. `refresh_worker` (bool) ends the worker after one job.
             `concurrency_modifier` is called now and then with the number of jobs at once and gives the next one.
+            `jobs_fetcher` and its neighbours bring jobs where no platform does; see `ServerlessConfig`.
             Other keys are ignored.
 
     Raises:
@@ -78,7 +80,10 @@ def start(config: "ServerlessConfig") -> None:
     if mode.has_flags(sys.argv[1:]) or mode.is_realtime(os.environ) or not mode.names_a_platform(os.environ):
         from submodel.serverless.local import entry
 
-        asked = asked.by(entry.begin(given, asked.handler, _imported_at, _listen))
+        begun = entry.begin(given, asked, _imported_at, _listen)
+        if begun is None:
+            return
+        asked = begun
     from submodel.serverless.worker import Worker
 
     given["reference_counter_start"] = time.perf_counter()

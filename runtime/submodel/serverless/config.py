@@ -3,7 +3,7 @@
 Editors complete the keys, and a type checker finds a misspelled one. Nothing here is needed at run time.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, TypedDict
 
 __all__ = ["Handler", "Job", "ServerlessConfig"]
@@ -44,3 +44,18 @@ class ServerlessConfig(_Config, total=False):
 
     concurrency_modifier: Callable[[int], int]
     """Is given the number of jobs at once, now and then, and gives the next one."""
+
+    jobs_fetcher: Callable[[Any, int], Awaitable[list[Any] | None]]
+    """For tests without a platform: is given a session and how many jobs may run, and gives up to so many jobs."""
+
+    jobs_fetcher_timeout: float
+    """Seconds after which it is cancelled and called again; 90 when missing."""
+
+    jobs_handler: Callable[[Any, dict[str, Any], dict[str, Any]], Awaitable[Any]]
+    """Is given a session, this configuration and a job of the fetcher, in place of the handler's call."""
+
+    stop_signals_fetcher: Callable[[Any], Awaitable[list[str] | None]]
+    """Is given a session; gives the ids of the fetcher's jobs that shall end."""
+
+    stop_signals_fetcher_timeout: float
+    """Seconds after which it is cancelled and called again; 90 when missing."""

@@ -109,20 +109,26 @@ class Executor:
 
     async def _outcome(self, job: LeasedJob) -> Outcome:
         """The outcome of one job. Catches everything: a job must end with a definite answer."""
+        streams = False
         try:
-            result = await self._call(job)
+            value = await self._value(job)
+            streams = isinstance(value, AsyncIterable | Iterator)
+            result = await self._streamed(job, value) if streams else outcome.of_value(value)
         except (SystemExit, KeyboardInterrupt) as error:
             logger.error("The handler ends the process: %s.", _where(error), extra=about(job.id))
             self.exit = self.exit or (error if isinstance(error, SystemExit) else SystemExit(130))
             return outcome.of_exception(error, self._identity)
         except BaseException as error:
             logger.error("Failed: %s.", _where(error), extra=about(job.id))
+            if streams and isinstance(error, Exception):
+                return outcome.of_broken_stream(error)
             return outcome.of_exception(error, self._identity)
         if result.error is not None:
             logger.error("Failed: the handler gave an error.", extra=about(job.id))
         return result
 
-    async def _call(self, job: LeasedJob) -> Outcome:
+    async def _value(self, job: LeasedJob) -> Any:
+        """What the handler gives; a generator has not begun yet."""
         asked = _job_dict(job)
         with self.inside.of(job.token):
             value: Any = self._serving.handler(asked)
@@ -131,16 +137,17 @@ class Executor:
                 value = await value
         if not waits and not isinstance(value, AsyncIterable):
             self._one_at_a_time(job)
-        if isinstance(value, AsyncIterable):
-            return await self._stream(job, value)
-        if isinstance(value, Iterator):
-            return self._stream_blocking(job, value)
-        return outcome.of_value(value)
+        return value
 
     def _one_at_a_time(self, job: LeasedJob) -> None:
         """A handler that blocks runs one job at a time: more would wait here while other workers are free."""
         if self._exchange.limit(1):
             logger.warning("The handler is not asynchronous: this worker takes one job at a time.", extra=about(job.id))
+
+    async def _streamed(self, job: LeasedJob, values: AsyncIterable[Any] | Iterator[Any]) -> Outcome:
+        if isinstance(values, AsyncIterable):
+            return await self._stream(job, values)
+        return self._stream_blocking(job, values)
 
     async def _stream(self, job: LeasedJob, values: AsyncIterable[Any]) -> Outcome:
         stream = _Stream(job.token, self._exchange, self._serving.aggregate)

@@ -1,7 +1,7 @@
 """What a handler did, as the outcome that is published for its job. Pure; called by the executor.
 
 The shapes are those of the hosted platforms: a returned `{"error": …}` fails the job and keeps the other keys as its
-output, a raised exception becomes a JSON text with a fixed list of keys.
+output; an exception becomes a JSON text with a fixed list of keys, and one of a generator a plain text.
 """
 
 import dataclasses
@@ -78,10 +78,7 @@ def error_text(failure: object) -> str:
 
 def of_exception(error: BaseException, identity: Identity) -> Outcome:
     """The outcome of a handler that raised; never raises itself, whatever the exception's own methods do."""
-    try:
-        message, trace = str(error), "".join(traceback.format_exception(error))
-    except Exception as second:
-        message, trace = f"(the exception's text could not be made: {type(second).__name__})", ""
+    message, trace = _texts(error)
     report = {
         "error_type": str(type(error)),
         "error_message": message,
@@ -92,6 +89,20 @@ def of_exception(error: BaseException, identity: Identity) -> Outcome:
         "submodel_version": identity.version,
     }
     return Outcome(error=json.dumps(report))
+
+
+def of_broken_stream(error: Exception) -> Outcome:
+    """The outcome of a generator that raised: plain text, as the hosted platforms' own runtime sends it."""
+    message, trace = _texts(error)
+    return Outcome(error=encoding.sound(f"handler: {message} \ntraceback: {trace}"))
+
+
+def _texts(error: BaseException) -> tuple[str, str]:
+    """Message and traceback."""
+    try:
+        return str(error), "".join(traceback.format_exception(error))
+    except Exception as second:
+        return f"(the exception's text could not be made: {type(second).__name__})", ""
 
 
 def of_exit(status: int) -> Outcome:

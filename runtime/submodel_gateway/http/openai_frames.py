@@ -116,7 +116,12 @@ def _model(name: str) -> dict[str, object]:
 
 
 def _told(text: str) -> dict[str, Any] | None:
-    """What a worker's error says in fields: JSON, or the Python text of a dictionary, as older SDKs send it."""
+    """What a worker's error says in fields: JSON, or the Python text of a dictionary, as older SDKs send it.
+
+    The traceback of an exception is the worker's own business.
+    """
+    if text.startswith("handler: ") and (raised := text.partition(" \ntraceback: ")[0]) != text:
+        return {"message": raised.removeprefix("handler: ")}
     if not text.startswith("{") or len(text) > LITERAL_MAX:
         return None
     value: Any = None
@@ -131,6 +136,6 @@ def _told(text: str) -> dict[str, Any] | None:
         value = value["error"]
     if not isinstance(value, dict):
         return None
-    if "error_message" in value:  # an exception, with a traceback that is the worker's own business
+    if "error_message" in value:
         return {"message": f"{value.get('error_type', 'error')}: {value['error_message']}"}
     return value if "message" in value else None

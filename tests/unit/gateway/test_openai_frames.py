@@ -68,6 +68,7 @@ FAILURES: list[tuple[JobState, str | None, int, dict[str, Any]]] = [
     (JobState.FAILED, '{"message": "odd", "code": 200}', 500, {"message": "odd", "code": 200}),
     (JobState.FAILED, '{"message": "named", "code": "x_y", "type": 3}', 500, {"code": "x_y", "type": "worker_error"}),
     (JobState.FAILED, TRACE, 500, {"message": "<class 'ValueError'>: boom", "type": "worker_error"}),
+    (JobState.FAILED, "handler: boom \ntraceback: secret.py", 500, {"message": "boom", "type": "worker_error"}),
     (JobState.FAILED, "{'a': ", 500, {"message": "{'a': "}),
     (JobState.FAILED, "{" * 70_000, 500, {"type": "worker_error"}),
     (JobState.FAILED, "{" * 60_000, 500, {"type": "worker_error"}),

@@ -106,6 +106,17 @@ def test_the_first_thing_that_is_asked_for_is_done(argv: list[str], environ: dic
     assert mode.choose(parse(argv)[0], environ) is expected
 
 
+@pytest.mark.parametrize(
+    ("argv", "environ", "expected"),
+    [([], {}, Mode.HOOKS), ([], GATEWAY, Mode.WORKER), (["--test_input", "{}"], {}, Mode.TEST)],
+)
+@pytest.mark.requirement("handler.hooks")
+def test_a_fetcher_of_jobs_counts_where_nothing_else_is_asked_for(
+    argv: list[str], environ: dict[str, str], expected: Mode
+) -> None:
+    assert mode.choose(parse(argv)[0], environ, hooked=True) is expected
+
+
 def test_arguments_of_a_handlers_own_need_no_parser() -> None:
     assert not mode.has_flags(["--model", "small", "-x"])
     assert all(mode.has_flags([flag]) for flag in ("--rp_serve", "--sm_debugger", "--test_input", "-h", "--help"))

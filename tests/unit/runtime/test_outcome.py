@@ -208,6 +208,19 @@ def test_an_exception_is_a_json_text_with_the_keys_in_order() -> None:
     assert "test_outcome.py" in report["error_traceback"]
 
 
+@pytest.mark.requirement("handler.generator.error")
+def test_an_exception_of_a_generator_is_a_plain_text() -> None:
+    try:
+        raise ValueError("na\u00efve \ud800")
+    except ValueError as error:
+        result = outcome.of_broken_stream(error)
+    head, trace = str(result.error).split(" \ntraceback: ")
+    assert head == "handler: na\u00efve \ufffd"
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert trace.endswith("ValueError: na\u00efve \ufffd\n")
+    assert "test_outcome.py" in trace
+
+
 def test_an_exception_whose_text_raises_still_fails_the_job() -> None:
     class Nasty(Exception):
         def __str__(self) -> str:

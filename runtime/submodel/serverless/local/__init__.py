@@ -5,6 +5,8 @@
 | `arguments` | the command line (pure) |
 | `mode` | which way this process goes: worker, test, development server, realtime (pure) |
 | `trial` | one job from the command line or from `test_input.json` |
+| `hooks`, `hooked` | jobs from functions of the user's own: which (pure), and a worker for them |
+| `shown` | what became of a job, for people |
 | `jobs` | a job in memory and how it reads (pure) |
 | `desk` | the jobs of a server: queued, running, kept |
 | `requests` | what a request asks of a desk |

@@ -13,16 +13,22 @@ from submodel.serverless.local import arguments, mode, trial
 from submodel.serverless.local.arguments import Arguments
 from submodel.serverless.local.mode import Mode
 from submodel.serverless.modules.rp_logger import RunPodLogger
+from submodel.serverless.serving import Serving
 
 Publish = Callable[[str, Any], None]
 """Takes the id of a job and its newest progress."""
 
 
-def begin(config: dict[str, Any], handler: Handler, imported_at: float, listen: Callable[[Publish], None]) -> Handler:
-    """Read the command line and do what it asks for. Returns the handler when that is to work, else ends the process.
+def begin(
+    config: dict[str, Any], asked: Serving, imported_at: float, listen: Callable[[Publish], None]
+) -> Serving | None:
+    """Read the command line and do what it asks for. Returns what a worker shall serve, or None when all is done.
+
+    A test and a server end the process.
 
     Args:
         config: gets `rp_args` and `sm_args`.
+        asked: what `config` asks for.
         imported_at: when `submodel.serverless` was imported, on the clock of `time.perf_counter`.
         listen: is given whom to tell of progress.
     """
@@ -31,13 +37,17 @@ def begin(config: dict[str, Any], handler: Handler, imported_at: float, listen: 
         if given.debugger:
             from submodel.serverless.local.debugger import measured
 
-            handler = measured(handler, imported_at)
-        chosen = mode.choose(given, os.environ)
+            asked = asked.by(measured(asked.handler, imported_at))
+        chosen = mode.choose(given, os.environ, hooked="jobs_fetcher" in config)
         _set_level(given.log_level, chosen)
         if chosen is Mode.WORKER:
-            return handler
-        aggregate = bool(config.get("return_aggregate_stream"))
-        sys.exit(_run(chosen, given, handler, aggregate, listen))
+            return asked
+        if chosen is Mode.HOOKS:
+            from submodel.serverless.local import hooked
+
+            hooked.run(config, asked, listen)
+            return None
+        sys.exit(_run(chosen, given, asked.handler, asked.aggregate, listen))
     except ConfigurationError as error:
         RunPodLogger().error(str(error))
         sys.exit(1)

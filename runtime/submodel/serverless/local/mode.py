@@ -22,18 +22,27 @@ class Mode(enum.Enum):
     SERVE_API = enum.auto()
     REALTIME = enum.auto()
     TEST = enum.auto()
+    HOOKS = enum.auto()
+    """A worker whose jobs come from a function."""
+
     WORKER = enum.auto()
 
 
-def choose(arguments: "Arguments", environ: Mapping[str, str]) -> Mode:
-    """The first of these that is asked for: development server, realtime, a test, a worker; a test when none is."""
+def choose(arguments: "Arguments", environ: Mapping[str, str], hooked: bool = False) -> Mode:
+    """The first of these that is asked for: development server, realtime, a test, a worker, hooks; else a test.
+
+    Args:
+        hooked: whether the configuration of `start` says where jobs come from.
+    """
     if arguments.serve_api:
         return Mode.SERVE_API
     if is_realtime(environ):
         return Mode.REALTIME
-    if arguments.test_input is not None or not names_a_platform(environ):
+    if arguments.test_input is not None:
         return Mode.TEST
-    return Mode.WORKER
+    if names_a_platform(environ):
+        return Mode.WORKER
+    return Mode.HOOKS if hooked else Mode.TEST
 
 
 def has_flags(argv: Sequence[str]) -> bool:

@@ -6,7 +6,6 @@ of a failure are shown as well.
 
 import asyncio
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, exits, outcome
 from submodel.serverless.dialect import Flow, News
 from submodel.serverless.executor import Executor
+from submodel.serverless.local import shown
 from submodel.serverless.local.arguments import job_of
 from submodel.serverless.local.jobs import identity, leased
 from submodel.serverless.modules.rp_logger import RunPodLogger
@@ -22,9 +22,6 @@ from submodel.serverless.outcome import Outcome
 from submodel.serverless.serving import Handler, Serving
 
 FILE = "test_input.json"
-RUNTIME = str(Path(__file__).parents[1])
-LINE_CHARACTERS = 100
-"""A value longer than this is shown on lines of its own."""
 
 
 def find_job(given: str | None, folder: Path) -> dict[str, Any]:
@@ -110,7 +107,7 @@ class Trial:
         """See `submodel.serverless.progress_update`."""
         text = encoding.encode(value, "progress")
         if job_id == self.id:
-            self._log.info(f"Progress: {_shown(text)}", self.id)
+            self._log.info(f"Progress: {shown.value(text)}", self.id)
 
     # -- what the executor says ---------------------------------------------------------------------------------
 
@@ -120,7 +117,7 @@ class Trial:
 
     def add_chunk(self, token: str, chunk: bytes) -> Flow:
         self._chunks += 1
-        self._log.info(f"Chunk {self._chunks}: {_shown(chunk)}", self.id)
+        self._log.info(f"Chunk {self._chunks}: {shown.value(chunk)}", self.id)
         return Flow.ON
 
     def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
@@ -133,50 +130,10 @@ class Trial:
     def wait_for_room(self) -> None:
         """Nothing is ever congested: lines are printed at once."""
 
-    # -- what people read ---------------------------------------------------------------------------------------
-
     def _show(self, found: Outcome) -> None:
-        if found.error is None:
-            self._log.info(f"Job {self.id} completed successfully.")
-        else:
-            self._log.error(f"Job {self.id} failed with error: {readable(found.error)}")
-        parts = [] if found.output is None else [b'"output":' + found.output]
-        parts += [] if found.error is None else [b'"error":' + encoding.encode(_summary(found.error), "error")]
-        self._log.info(f"Job result: {_shown(b'{' + b','.join(parts) + b'}')}")
+        shown.outcome(self._log, self.id, found)
         if found.error is None:
             self._log.info("Local testing complete, exiting.")
-
-
-def readable(error: str) -> str:
-    """The text of a failure for people: a handler's exception as its traceback."""
-    report = _report(error)
-    return error if report is None else f"{report['error_message']}\n{_own_frames(report['error_traceback'])}"
-
-
-def _own_frames(traceback: str) -> str:
-    """A traceback without the frames of the runtime, which lead every one."""
-    head, *frames = re.split(r'(?m)^(?=  File ")', traceback.rstrip())
-    return head + "".join(frame for frame in frames if not frame.startswith(f'  File "{RUNTIME}'))
-
-
-def _summary(error: str) -> str:
-    report = _report(error)
-    return error if report is None else f"{report['error_type']}: {report['error_message']}"
-
-
-def _report(error: str) -> dict[str, str] | None:
-    try:
-        report = json.loads(error)
-    except ValueError:
-        return None
-    whole = isinstance(report, dict) and isinstance(report.get("error_traceback"), str)
-    return report if whole and "error_message" in report and "error_type" in report else None
-
-
-def _shown(text: bytes) -> str:
-    """JSON for people: on one line when it is short."""
-    line = json.dumps(json.loads(text), ensure_ascii=False)
-    return line if len(line) <= LINE_CHARACTERS else "\n" + json.dumps(json.loads(text), ensure_ascii=False, indent=2)
 
 
 def _told(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
