@@ -7,10 +7,7 @@ Beside our runtime stands the `runpod` package in an environment of its own, in 
 
 import argparse
 import asyncio
-import os
-import signal
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -20,15 +17,17 @@ from typing import Any
 
 from submodel.contract import legacy_env, limits
 from tests.bench.runtime_gateway import BenchGateway
+from tests.bench.runtime_own import drained, streamed
+from tests.bench.runtime_process import HANDLER, OURS, Running
 from tests.bench.table import Bounds, Row, render
 from tests.compat.environments import Missing, python
 
-HANDLER = Path(__file__).with_name("runtime_worker.py")
 RUNPOD = "runpod-1.12.0"
 STARTS = 5
 IDLE_SECONDS = 10.0
 HELD_SECONDS = 30
 ITEMS = 10_000
+STREAMS = 5
 
 Part = Callable[["Peers", bool], Coroutine[Any, Any, list[Row]]]
 
@@ -40,7 +39,7 @@ class Peers:
         self.runpod = runpod
 
     @asynccontextmanager
-    async def ours(self, kind: str = "function", concurrency: int = 1) -> AsyncIterator["Running"]:
+    async def ours(self, kind: str = "function", concurrency: int = 1) -> AsyncIterator["Served"]:
         """Our runtime, in the native dialect."""
         async with BenchGateway() as gateway:
             environment = {
@@ -50,14 +49,13 @@ class Peers:
                 "SUBMODEL_WORKER_TOKEN": "t",
                 "SUBMODEL_LOG_LEVEL": "WARN",
             }
-            command = [sys.executable, "-m", "submodel.serverless", str(HANDLER)]
-            with Running(gateway, command, environment, kind, concurrency) as running:
+            with Served(gateway, OURS, environment, kind, concurrency) as running:
                 yield running
 
     @asynccontextmanager
     async def theirs(
         self, interpreter: Path, prefix: str = "RUNPOD_", kind: str = "function", concurrency: int = 1
-    ) -> AsyncIterator["Running"]:
+    ) -> AsyncIterator["Served"]:
         """A worker in the hosted platforms' dialect."""
         async with BenchGateway() as gateway:
             environment = {
@@ -67,57 +65,24 @@ class Peers:
                 f"{prefix}POD_ID": "w",
                 f"{prefix}LOG_LEVEL": "ERROR",
             }
-            with Running(gateway, [str(interpreter), str(HANDLER)], environment, kind, concurrency) as running:
+            with Served(gateway, [str(interpreter), str(HANDLER)], environment, kind, concurrency) as running:
                 yield running
 
 
-class Running:
+class Served(Running):
     """A worker's process and its gateway."""
 
     def __init__(
         self, gateway: BenchGateway, command: list[str], environment: dict[str, str], kind: str, concurrency: int
     ) -> None:
+        super().__init__(command, environment, kind, concurrency)
         self.gateway = gateway
-        self._command = command
-        self._environment = {
-            "PATH": os.defpath,
-            "HOME": "/nonexistent",
-            "BENCH_KIND": kind,
-            "BENCH_CONCURRENCY": str(concurrency),
-            **environment,
-        }
-
-    def __enter__(self) -> "Running":
-        self.started_at = time.perf_counter()
-        # A session of its own, like a container: runpod pings from a process that outlives a killed parent.
-        self._process = subprocess.Popen(
-            self._command,
-            env=self._environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd="/tmp",
-            start_new_session=True,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
 
     async def polled(self) -> float:
         """Seconds from the start of the process to its first question for jobs."""
         async with asyncio.timeout(60):
             await self.gateway.polled.wait()
         return time.perf_counter() - self.started_at
-
-    def resident_mb(self) -> float:
-        status = Path(f"/proc/{self._process.pid}/status").read_text()
-        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
-        return int(line.split()[1]) / 1024
-
-    def cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 async def start(peers: Peers, quick: bool) -> list[Row]:
@@ -178,6 +143,9 @@ async def jobs(peers: Peers, quick: bool) -> list[Row]:
         rows.append(_absolute(f"no-op jobs, concurrency {concurrency}", figure, "/s", bounds, beside))
         rows.append(_absolute("  the worker's processor time per job", cpu, "µs", None, None))
         rows.append(_absolute("  the same in the hosted dialect", legacy, "/s", None, beside))
+        rows.append(
+            _absolute("  the same with this project's gateway", drained(kind, concurrency, count // part), "/s")
+        )
     return rows
 
 
@@ -187,14 +155,18 @@ async def stream(peers: Peers, quick: bool) -> list[Row]:
     async with peers.ours("generator") as running:
         await running.polled()
         await running.gateway.run(20, 1)
-        first = []
+        first, rates = [], []
         for _ in range(20):
             work = await running.gateway.run(1, 1)
             first.append(1000 * (work.first_item_at - work.first_at))
-        work = await running.gateway.run(1, count)
-        if work.items != [*range(count)]:
-            raise SystemExit("the chunks came in another order")
-        rate = count / (work.last_at - work.first_at)
+        before = running.cpu_seconds()
+        for _ in range(STREAMS):
+            work = await running.gateway.run(1, count)
+            if work.items != [*range(count)]:
+                raise SystemExit("the chunks came in another order")
+            rates.append(count / (work.last_at - work.first_at))
+        cpu = 1e6 * (running.cpu_seconds() - before) / (STREAMS * count)
+    own_rate, own_first = streamed(count)
     beside = None
     if peers.runpod:
         async with peers.theirs(peers.runpod, kind="generator") as running:
@@ -202,8 +174,11 @@ async def stream(peers: Peers, quick: bool) -> list[Row]:
             work = await running.gateway.run(1, 500)
             beside = 500 / (work.last_at - work.first_at)
     return [
-        _absolute(f"{count:,} chunks of one generator", rate, "/s", Bounds(20_000), beside),
+        _absolute(f"{count:,} chunks of one generator", statistics.median(rates), "/s", Bounds(20_000), beside),
+        _absolute("  the worker's processor time per chunk", cpu, "µs"),
+        _absolute("  the same with this project's gateway, to the outcome", own_rate, "/s"),
         _absolute("from job to first chunk", statistics.median(first), "ms", Bounds(5, most=True), None),
+        _absolute("  from request to first chunk, this project's gateway and client included", own_first, "ms"),
     ]
 
 
@@ -221,7 +196,7 @@ async def lock(peers: Peers, quick: bool) -> list[Row]:
 PARTS: dict[str, Part] = {"start": start, "idle": idle, "jobs": jobs, "stream": stream, "lock": lock}
 
 
-async def _rate(running: Running, count: int) -> float:
+async def _rate(running: Served, count: int) -> float:
     await running.polled()
     await running.gateway.run(max(1, count // 10))
     work = await running.gateway.run(count)
@@ -235,7 +210,7 @@ def _there(peers: Peers) -> Path:
     return peers.runpod
 
 
-def _absolute(what: str, figure: float, unit: str, bounds: Bounds | None, beside: float | None) -> Row:
+def _absolute(what: str, figure: float, unit: str, bounds: Bounds | None = None, beside: float | None = None) -> Row:
     """A row whose bounds are of the figure itself, whatever stands beside it."""
     return Row(what if beside is None else f"{what} (runpod: {beside:,.3g} {unit})", figure, unit, bounds)
 

@@ -1,6 +1,7 @@
 """A worker and a real gateway when processes die and connections break: each job runs to one outcome all the same."""
 
 import signal
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,10 @@ from tests.support.worker_process import WorkerProcess
 pytestmark = pytest.mark.slow
 
 JOBS = 12
+GONE_SECONDS = 60
+"""Longer than a lease."""
+
+HELD_SECONDS = 30
 
 HANDLER = gated("""
 async def handler(job):
@@ -133,6 +138,63 @@ def test_a_worker_that_is_told_to_end_while_it_is_checked_leaves_the_job_to_othe
         open_gate(tmp_path)
         assert worker.exit_code() == 0
     left_to_others(gateway, tmp_path, id)
+
+
+@pytest.mark.timeout(180)
+def test_a_gateway_that_is_gone_for_a_minute_in_the_middle_of_a_job_costs_nothing(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")) as worker:
+        id = submit(gateway, chunks=2, wait=True)
+        assert stream(gateway, id, 2) == [0, 1]
+        gateway.kill()
+        worker.wait_log("trying again")
+        open_gate(tmp_path)
+        threading.Event().wait(GONE_SECONDS)
+        gateway.start()
+        status = final(gateway, id)
+        assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", [0, 1, "last"], 0)
+        after = submit(gateway, chunks=1)
+        assert final(gateway, after)["retries"] == 0
+        assert worker.log.count("trying again") == 1
+        assert worker.terminate() == 0
+    assert executions(tmp_path) == {id: 1, after: 1}
+
+
+@pytest.mark.timeout(180)
+def test_a_handler_that_keeps_the_interpreters_lock_keeps_its_lease(gateway: GatewayProcess, tmp_path: Path) -> None:
+    source = gated(f"""
+def handler(job):
+    with open("ran", "a") as file:
+        print(job["id"], file=file)
+    import ctypes
+    ctypes.PyDLL(None).sleep({HELD_SECONDS})
+    return "held"
+""")
+    with WorkerProcess(tmp_path, source, gateway.environment("e")) as worker:
+        id = submit(gateway)
+        for _ in range(2):
+            status = gateway.call("GET", f"e/status-sync/{id}?wait=19000")
+        assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", "held", 0)
+        assert worker.terminate() == 0
+    assert executions(tmp_path) == {id: 1}
+
+
+def test_workers_that_are_told_to_end_at_any_moment_cost_no_job_and_no_second_run(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    """Each is told a few jobs after the one before, wherever it is then: between two jobs, in one, while delivering."""
+    for number in range(8):
+        ids = [submit(gateway, chunks=number) for _ in range(JOBS)]
+        with WorkerProcess(tmp_path, HANDLER, gateway.environment("e", SUBMODEL_CONCURRENCY="3")) as worker:
+            final(gateway, ids[number])
+            assert worker.terminate() == 0
+    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")):
+        while gateway.call("GET", "e/health")["jobs"]["completed"] < 8 * JOBS:
+            final(gateway, ids[-1])
+    health = gateway.call("GET", "e/health")["jobs"]
+    assert (health["completed"], health["failed"], health["retried"]) == (8 * JOBS, 0, 0)
+    assert set(executions(tmp_path).values()) == {1}
 
 
 def left_to_others(gateway: GatewayProcess, folder: Path, id: str) -> None:

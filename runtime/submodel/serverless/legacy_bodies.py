@@ -10,7 +10,7 @@ from submodel.serverless.encoding import sound
 from submodel.serverless.outcome import Outcome
 
 _Fields = dict[str, msgspec.Raw]
-_JOBS = msgspec.json.Decoder(_Fields | list[_Fields | None] | None)
+_JOBS = msgspec.json.Decoder(_Fields | list[msgspec.Raw] | None)
 
 
 def jobs(body: bytes) -> list[LeasedJob]:
@@ -24,8 +24,16 @@ def jobs(body: bytes) -> list[LeasedJob]:
         found = _JOBS.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):
         found = _JOBS.decode(_sound(body))  # NaN and halves of surrogate pairs are usual there
-    items = found if isinstance(found, list) else [found]
+    items = [_fields(item) for item in found] if isinstance(found, list) else [found]
     return [job for fields in items if fields and (job := _job(fields)) is not None]
+
+
+def _fields(item: msgspec.Raw) -> _Fields | None:
+    """None for what is no object: the jobs beside it in a batch are here all the same."""
+    try:
+        return msgspec.json.decode(item, type=_Fields)
+    except msgspec.DecodeError:
+        return None
 
 
 def stops(body: bytes) -> list[str]:

@@ -147,6 +147,12 @@ def test_an_input_that_is_no_strict_json_is_read_all_the_same() -> None:
     assert json.loads(bytes(jobs[0].input)) == [None, 1, "\ufffd"]
 
 
+@pytest.mark.parametrize("beside", [b"5", b"null", b"{}", b'"x"', b'{"input": 2}', b'{"id": {}}', b"[]", b"[NaN]"])
+def test_a_malformed_element_of_a_batch_costs_none_of_the_jobs_beside_it(beside: bytes) -> None:
+    body = b'[{"id": "a", "input": 1}, ' + beside + b', {"id": "b", "input": 2}]'
+    assert [job.id for job in Worker().answer(Kind.TAKE, Reply(200, body)).jobs] == ["a", "b"]
+
+
 @pytest.mark.parametrize("text", [b"", b"null", b"[]", b"<html>", b'"text"', b"{}", b"\xff", b"[1]"])
 def test_an_answer_without_a_job_is_followed_by_a_pause(text: bytes) -> None:
     worker = Worker()
