@@ -4,8 +4,10 @@ Each row runs in a worker that all rows share (no handler may leave it worse for
 gateway, a real gateway, and a scripted hosted platform.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -122,6 +124,8 @@ HANDLERS = """
         "output key": returns({"output": 1}), "status key": returns({"status": "IN_PROGRESS", "output": 1}),
         "error": returns({"error": "no", "kept": 1}), "error alone": returns({"error": "no"}),
         "error object": returns({"error": {"code": 5}}), "falsy error": returns({"error": "", "kept": 1}),
+        "no error": returns({"error": None, "kept": 1}), "no error alone": returns({"error": None}),
+        "no refresh": returns({"refresh_worker": False, "kept": 1}),
         "constant error": returns(CONSTANT),
         "nan": returns([math.nan, math.inf, -math.inf]), "surrogate": returns("a" + chr(0xD800)),
         "keys": returns({2: "a", None: "b", True: "c", UUID: "d"}),
@@ -161,8 +165,10 @@ HANDLERS = """
 
     submodel.serverless.start({"handler": handler, "unknown": 1})
 """
+AGGREGATED = HANDLERS.replace('"unknown": 1', '"return_aggregate_stream": True')
 
 NO_OUTPUT = object()
+COUNT = itertools.count(1)
 
 VALUES = {
     "text": "t",
@@ -178,6 +184,9 @@ VALUES = {
     "output key": {"output": 1},
     "status key": {"status": "IN_PROGRESS", "output": 1},
     "falsy error": {"kept": 1},
+    "no error": {"kept": 1},
+    "no error alone": NO_OUTPUT,
+    "no refresh": {"kept": 1},
     "nan": [None, None, None],
     "surrogate": "a\ufffd",
     "keys": {"2": "a", "null": "b", "true": "c", "00000000-0000-0000-0000-000000000005": "d"},
@@ -263,9 +272,10 @@ Run = Callable[[str], dict[str, Any]]
 
 def on_scripted(gateway: ScriptedGateway) -> Run:
     def run(kind: str) -> dict[str, Any]:
-        gateway.submit(kind, kind)
-        result = gateway.result(kind)
-        return {**result, "stream": gateway.chunks.get(kind, [])}
+        id = f"{kind} {next(COUNT)}"
+        gateway.submit(id, kind)
+        result = gateway.result(id)
+        return {**result, "stream": gateway.chunks.get(id, [])}
 
     return run
 
@@ -282,9 +292,10 @@ def on_real(gateway: GatewayProcess) -> Run:
 
 def on_platform(platform: ScriptedPlatform) -> Run:
     def run(kind: str) -> dict[str, Any]:
-        platform.submit(kind, kind)
-        result = platform.result(kind)
-        return {**result, "stream": platform.chunks.get(kind, [])}
+        id = f"{kind} {next(COUNT)}"
+        platform.submit(id, kind)
+        result = platform.result(id)
+        return {**result, "stream": platform.chunks.get(id, [])}
 
     return run
 
@@ -298,21 +309,33 @@ GATEWAYS = [
 
 @pytest.fixture(scope="module", params=GATEWAYS)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    folder: Path = tmp_path_factory.mktemp("worker")
+    with running(request.param, tmp_path_factory.mktemp("worker"), HANDLERS) as run:
+        yield run
+
+
+@pytest.fixture(scope="module", params=GATEWAYS)
+def run_aggregated(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """The same with `return_aggregate_stream`."""
+    with running(request.param, tmp_path_factory.mktemp("worker"), AGGREGATED) as run:
+        yield run
+
+
+@contextmanager
+def running(place: str, folder: Path, handlers: str) -> Iterator[Run]:
     scripted: ScriptedGateway | ScriptedPlatform | GatewayProcess
-    if request.param == "scripted gateway":
-        with ScriptedGateway() as scripted, WorkerProcess(folder, HANDLERS, scripted.environment()) as worker:
+    if place == "scripted gateway":
+        with ScriptedGateway() as scripted, WorkerProcess(folder, handlers, scripted.environment()) as worker:
             yield on_scripted(scripted)
             assert scripted.lost == []
             assert worker.terminate() == 0, worker.log
-    elif request.param == "real gateway":
+    elif place == "real gateway":
         with GatewayProcess(folder) as scripted:
             scripted.register("e")
-            with WorkerProcess(folder, HANDLERS, scripted.environment("e")) as worker:
+            with WorkerProcess(folder, handlers, scripted.environment("e")) as worker:
                 yield on_real(scripted)
                 assert worker.terminate() == 0, worker.log
     else:
-        with ScriptedPlatform() as scripted, WorkerProcess(folder, HANDLERS, scripted.environment()) as worker:
+        with ScriptedPlatform() as scripted, WorkerProcess(folder, handlers, scripted.environment()) as worker:
             yield on_platform(scripted)
             worker.terminate()
 
@@ -333,9 +356,16 @@ def test_what_cannot_be_an_output_fails_the_job_with_a_sentence(run: Run, kind: 
 
 
 @pytest.mark.requirement("handler.error")
+@pytest.mark.parametrize("kind", ["error", "error alone", "error object", "bytes", "large"])
+def test_a_failed_job_has_the_rest_of_what_was_returned_as_its_output_and_else_none(run: Run, kind: str) -> None:
+    assert run(kind).get("output", NO_OUTPUT) == ({"kept": 1} if kind == "error" else NO_OUTPUT)
+
+
+@pytest.mark.requirement("handler.error")
 def test_a_returned_error_keeps_the_rest_also_the_second_time(run: Run) -> None:
-    result = run("constant error")
-    assert (result["error"], result["output"]) == ("again", {"kept": 1})
+    for _ in range(2):
+        result = run("constant error")
+        assert (result["error"], result["output"]) == ("again", {"kept": 1})
 
 
 @pytest.mark.requirement("handler.exception")
@@ -369,3 +399,19 @@ def test_a_generator_streams_and_ends_with_a_definite_answer(run: Run, kind: str
         assert (result.get("error"), result["output"]) == (None, [])
     else:
         assert failure in result["error"]
+        assert "output" not in result
+
+
+@pytest.mark.requirement("handler.generator", "handler.generator.error")
+@pytest.mark.parametrize("kind", STREAMS)
+def test_an_aggregated_generator_has_its_items_as_output_and_a_failed_one_has_none(
+    run_aggregated: Run, kind: str
+) -> None:
+    chunks, failure = STREAMS[kind]
+    result = run_aggregated(kind)
+    assert result["stream"] == chunks
+    if failure is None:
+        assert (result.get("error"), result["output"]) == (None, chunks)
+    else:
+        assert failure in result["error"]
+        assert "output" not in result

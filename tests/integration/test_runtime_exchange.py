@@ -253,7 +253,6 @@ async def handler(job):
 
 @pytest.mark.slow
 @pytest.mark.requirement("handler.concurrency")
-@pytest.mark.requirement("handler.concurrency")
 def test_the_concurrency_follows_its_modifier_while_jobs_run(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 running = set()
