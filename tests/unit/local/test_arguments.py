@@ -27,9 +27,9 @@ def test_each_option_has_both_spellings(prefix: str) -> None:
 
 @pytest.mark.requirement("handler.desk.options")
 def test_what_is_not_ours_stays_in_its_order() -> None:
-    given, rest = parse(["--model", "small", "--rp_debugger", "file.txt", "--rp_server_api"])
+    given, rest = parse(["--model", "small", "--rp_debugger", "file.txt", "--rp_server_api", "--test_output", "{}"])
     assert given == Arguments(debugger=True)
-    assert rest == ["--model", "small", "file.txt", "--rp_server_api"]
+    assert rest == ["--model", "small", "file.txt", "--rp_server_api", "--test_output", "{}"]
 
 
 def test_an_option_may_be_cut_short() -> None:

@@ -99,6 +99,30 @@ def test_an_exception_is_shown_as_its_traceback_and_ends_with_1(start: Start) ->
     assert """Job result: {"error": "<class 'ValueError'>: wrong thing"}""" in printed
 
 
+@pytest.mark.parametrize("kind", [Iterator, AsyncIterator])
+@pytest.mark.requirement("handler.desk.test")
+def test_an_exception_of_a_generator_is_shown_like_any_other(start: Start, kind: type) -> None:
+    def broken(job: dict[str, Any]) -> Iterator[Any]:
+        yield 1
+        raise ValueError("wrong " + job["input"])
+
+    async def broken_async(job: dict[str, Any]) -> AsyncIterator[Any]:
+        yield 1
+        raise ValueError("wrong " + job["input"])
+
+    code, printed = start(broken if kind is Iterator else broken_async, "--test_input", '{"input": "thing"}')
+    assert code == 1
+    assert "Chunk 1: 1" in printed
+    assert "ERROR  | Job local_test failed with error: wrong thing\nTraceback (most recent call last):\n" in printed
+    assert f'File "{__file__}", line' in printed
+    assert "executor.py" not in printed, "frames of the runtime tell nothing"
+    assert """Job result: {"error": "ValueError: wrong thing"}""" in printed
+
+
+def test_an_empty_input_is_one(start: Start) -> None:
+    assert start(value_of, "--test_input", '{"input": {}}')[0] == 0
+
+
 @pytest.mark.parametrize(
     ("value", "result"),
     [
