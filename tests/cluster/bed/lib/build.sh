@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# `bed build`: the programs and base images of the cluster, each made once per version of its inputs.
+# `bed build [kwok]`: the programs and base images of the cluster, each made once per version of its inputs.
 
 # A command that proves each Debian package, or a file for a package without one.
 declare -A proof_of_package=(
@@ -33,6 +33,7 @@ build() (
     ) &
     base=$!
     build_programs
+    [[ ${1:-} != kwok ]] || once_per "kwok program" "$kwok_version" build_kwok
     wait "$base" || die "the base image could not be made"
     once_per "pause image" "$(folder_hash "$bed/programs/pause")" build_pause_image
 )
@@ -106,6 +107,11 @@ build_helm() {
     CGO_ENABLED=0 GOBIN="$cache/bin" logged "$cache/log/helm" \
         go install "${go_flags[@]}" -ldflags "-s -w -X helm.sh/helm/v3/internal/version.version=v$helm_version" \
         "helm.sh/helm/v3/cmd/helm@v$helm_version"
+}
+
+build_kwok() {
+    CGO_ENABLED=0 GOBIN="$cache/bin" logged "$cache/log/kwok" \
+        go install "${go_flags[@]}" -ldflags "-s -w" "sigs.k8s.io/kwok/cmd/kwok@v$kwok_version"
 }
 
 # Static, without debug information, without the checkout's path or revision: the same inputs give the same file.

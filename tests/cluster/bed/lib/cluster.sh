@@ -177,7 +177,7 @@ require_one_of() {
 }
 
 print_log() {
-    require_one_of "${1:-}" boot "${components[@]}"
+    require_one_of "${1:-}" boot audit "${components[@]}"
     local log=$state/log/$1
     shift
     exec tail -n "${LINES_OF_LOG:-200}" "$@" "$log"

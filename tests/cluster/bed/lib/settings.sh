@@ -3,6 +3,8 @@
 
 kubernetes_version=$(sed -n 's/^\tk8s\.io\/kubernetes v//p' "$bed/programs/kubernetes/go.mod")
 helm_version=3.19.5
+# Nodes and pods that only say they run, for benchmarks.
+kwok_version=0.7.0
 python_image=localhost/python:3.11
 debian_release=bookworm
 

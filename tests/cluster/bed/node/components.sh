@@ -26,7 +26,8 @@ start_control_plane() {
         --service-account-signing-key-file=pki/service-accounts.key \
         --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction --allow-privileged=true \
         --kubelet-client-certificate=pki/admin.crt --kubelet-client-key=pki/admin.key \
-        --kubelet-preferred-address-types=InternalIP
+        --kubelet-preferred-address-types=InternalIP \
+        --audit-policy-file=etc/audit.yaml --audit-log-path=log/audit
 }
 
 start_controllers() {
