@@ -1,15 +1,13 @@
-"""The whole operator against a fake API server and a real gateway: endpoints come, change, vanish; faults happen."""
+"""The whole operator against a fake API server and a real gateway: what the suite for every server cannot show."""
 
 import base64
 import itertools
-import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from submodel_operator.errors import UsageError
 from submodel_operator.handlers import PartFailed
@@ -107,41 +105,6 @@ async def exchange(
         return found
 
 
-async def test_an_endpoint_gets_its_children_and_a_status(server: FakeApiServer, operate: Operating, name: str) -> None:
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-    found = deployment(server, name)
-    pool = found["metadata"]["name"]
-    assert found["spec"]["replicas"] == 0
-    assert server.store.get("configmaps", NAMESPACE, pool)["data"]["handler.py"] == "pass"
-    assert server.store.get("secrets", NAMESPACE, pool)["data"]["token"]
-    assert server.store.get("submodelendpoints", NAMESPACE, name)["status"]["phase"] == "Idle"
-
-
-async def test_a_restart_writes_nothing(server: FakeApiServer, operate: Operating, name: str) -> None:
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-    server.writes.clear()
-    other = f"{name}-other"
-    async with operate():
-        create(server, other)
-        await server.store.until(lambda: is_settled(server, other))
-    assert [path for method, path in server.writes if method != "POST" and other not in path] == []
-    assert sum(method == "POST" for method, _ in server.writes) == 3, "the children of the new endpoint"
-
-
-async def test_a_job_at_zero_workers_starts_one(
-    server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
-) -> None:
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-        await submit(http, gateway, name)
-        await server.store.until(lambda: replicas(server, name) == 1)
-
-
 async def test_idle_workers_leave_and_only_they_do(
     server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
 ) -> None:
@@ -185,169 +148,6 @@ async def test_a_later_apply_never_resets_the_number_of_workers(
 def has_old_hash(server: FakeApiServer, name: str) -> bool:
     annotations = deployment(server, name)["metadata"]["annotations"]
     return bool(annotations["serverless.submodel.ai/desired-hash"] == "of an older release")
-
-
-async def test_a_count_that_somebody_else_changed_is_brought_back(
-    server: FakeApiServer, operate: Operating, name: str
-) -> None:
-    async with operate():
-        create(server, name, workersMin=2)
-        await server.store.until(lambda: replicas(server, name) == 2)
-        found = deployment(server, name)
-        changed = {**found, "spec": {**found["spec"], "replicas": 0}, "metadata": {**found["metadata"]}}
-        server.store.replace("deployments", changed)
-        await server.store.until(lambda: replicas(server, name) == 2)
-
-
-async def test_a_changed_handler_starts_a_second_pool_and_the_first_one_goes(
-    server: FakeApiServer, operate: Operating, name: str
-) -> None:
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-        first = deployment(server, name)["metadata"]["name"]
-        endpoint = server.store.get("submodelendpoints", NAMESPACE, name)
-        spec = {**endpoint["spec"], "worker": {"handler": {"inline": "print()"}}}
-        server.store.replace("submodelendpoints", {**endpoint, "spec": spec, "metadata": {**endpoint["metadata"]}})
-        await server.store.until(lambda: server.store.find("deployments", NAMESPACE, first) is None)
-        assert deployment(server, name)["metadata"]["name"] != first
-        assert server.store.find("configmaps", NAMESPACE, first) is None
-        assert server.store.find("secrets", NAMESPACE, first) is None
-
-
-async def test_a_deployment_of_somebody_else_is_not_taken_over(
-    server: FakeApiServer, operate: Operating, name: str
-) -> None:
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-        pool = deployment(server, name)["metadata"]["name"]
-        server.faults.append(swap_for_foreign(server, pool))
-        server.store.delete("deployments", NAMESPACE, pool)
-        await server.store.until(lambda: condition(server, name, "Ready").get("reason") == "NameConflict")
-        message = condition(server, name, "Ready")["message"]
-        assert f"Deployment {NAMESPACE}/{pool} is not managed by this operator" in message
-        assert server.store.get("deployments", NAMESPACE, pool)["spec"] == {"replicas": 7}
-
-
-def swap_for_foreign(server: FakeApiServer, pool: str) -> Callable[[web.Request], None]:
-    """Just before the operator creates its Deployment, somebody takes the name."""
-
-    def fault(request: web.Request) -> None:
-        creates = request.method == "POST" and request.path.endswith("/deployments")
-        if creates and server.store.find("deployments", NAMESPACE, pool) is None:
-            server.store.create("deployments", NAMESPACE, {"metadata": {"name": pool}, "spec": {"replicas": 7}})
-
-    return fault
-
-
-async def test_a_deletion_that_no_watch_reported_is_found_by_the_resync(
-    server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
-) -> None:
-    async with operate(resync_seconds=1):
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-        server.cut_watches()
-        server.store.delete("submodelendpoints", NAMESPACE, name)
-        server.store.compact()
-        server.writes.clear()
-        await until_forgotten(http, gateway, name)
-    assert [call for call in server.writes if call[0] == "POST"] == []
-
-
-async def until_forgotten(http: aiohttp.ClientSession, gateway: LiveGateway, name: str) -> None:
-    headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}"}
-    version = 0
-    while True:
-        url = f"{gateway.internal}/internal/v1/snapshots?since={version}&waitMs=20000"
-        async with http.get(url, headers=headers) as answer:
-            found = json.loads(await answer.read())
-        if f"{NAMESPACE}.{name}" in found.get("deleted", []):
-            return
-        if not version and all(each["endpointId"] != f"{NAMESPACE}.{name}" for each in found.get("endpoints", [])):
-            return
-        version = found["version"]
-
-
-async def test_a_recreated_endpoint_is_a_new_one(server: FakeApiServer, operate: Operating, name: str) -> None:
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-        first = deployment(server, name)
-        server.store.delete("submodelendpoints", NAMESPACE, name)
-        second = create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-    found = deployment(server, name)
-    assert found["metadata"]["ownerReferences"][0]["uid"] == second["metadata"]["uid"]
-    assert found["metadata"]["name"] != first["metadata"]["name"]
-
-
-async def test_a_late_status_never_lands_on_a_recreated_namesake(
-    server: FakeApiServer, operate: Operating, name: str
-) -> None:
-    """The endpoint is created anew between the reconcile and its status write."""
-    statuses: list[str] = []
-
-    def recreate(request: web.Request) -> None:
-        if request.method == "PATCH" and request.path.endswith(f"{name}/status") and not statuses:
-            server.store.delete("submodelendpoints", NAMESPACE, name)
-            statuses.append(create(server, name, workersMax=0)["metadata"]["uid"])
-
-    server.faults.append(recreate)
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-    endpoint = server.store.get("submodelendpoints", NAMESPACE, name)
-    assert endpoint["metadata"]["uid"] == statuses[0]
-    # A status of the first endpoint would say Idle: only the second one is parked.
-    endpoints = [raw for _, plural, _, raw in server.store.events if plural == ENDPOINTS]
-    assert {raw["status"]["phase"] for raw in endpoints if "status" in raw} == {"Parked"}
-
-
-async def test_a_conflict_on_the_status_is_read_again_and_written(
-    server: FakeApiServer, operate: Operating, name: str
-) -> None:
-    refused: list[str] = []
-
-    def conflict(request: web.Request) -> tuple[int, str] | None:
-        if request.path.endswith(f"{name}/status") and len(refused) < 3:
-            refused.append(request.path)
-            return 409, "the object has been modified"
-        return None
-
-    server.faults.append(conflict)
-    async with operate():
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-    assert len(refused) == 3
-
-
-async def test_an_outage_of_the_api_server_is_sat_out(server: FakeApiServer, operate: Operating, name: str) -> None:
-    failures: list[str] = []
-
-    def unavailable(request: web.Request) -> tuple[int, str] | None:
-        if len(failures) < 8:
-            failures.append(request.path)
-            return 503, "no leader"
-        return None
-
-    async with operate() as operator:
-        assert isinstance(operator, OperatorThread)
-        server.faults.append(unavailable)
-        server.cut_watches()
-        create(server, name)
-        await server.store.until(lambda: is_settled(server, name))
-        assert not operator.ended.is_set()
-
-
-async def test_a_watch_that_is_too_old_lists_again(server: FakeApiServer, operate: Operating, name: str) -> None:
-    async with operate() as operator:
-        server.cut_watches()
-        create(server, name)
-        server.store.create("configmaps", NAMESPACE, {"metadata": {"name": "unrelated"}})
-        server.store.compact()
-        await server.store.until(lambda: is_settled(server, name))
-        assert not operator.ended.is_set()
 
 
 async def test_a_failing_worker_tells_its_last_lines_in_status_and_event(
@@ -400,6 +200,7 @@ async def test_without_its_resource_definition_the_operator_says_what_to_apply(
     assert "submodelendpoints.serverless.submodel.ai" in str(operator.error)
 
 
+@pytest.mark.slow
 async def test_a_watch_that_cannot_go_on_ends_the_operator(
     server: FakeApiServer, gateway: LiveGateway, tmp_path: Path
 ) -> None:

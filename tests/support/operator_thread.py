@@ -1,4 +1,4 @@
-"""The whole operator in a thread with an event loop of its own, against the fake API server of the test's loop.
+"""The whole operator in a thread with an event loop of its own, against a server in the test's loop.
 
 At its end Kopf waits for everything that was started in its loop meanwhile; the server's connections must not be among
 that.
@@ -6,24 +6,36 @@ that.
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 from submodel_operator.clock import SystemClock
 from submodel_operator.handlers import Operator
 from submodel_operator.settings import OperatorSettings
 from tests.support.endpoints import worker_settings
-from tests.support.fake_apiserver import FakeApiServer
 
 WATCHED = ("submodelendpoints", "deployments", "pods")
+
+
+class Front(Protocol):
+    """The server that the operator talks to: the fake one, or a proxy before a real one."""
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """Returns when `holds()` is true; looked at after every request. Raises once nothing more will come."""
+
+    def watching(self, plural: str) -> bool:
+        """Whether a watch of this kind is open."""
+
+    def operator_ended(self, error: BaseException | None) -> None:
+        """Nothing more will come, if there is an error."""
 
 
 class OperatorThread:
     """One run; `error` is what it ended with."""
 
     def __init__(
-        self, server: FakeApiServer, kubeconfig: str, settings: OperatorSettings, crd_patience_seconds: float = 30.0
+        self, server: Front, kubeconfig: str, settings: OperatorSettings, crd_patience_seconds: float = 30.0
     ) -> None:
         self._server = server
         self._kubeconfig = kubeconfig
@@ -40,7 +52,7 @@ class OperatorThread:
     async def watching(self) -> None:
         """Returns when all watches are open, or the run has ended."""
         server = self._server
-        await server.store.until(lambda: self.ended.is_set() or all(server.watching(each) for each in WATCHED))
+        await server.until(lambda: self.ended.is_set() or all(server.watching(each) for each in WATCHED))
 
     async def stop(self) -> None:
         """End it, as SIGTERM would."""
@@ -62,8 +74,7 @@ class OperatorThread:
 
     def _announce_end(self) -> None:
         self.ended.set()
-        self._server.store.failure = self.error
-        self._server.store.poke()
+        self._server.operator_ended(self.error)
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -72,9 +83,7 @@ class OperatorThread:
 
 
 @asynccontextmanager
-async def operating(
-    server: FakeApiServer, kubeconfig: str, settings: OperatorSettings
-) -> AsyncIterator[OperatorThread]:
+async def operating(server: Front, kubeconfig: str, settings: OperatorSettings) -> AsyncIterator[OperatorThread]:
     """A running operator whose watches are open; it must end without an error."""
     operator = OperatorThread(server, kubeconfig, settings)
     try:

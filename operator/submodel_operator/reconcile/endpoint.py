@@ -98,6 +98,7 @@ class Reconciler:
         self._status_period_seconds = status_period_seconds
         self._metrics = metrics or Metrics()
         self._status_written_at: dict[Key, float] = {}
+        self._unheard_since: dict[Key, float] = {}
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
@@ -228,13 +229,23 @@ class Reconciler:
         self._metrics.endpoint(*key, status)
         if status == account.observed.manifest.get("status"):
             return None
-        wait_seconds = self._status_written_at.get(key, float("-inf")) + self._status_period_seconds - now
+        wait_seconds = max(self._status_written_at.get(key, float("-inf")), self._unheard_at(account, now))
+        wait_seconds += self._status_period_seconds - now
         if wait_seconds > 0:
             return wait_seconds
         self._status_written_at[key] = now
         await self._cluster.write_status(account.observed, status)
         await self._record(account.observed, events_between(account.observed.manifest.get("status") or {}, status))
         return None
+
+    def _unheard_at(self, account: Account, now: float) -> float:
+        """Since when the gateway owes its first word on an endpoint that it was told of: it comes within moments, and a
+        status without it would be written twice."""
+        key = account.observed.key
+        if account.signals or account.problem:
+            self._unheard_since.pop(key, None)
+            return float("-inf")
+        return self._unheard_since.setdefault(key, now)
 
     async def _record(self, observed: Observed, events: Iterable[Event]) -> None:
         """Tell what happened. Nothing depends on events: none is retried."""
@@ -247,6 +258,7 @@ class Reconciler:
     async def _forget(self, key: Key) -> None:
         """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""
         self._status_written_at.pop(key, None)
+        self._unheard_since.pop(key, None)
         self._last_decisions.pop(key, None)
         self._metrics.forget_endpoint(*key)
         self._scalers.pop(key, None)

@@ -41,7 +41,7 @@ class FakeApiServer:
         """Serve for the time of the context."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -73,6 +73,15 @@ class FakeApiServer:
     def watching(self, plural: str) -> bool:
         """Whether a watch of this kind is open."""
         return any(watch.get_name() == plural for watch in self._watches)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        """See `operator_thread.Front`."""
+        await self.store.until(holds)
+
+    def operator_ended(self, error: BaseException | None) -> None:
+        """See `operator_thread.Front`."""
+        self.store.failure = error
+        self.store.poke()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.requests.append((request.method, request.path))

@@ -37,7 +37,10 @@ class World:
         return dict(self.cluster.endpoints[KEY].manifest["status"])
 
     def ready(self) -> dict[str, Any]:
-        return next(dict(each) for each in self.status["conditions"] if each["type"] == "Ready")
+        return self.condition("Ready")
+
+    def condition(self, kind: str) -> dict[str, Any]:
+        return next(dict(each) for each in self.status["conditions"] if each["type"] == kind)
 
 
 @pytest.fixture
@@ -46,11 +49,27 @@ def world() -> World:
 
 
 async def test_a_new_endpoint_is_registered_and_gets_its_children_but_no_worker(world: World) -> None:
+    world.gateway.say(signals())
     await world.step()
     assert world.cluster.applied == ["ConfigMap", "Secret", "Deployment"]
     assert world.replicas == [0]
     assert [each.endpoint_id for each in world.gateway.registrations] == ["team-a.tokens"]
     assert world.ready()["status"] == "True"
+
+
+async def test_the_first_status_waits_for_the_gateways_first_word_so_that_it_is_written_once(world: World) -> None:
+    outcome = await world.step()
+    assert (world.cluster.statuses, outcome.again_after_seconds) == ([], 1.0)
+    world.gateway.say(signals())
+    await world.reconciler.reconcile(KEY)
+    assert [world.condition("ScalerHealthy")["status"] for _ in world.cluster.statuses] == ["True"]
+
+
+async def test_a_gateway_that_says_nothing_holds_up_the_first_status_for_a_second(world: World) -> None:
+    await world.step()
+    await world.step()
+    assert world.ready()["status"] == "True"
+    assert world.condition("ScalerHealthy")["status"] == "Unknown"
 
 
 async def test_a_job_at_zero_workers_starts_one_and_after_the_idle_timeout_it_goes(world: World) -> None:
@@ -86,6 +105,7 @@ async def test_at_rest_nothing_is_written(world: World) -> None:
 
 
 async def test_status_is_written_at_most_once_a_second_and_the_rest_is_not_lost(world: World) -> None:
+    world.gateway.say(signals())
     await world.step()
     written = len(world.cluster.statuses)
     world.gateway.say(signals(queued=0, in_progress=3))
@@ -97,6 +117,7 @@ async def test_status_is_written_at_most_once_a_second_and_the_rest_is_not_lost(
 
 
 async def test_a_decision_whose_status_came_too_early_is_told_with_the_next(world: World) -> None:
+    world.gateway.say(signals())
     await world.step()
     world.gateway.say(signals(queued=1))
     await world.reconciler.reconcile(KEY)
@@ -172,6 +193,7 @@ async def test_an_evicted_worker_is_reported_as_no_fault_of_its_job(world: World
 
 async def test_a_worker_that_asks_for_it_is_replaced() -> None:
     world = World(scaling={"workersMin": 1})
+    world.gateway.say(signals())
     await world.step()
     (name,) = world.cluster.start_missing()
     asking = view(name, world.status["revision"], draining=True, replace=True, idle_since_ms=99_000)
@@ -401,6 +423,7 @@ async def test_a_missing_secret_is_told_with_its_remedy_and_the_endpoint_goes_on
     assert outcome.failure is None
     assert outcome.again_after_seconds == MISSING_PERIOD_SECONDS
     world.cluster.held[KEYS] = {"a": "1"}
+    world.gateway.say(signals())
     await world.step()
     assert world.ready()["status"] == "True"
 
