@@ -95,6 +95,11 @@ study: setup ## Compare all scalers on all workloads and write docs/concepts/aut
 bench-runtime: setup ## What a worker takes to start, wait and run jobs, beside runpod; ARGS="--quick --only jobs"
 	$(BIN)/python -m tests.bench.runtime $(ARGS)
 
+.PHONY: bench-operator
+bench-operator: setup ## The operator with 1,000 endpoints on a real API server (root, Linux); ARGS="--endpoints 5000 --quick"
+	$(BED) build kwok && $(BED) up
+	$(BED) exec -- $(BIN)/python -m tests.bench.operator $(ARGS)
+
 .PHONY: coverage
 coverage: setup ## The same tests with branch coverage
 	$(BIN)/pytest -m 'not cluster' --cov --cov-report=term
