@@ -67,7 +67,7 @@ class Model(BaseModel):
     @classmethod
     def _null_is_not_given(cls, value: object) -> object:
         """The API server drops nulls before it applies defaults; a manifest means the same without one."""
-        if not isinstance(value, Mapping):
+        if not isinstance(value, Mapping) or None not in value.values():
             return value
         known = {to_camel(name) for name in cls.model_fields}
         return {key: item for key, item in value.items() if item is not None or key not in known}

@@ -58,6 +58,8 @@ def _require_kind(obj: Mapping[str, Any]) -> None:
 
 
 def _status(value: object) -> EndpointStatus | None:
+    if value is None:
+        return None
     try:
         return EndpointStatus.model_validate(value, by_name=False)
     except ValidationError:

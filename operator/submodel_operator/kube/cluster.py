@@ -46,6 +46,7 @@ from submodel_operator.ports import (
     Reference,
     Referenced,
 )
+from submodel_operator.recent import Recent
 
 MANAGER: Final = "submodel-operator"
 SCALE_MANAGER: Final = "submodel-operator-scale"
@@ -66,7 +67,7 @@ class KubeCluster:
         self._caches = caches
         self._clock = clock
         self._events = EventLog()
-        self._looked_up: dict[tuple[str, Reference], tuple[float, Mapping[str, str] | None]] = {}
+        self._looked_up: Recent[tuple[str, Reference], Mapping[str, str]] = Recent(_REFERENCE_AGE_SECONDS)
         self._confirmed: dict[Key, Observed] = {}
 
     def keys(self) -> Iterable[Key]:
@@ -103,15 +104,14 @@ class KubeCluster:
     async def look_up(self, key: Key, references: Collection[Reference]) -> Referenced:
         """See `ports.Cluster`. What a Secret holds is read, digested and forgotten at once; what is absent is looked
         for anew each time."""
-        now = self._clock.monotonic()
-        recent = {place: held for place, held in self._looked_up.items() if now - held[0] < _REFERENCE_AGE_SECONDS}
         found: dict[Reference, Mapping[str, str] | None] = {}
         for reference in references:
             place = (key.namespace, reference)
-            if place not in recent:
-                recent[place] = now, await self._read(*place)
-            found[reference] = recent[place][1]
-        self._looked_up = {place: held for place, held in recent.items() if held[1] is not None}
+            if (held := self._looked_up.recent(place, self._clock.monotonic())) is None:
+                held = await self._read(*place)
+                if held is not None:
+                    self._looked_up.keep(place, held, self._clock.monotonic())
+            found[reference] = held
         return found
 
     async def _read(self, namespace: str, reference: Reference) -> Mapping[str, str] | None:

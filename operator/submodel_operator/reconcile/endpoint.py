@@ -129,7 +129,7 @@ class Reconciler:
 
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
         await self._record(observed, self._witness.found(observed))
-        parsed = parse_endpoint(observed.manifest)
+        parsed = parse_endpoint({**observed.manifest, "status": None})  # it is read as it is, where it is needed
         named = references(parsed.spec.worker)
         found = await self._cluster.look_up(observed.key, named) if named else {}
         endpoint = resolve(parsed, observed.uid, observed.generation, self._settings, found)

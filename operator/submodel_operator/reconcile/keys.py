@@ -15,6 +15,7 @@ import msgspec
 from submodel.contract.internal import EndpointKey
 from submodel_operator.errors import ClusterRefused
 from submodel_operator.ports import Clock, Cluster
+from submodel_operator.recent import Recent
 
 FRESH_SECONDS = 15.0
 """How long what was read counts: an endpoint under load is reconciled many times in a second."""
@@ -46,7 +47,7 @@ class KeyReader:
     def __init__(self, cluster: Cluster, clock: Clock) -> None:
         self._cluster = cluster
         self._clock = clock
-        self._read: dict[tuple[str, str], tuple[float, OwnKeys]] = {}
+        self._read: Recent[tuple[str, str], OwnKeys] = Recent(FRESH_SECONDS)
 
     async def read(self, namespace: str, names: Sequence[str]) -> OwnKeys:
         """The keys in these Secrets. Raises `ClusterUnavailable`: the gateway keeps those that it knows then."""
@@ -56,14 +57,13 @@ class KeyReader:
 
     async def _secret(self, namespace: str, name: str) -> OwnKeys:
         now = self._clock.monotonic()
-        self._read = {place: entry for place, entry in self._read.items() if now - entry[0] < FRESH_SECONDS}
-        if (known := self._read.get((namespace, name))) is not None:
-            return known[1]
+        if (known := self._read.recent((namespace, name), now)) is not None:
+            return known
         try:
             keys = keys_in(name, await self._cluster.read_secret(namespace, name))
         except ClusterRefused as refused:
             keys = OwnKeys(problem=f"Secret {name} cannot be read: {refused}")
-        self._read[namespace, name] = (now, keys)
+        self._read.keep((namespace, name), keys, now)
         return keys
 
 
