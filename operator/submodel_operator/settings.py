@@ -45,6 +45,10 @@ class WorkerSettings:
     public_url: str
     """Base URL shown in `status.url` (`SUBMODEL_OPERATOR_PUBLIC_URL`; the workers' URL when unset)."""
 
+    token_audience: str = ""
+    """Audience of the service-account tokens by which the gateway knows worker pods
+    (`SUBMODEL_OPERATOR_WORKER_TOKEN_AUDIENCE`); empty: pods have derived tokens alone."""
+
     node_labels: NodeLabels = NodeLabels()
 
     node_access: bool = False
@@ -102,6 +106,7 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
             runtime_image=_required(env, "RUNTIME_IMAGE"),
             token_key=_secret(env, "WORKER_TOKEN_KEY").encode(),
             public_url=env.get(PREFIX + "PUBLIC_URL", "").rstrip("/") or worker_gateway_url,
+            token_audience=env.get(PREFIX + "WORKER_TOKEN_AUDIENCE", "").strip(),
             node_access=_one_of(env, "NODE_ACCESS", "false", ("true", "false")) == "true",
             node_labels=NodeLabels(
                 gpu_types=_gpu_types(env),

@@ -3,6 +3,7 @@
 GatewayError
 ├── ConfigurationError     a setting cannot be used; the text names the variable and the remedy
 ├── TargetRefused          a webhook may not go there; the text says why, without the URL
+├── ReviewAway             the API server did not say whether a worker's token is good
 ├── StoreError             the job store could not do it
 │   ├── StoreUnusable      it cannot be opened: path, owner or schema; the text says which
 │   ├── StoreAway          it cannot be reached for now; what was asked had no effect and may be asked again
@@ -33,6 +34,10 @@ class ConfigurationError(GatewayError):
 
 class TargetRefused(GatewayError):
     """A URL or its host is not among those that webhooks may reach."""
+
+
+class ReviewAway(GatewayError):
+    """The API server could not be asked about a token, or did not answer."""
 
 
 class StoreError(GatewayError):

@@ -38,6 +38,7 @@ from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.settings import Settings
 from submodel_gateway.sockets import url
 from submodel_gateway.store.opening import open_store, store_name
+from submodel_gateway.tokenreview import TokenReview
 from submodel_gateway.webhooks import signing
 from submodel_gateway.webhooks.sender import Sender
 from submodel_gateway.webhooks.targets import rules
@@ -77,6 +78,8 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
     allowed = rules(settings.webhook_allow)
     sender = Sender(allowed)
     outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets))
+    review = settings.review
+    reviewer = TokenReview(review.url, review.credentials, review.audience) if review else None
     stores = _open_stores(settings)
     gateway = Gateway(
         stores,
@@ -85,6 +88,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
         outgoing=outgoing,
         rates=figures(settings.rate_limits),
         queue_limit=settings.queue_limit,
+        reviewer=reviewer,
     )
     access = _access(folder, gateway)
     servers = Servers(
@@ -116,6 +120,8 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
     await servers.run()
     await gateway.close()
     await sender.close()
+    if reviewer is not None:
+        await reviewer.close()
 
 
 def _ease_the_collector() -> None:

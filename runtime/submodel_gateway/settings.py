@@ -16,6 +16,9 @@
 | `SUBMODEL_GATEWAY_WEBHOOK_ALLOW` | | where webhooks may go beyond public https; see `webhooks.targets` |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN` | required | bearer token of the operator's port |
 | `SUBMODEL_GATEWAY_INTERNAL_TOKEN_FILE` | | a file that holds it; wins over the variable |
+| `SUBMODEL_GATEWAY_WORKER_TOKEN_AUDIENCE` | | audience of the pods' tokens that let workers in; without it none does |
+| `SUBMODEL_GATEWAY_KUBERNETES_URL` | `https://kubernetes.default.svc` | API server that reviews them |
+| `SUBMODEL_GATEWAY_KUBERNETES_CREDENTIALS` | as Kubernetes mounts them | folder with `token` and `ca.crt` |
 | `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
@@ -46,6 +49,9 @@ EVERYBODY = "none"
 WEBHOOK_SECRET = "SUBMODEL_GATEWAY_WEBHOOK_SECRET"
 WEBHOOK_SECRET_FILE = "SUBMODEL_GATEWAY_WEBHOOK_SECRET_FILE"
 WEBHOOK_ALLOW = "SUBMODEL_GATEWAY_WEBHOOK_ALLOW"
+WORKER_TOKEN_AUDIENCE = "SUBMODEL_GATEWAY_WORKER_TOKEN_AUDIENCE"
+KUBERNETES_URL = "SUBMODEL_GATEWAY_KUBERNETES_URL"
+KUBERNETES_CREDENTIALS = "SUBMODEL_GATEWAY_KUBERNETES_CREDENTIALS"
 RATE_LIMITS = "SUBMODEL_GATEWAY_RATE_LIMITS"
 QUEUE_LIMIT = "SUBMODEL_GATEWAY_QUEUE_LIMIT"
 CONNECTIONS_PER_ADDRESS = "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
@@ -57,6 +63,8 @@ LOG_FORMAT = "SUBMODEL_GATEWAY_LOG_FORMAT"
 _ADDRESSES = {LISTEN: "127.0.0.1:8000", INTERNAL_LISTEN: "127.0.0.1:8001"}
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
 LINGER_SECONDS_MAX = 300
+API_SERVER = "https://kubernetes.default.svc"
+CREDENTIALS_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 _FORMATS = ("text", "json")
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
@@ -73,6 +81,15 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """Who judges tokens of pods, and for which audience they must be made."""
+
+    url: str
+    credentials: Path
+    audience: str
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, checked. `stores` are URLs, one at least, and may hold passwords; without `keys` all are let in."""
 
@@ -86,6 +103,7 @@ class Settings:
     webhook_secrets: tuple[str, ...] = field(repr=False)
     webhook_allow: tuple[str, ...]
     internal_token: str = field(repr=False)
+    review: Review | None
     rate_limits: tuple[str, ...]
     queue_limit: int | None
     connections_per_address: int | None
@@ -107,6 +125,7 @@ class Settings:
             webhook_secrets=_webhook_secrets(environ),
             webhook_allow=tuple(environ.get(WEBHOOK_ALLOW, "").split()),
             internal_token=_secret(environ, INTERNAL_TOKEN, INTERNAL_TOKEN_FILE),
+            review=_review(environ),
             rate_limits=_rate_limits(environ),
             connections_per_address=_number(environ, CONNECTIONS_PER_ADDRESS, "connections, for example 200"),
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
@@ -133,6 +152,15 @@ def _stores(environ: Mapping[str, str]) -> tuple[str, ...]:
     if not text.split():
         raise ConfigurationError(f"{STORE_FILE} names a file without a URL; give {STORE_FORMS}")
     return tuple(text.split())
+
+
+def _review(environ: Mapping[str, str]) -> Review | None:
+    audience = environ.get(WORKER_TOKEN_AUDIENCE, "")
+    url = environ.get(KUBERNETES_URL) or API_SERVER
+    if not url.startswith(("https://", "http://")):
+        raise ConfigurationError(f"{KUBERNETES_URL} is {url!r}; give a URL, for example {API_SERVER}")
+    folder = Path(environ.get(KUBERNETES_CREDENTIALS) or CREDENTIALS_FOLDER)
+    return Review(url, folder, audience) if audience else None
 
 
 def _rate_limits(environ: Mapping[str, str]) -> tuple[str, ...]:

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from submodel_gateway import tokenreview
 from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.settings import Settings as GatewaySettings
 from submodel_operator import settings as operator_settings
 from tests.support.helm import CHART, KUBERNETES, find, helm, kinds
 
 SECRETS = ("credentials", "api-key", "api-keys")
+PLAIN = {"SUBMODEL_GATEWAY_INTERNAL_TOKEN": "secret", "SUBMODEL_GATEWAY_KEYS": "none"}
 WORKLOADS = ("demo-operator", "demo-gateway")
 
 
@@ -53,7 +55,7 @@ def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> No
         "capabilities": {"drop": ["ALL"]},
     }
     assert not pod(name).keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
-    assert all(volume.keys() & {"emptyDir", "secret"} for volume in pod(name)["volumes"])
+    assert all(volume.keys() & {"emptyDir", "projected", "secret"} for volume in pod(name)["volumes"])
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> No
         "gateway.persistence.enabled=false",
         "gateway.store.existingSecret=db",
         "gateway.webhooks.existingSecret=hooks",
+        "workerTokens.tokenReview=false",
     ],
 )
 @pytest.mark.parametrize("name", WORKLOADS)
@@ -168,9 +171,26 @@ def test_two_operators_never_run_at_once() -> None:
     assert workload("demo-operator")["spec"]["strategy"] == {"type": "Recreate"}
 
 
-def test_only_the_operator_has_a_token_of_the_kubernetes_api() -> None:
+def test_the_gateway_has_a_token_of_the_kubernetes_api_only_to_review_others() -> None:
     assert pod("demo-operator")["automountServiceAccountToken"] is True
     assert pod("demo-gateway")["automountServiceAccountToken"] is False
+    (volume,) = [volume for volume in pod("demo-gateway")["volumes"] if "projected" in volume]
+    (mount,) = [each for each in container("demo-gateway")["volumeMounts"] if each["name"] == volume["name"]]
+    read = GatewaySettings.read({**PLAIN, "SUBMODEL_GATEWAY_WORKER_TOKEN_AUDIENCE": "a"})
+    assert read.review is not None
+    assert mount["mountPath"] == str(read.review.credentials)
+    token, authority = volume["projected"]["sources"]
+    assert token["serviceAccountToken"]["path"] == tokenreview.TOKEN
+    assert [item["path"] for item in authority["configMap"]["items"]] == [tokenreview.AUTHORITY]
+    without = pod("demo-gateway", "workerTokens.tokenReview=false")
+    assert not [volume for volume in without["volumes"] if "projected" in volume]
+
+
+def test_gateway_and_operator_mean_the_same_tokens_which_no_other_installation_takes() -> None:
+    asked = environment("demo-operator")["SUBMODEL_OPERATOR_WORKER_TOKEN_AUDIENCE"]
+    assert asked == environment("demo-gateway")["SUBMODEL_GATEWAY_WORKER_TOKEN_AUDIENCE"] == "demo-gateway.team.svc"
+    for name in WORKLOADS:
+        assert not [each for each in environment(name, "workerTokens.tokenReview=false") if "AUDIENCE" in each]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

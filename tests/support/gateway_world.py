@@ -19,6 +19,7 @@ from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.service.waiting import Hangup
+from submodel_gateway.service.worker_access import Reviewer
 from submodel_gateway.store.base import Operation, Outcome, Store, StoreTime
 from submodel_gateway.store.memory import MemoryStore
 
@@ -82,6 +83,7 @@ class World:
         outgoing: Outgoing | None = None,
         clock: TestClock | None = None,
         queue_limit: int | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self.clock = clock or TestClock()
         self.store = store or MemoryStore()
@@ -93,6 +95,7 @@ class World:
             boot="boot",
             outgoing=outgoing,
             queue_limit=queue_limit,
+            reviewer=reviewer,
         )
 
     async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:
@@ -129,9 +132,10 @@ class World:
 class Worker:
     """The worker's end of the exchange: numbers requests, remembers its leases."""
 
-    def __init__(self, world: World, name: str = "w-1", session: str = "s-1") -> None:
+    def __init__(self, world: World, name: str = "w-1", session: str = "s-1", token: str = TOKEN) -> None:
         self._world = world
         self.name = name
+        self.token = token
         self.session = session
         self.number = 0
         self.held: dict[str, LeasedJob] = {}
@@ -143,7 +147,7 @@ class Worker:
         if "running" not in fields:
             fields["running"] = [Held(id=job.id, token=job.token) for job in self.held.values()]
         request = ExchangeRequest(session=self.session, **fields)
-        raw = await self._world.gateway.workers.exchange(ENDPOINT, self.name, TOKEN, request, hangup or here())
+        raw = await self._world.gateway.workers.exchange(ENDPOINT, self.name, self.token, request, hangup or here())
         answer = decode(raw, ExchangeAnswer)
         self.held |= {job.id: job for job in answer.jobs}
         return answer

@@ -12,6 +12,11 @@
 {{- .Values.credentials.existingSecret | default (printf "%s-credentials" (include "submodel.name" .)) -}}
 {{- end -}}
 
+{{- /* What the tokens of workers' pods are made for: another installation's gateway cannot use them. */ -}}
+{{- define "submodel.tokenAudience" -}}
+{{- printf "%s-gateway.%s.svc" (include "submodel.name" .) .Release.Namespace -}}
+{{- end -}}
+
 {{- /* Labels that select the pods of a component: (list $ "gateway"). They never change. */ -}}
 {{- define "submodel.selectorLabels" -}}
 {{- $root := index . 0 -}}

@@ -10,6 +10,7 @@ from submodel_operator.resolve import ResolvedEndpoint
 HANDLER_KEY: Final = "handler.py"
 HANDLER_FOLDER: Final = "/submodel/handler"
 TOKEN_KEY: Final = "token"
+TOKEN_FOLDER: Final = "/submodel/token"
 
 
 def canonical_hash(value: Any) -> str:

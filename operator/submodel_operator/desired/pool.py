@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from submodel_operator.desired import names
-from submodel_operator.desired.worker_pod import pod_metadata, pod_spec
+from submodel_operator.desired.worker_pod import has_derived_token, pod_metadata, pod_spec
 from submodel_operator.ports import Manifest
 from submodel_operator.resolve import ResolvedEndpoint, worker_token
 
@@ -29,7 +29,9 @@ class DesiredPool:
 def desired_pool(endpoint: ResolvedEndpoint) -> DesiredPool:
     """The pool of the endpoint's present revision."""
     revision = _revision(endpoint)
-    children = [_credential(endpoint, revision), _deployment(endpoint, revision)]
+    children = [_deployment(endpoint, revision)]
+    if has_derived_token(endpoint):
+        children.insert(0, _credential(endpoint, revision))
     if endpoint.handler_source is not None:
         children.insert(0, _handler(endpoint, revision, endpoint.handler_source))
     pool_hash = names.canonical_hash(children)

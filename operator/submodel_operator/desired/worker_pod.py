@@ -13,6 +13,10 @@ RUN_AS_USER = 65532
 """An unprivileged uid that no image uses for anything."""
 
 
+TOKEN_SECONDS = 3600
+"""The kubelet renews a token after four fifths of this. So workers go on for at least twelve minutes without an API
+server that could make or review one."""
+
 HOSTED_VOLUME_PATHS = ("/runpod-volume", "/workspace")
 """Where images made for the hosted platforms look for the network volume."""
 
@@ -70,6 +74,8 @@ def _container(endpoint: ResolvedEndpoint, pool: str) -> dict[str, Any]:
     if bundled:
         container["args"] = [f"{names.HANDLER_FOLDER}/{names.HANDLER_KEY}"]
         container["volumeMounts"].append({"name": "handler", "mountPath": names.HANDLER_FOLDER, "readOnly": True})
+    if endpoint.settings.token_audience:
+        container["volumeMounts"].append({"name": "token", "mountPath": names.TOKEN_FOLDER, "readOnly": True})
     container["volumeMounts"] += _network_mounts(endpoint)
     for word, value in (("command", endpoint.command), ("args", endpoint.args)):
         if value:
@@ -91,12 +97,23 @@ def _environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
     return list(by_name.values())
 
 
+def has_derived_token(endpoint: ResolvedEndpoint) -> bool:
+    """Whether workers are given one: images of others can use no other, the bundled runtime needs none beside its
+    pod's own."""
+    return endpoint.handler_source is None or not endpoint.settings.token_audience
+
+
 def _native_environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
+    tokens: list[dict[str, Any]] = []
+    if has_derived_token(endpoint):
+        tokens.append({"name": env.WORKER_TOKEN, **_token(pool)})
+    if endpoint.settings.token_audience:
+        tokens.append({"name": env.WORKER_TOKEN_FILE, "value": f"{names.TOKEN_FOLDER}/{names.TOKEN_KEY}"})
     return [
         {"name": env.GATEWAY_URL, "value": endpoint.settings.gateway_url},
         {"name": env.ENDPOINT_ID, "value": endpoint.key.endpoint_id},
         {"name": env.WORKER_ID, **_pod_name()},
-        {"name": env.WORKER_TOKEN, **_token(pool)},
+        *tokens,
         {"name": env.CONCURRENCY, "value": str(endpoint.scaling.concurrency)},
         {"name": env.DRAIN_SECONDS, "value": str(endpoint.drain_seconds)},
     ]
@@ -150,6 +167,9 @@ def _volumes(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str, Any]]:
     volumes: list[dict[str, Any]] = [{"name": "tmp", "emptyDir": {}}]
     if endpoint.handler_source is not None:
         volumes.append({"name": "handler", "configMap": {"name": pool}})
+    if audience := endpoint.settings.token_audience:
+        token = {"audience": audience, "expirationSeconds": TOKEN_SECONDS, "path": names.TOKEN_KEY}
+        volumes.append({"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}})
     if volume := endpoint.network_volume:
         claim = {"claimName": volume.claim_name, "readOnly": volume.read_only}
         volumes.append({"name": "network-volume", "persistentVolumeClaim": claim})

@@ -8,12 +8,14 @@ from submodel.contract.internal import (
     EndpointKey,
     EndpointRegistration,
     GoneWorker,
+    WorkerPool,
     WorkerPresence,
     WorkerToken,
     WorkerView,
 )
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import ScalerType
+from submodel_operator.desired import names
 from submodel_operator.diagnosis import UNPLACED, failures
 from submodel_operator.ports import Observed, ObservedWorker, Signals
 from submodel_operator.resolve import ResolvedEndpoint, ResolvedScaling, worker_token
@@ -27,6 +29,8 @@ def registration(
 ) -> EndpointRegistration:
     """What the gateway must know. Workers of every revision that still has pods keep their credential."""
     scaling = endpoint.scaling
+    # Pods of another revision may be from before the audience was set, or after: either token is as good.
+    pools = revisions if endpoint.settings.token_audience else ()
     return EndpointRegistration(
         endpoint_id=endpoint.key.endpoint_id,
         epoch=endpoint.uid,
@@ -38,6 +42,10 @@ def registration(
         open=endpoint.open,
         api_keys=list(keys),
         worker_tokens=[WorkerToken(revision=each, sha256=_sha256(worker_token(endpoint, each))) for each in revisions],
+        worker_pools=[
+            WorkerPool(revision=each, namespace=endpoint.key.namespace, deployment=names.pool_name(endpoint, each))
+            for each in pools
+        ],
         models=list(endpoint.models),
     )
 

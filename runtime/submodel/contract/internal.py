@@ -18,6 +18,14 @@ class WorkerToken(Message):
     sha256: str
 
 
+class WorkerPool(Message):
+    """Pods that are workers of one revision: those of this Deployment. Their service-account tokens let them in."""
+
+    revision: str
+    namespace: str
+    deployment: str
+
+
 class EndpointKey(Message):
     """An API key that opens one endpoint, as the hex SHA-256 of its whole text. Keys are long and random."""
 
@@ -56,6 +64,7 @@ class EndpointRegistration(Message):
 
     api_keys: list[EndpointKey] = []
     worker_tokens: list[WorkerToken] = []
+    worker_pools: list[WorkerPool] = []
     models: list[str] = []
     """Names that `/openai/v1/models` answers without a worker; none leaves the answer to the workers."""
 

@@ -24,25 +24,36 @@ from submodel.serverless.log import logger
 from submodel.serverless.session import Flight, Kind, Session
 from submodel.serverless.settings import Settings
 
+TOKEN_SECONDS = 10.0
+"""How long a token from a file is used before the file is read again: it is renewed long before it expires."""
+
 
 class Credential:
-    """The worker's bearer token; one in a file may be renewed while the worker runs."""
+    """The worker's bearer token; one in a file is renewed while the worker runs."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._file = settings.token_file
+        self._token = settings.token
+        self._read_at = -TOKEN_SECONDS
 
     def headers(self) -> str:
-        """The header lines of every exchange."""
-        return f"Authorization: Bearer {self._token()}\r\nContent-Type: application/json\r\n"
+        """The header lines of an exchange. Raises `GatewayUnavailable` when there is no token yet."""
+        if self._file and time.monotonic() - self._read_at >= TOKEN_SECONDS:
+            self._read()
+        return f"Authorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
 
-    def _token(self) -> str:
-        if not self._settings.token_file:
-            return self._settings.token
+    def refused(self) -> None:
+        """The gateway does not know the token: the file may hold another one by now."""
+        self._read_at = -TOKEN_SECONDS
+
+    def _read(self) -> None:
         try:
-            with open(self._settings.token_file, encoding="utf-8") as file:
-                return file.read().strip()
-        except OSError as error:
-            raise GatewayUnavailable(f"the worker token cannot be read: {error}") from error
+            with open(self._file, encoding="ascii") as file:
+                self._token = file.read().strip()
+        except (OSError, ValueError) as error:
+            if not self._token:
+                raise GatewayUnavailable(f"the worker token cannot be read: {error}") from error
+        self._read_at = time.monotonic()
 
 
 class Exchange(Conversation):
@@ -110,8 +121,10 @@ class Exchange(Conversation):
                 reply = link.send("POST", path, body, hold_seconds + ANSWER_MARGIN_SECONDS)
                 return wire.decode(checked(reply), ExchangeAnswer)
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
-                if isinstance(error, GatewayRefused) and (reason := _undeliverable(error, flight)):
-                    return _all_refused(flight, reason)
+                if isinstance(error, GatewayRefused):
+                    self._credential.refused()
+                    if reason := _undeliverable(error, flight):
+                        return _all_refused(flight, reason)
                 failures += 1
                 if self._retry(link, replica, flight, failures, error):
                     continue

@@ -26,7 +26,7 @@ class Link:
 
     Args:
         url: of the gateway, http or https; only its origin counts.
-        headers: gives the header lines that every request on a new connection has, each with its line end.
+        headers: gives the header lines of a request, each with its line end; asked anew for each.
     """
 
     def __init__(self, url: str, headers: Callable[[], str]) -> None:
@@ -37,7 +37,6 @@ class Link:
         self._netloc = parts.netloc.rpartition("@")[2]
         self._headers = headers
         self._socket: socket.socket | None = None
-        self._lines = ""
         self._cut = False
 
     def arm(self) -> None:
@@ -99,12 +98,11 @@ class Link:
         connected = self._socket
         if connected is None:
             connected = self._socket = self._connect()
-            self._lines = f"Host: {self._netloc}\r\n{self._headers()}"
         if self._cut:
             raise ConnectionAbortedError("cut")
         connected.settimeout(answer_seconds)
         length = f"Content-Length: {len(body)}\r\n" if body or method != "GET" else ""
-        head = f"{method} {target} HTTP/1.1\r\n{self._lines}{more}{length}\r\n"
+        head = f"{method} {target} HTTP/1.1\r\nHost: {self._netloc}\r\n{self._headers()}{more}{length}\r\n"
         connected.sendall(head.encode("latin-1") + body)
         reply = read_reply(lambda: connected.recv(RECEIVE_BYTES))
         if not reply.reusable or reply.status >= 300:

@@ -25,7 +25,7 @@ class Settings:
     worker_id: str
     token: str = ""
     token_file: str = ""
-    """Path of a file that holds the bearer token; it is read again when the gateway refuses the token."""
+    """Path of a file that holds the bearer token; wins over `token`, and is read again every few seconds."""
 
     concurrency: int = 1
     """Jobs at once."""

@@ -184,7 +184,7 @@ class _Public:
         token = request.bearer()
         if not token:
             raise Unauthorized("the worker's token is missing; send it as `Authorization: Bearer <token>`")
-        self._workers.authorize(endpoint, token)
+        await self._workers.authorize(endpoint, worker, token)
         message = await envelope.beside(await request.body(limits.EXCHANGE_BODY_BYTES), _message)
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")

@@ -116,8 +116,15 @@ WEBHOOKS: Final = Metric(
     ("outcome",),
     "Webhooks sent: `delivered`, `failed` (to be tried again) or `given_up`.",
 )
+REVIEWS: Final = Metric(
+    "submodel_worker_token_reviews",
+    Kind.COUNTER,
+    ("outcome",),
+    "Questions to the API server about tokens of workers: `accepted`, `refused` or `unanswered`.",
+)
 
 METRICS: Final = (
     BUILD, READY, REQUESTS, REQUEST_SECONDS, QUEUED, RUNNING, OLDEST, WORKERS, SUBMITTED, FINISHED, REDELIVERED, LOST,
     EXPIRED, STALE, DELAY, EXECUTION, COMMIT, GROUP, FAILURES, WEBHOOKS,
+    REVIEWS,
 )  # fmt: skip

@@ -13,6 +13,7 @@ from submodel.contract.exchange import ExchangeRequest, Startup
 from submodel.contract.internal import TERMINATING, EndpointKey, EndpointRegistration, WorkerPresence
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.auth.credentials import Credentials
+from submodel_gateway.auth.pods import Pod, Pools
 from submodel_gateway.errors import NotFound, Unauthorized
 from submodel_gateway.jobs.ids import delivery_id
 from submodel_gateway.jobs.record import Job
@@ -232,6 +233,7 @@ class EndpointState:
     def end_revoked(self) -> None:
         """End the sessions whose credential is none any more; what they hold goes on until it is done or lost."""
         valid = {known.revision for known in self.registration.worker_tokens}
+        valid |= {known.revision for known in self.registration.worker_pools}
         for session in self.sessions.values():
             if session.revision not in valid:
                 session.end()
@@ -287,6 +289,11 @@ def no_endpoint(endpoint: str) -> NotFound:
     return NotFound(f"endpoint {endpoint!r} does not exist; check the id in the path")
 
 
+def unknown_worker() -> Unauthorized:
+    """The one sentence about tokens that let nobody in."""
+    return Unauthorized("the bearer token is not one of a worker, or the worker's endpoint is gone")
+
+
 class Endpoints:
     """The registered endpoints by id."""
 
@@ -294,6 +301,7 @@ class Endpoints:
         self._states: dict[str, EndpointState] = {}
         self.keys: Credentials[EndpointKey] = Credentials()
         self._workers: Credentials[str] = Credentials()
+        self.pools = Pools()
 
     def get(self, endpoint: str) -> EndpointState:
         """Raises `NotFound` for an endpoint that is not registered."""
@@ -309,10 +317,28 @@ class Endpoints:
         """
         known = self._workers.find(token)
         if not known:
-            raise Unauthorized("the bearer token is not one of a worker, or the worker's endpoint is gone")
+            raise unknown_worker()
         if endpoint not in known:
             raise no_endpoint(endpoint)
         return self.get(endpoint), known[endpoint]
+
+    def of_pod(self, endpoint: str, worker: str, pod: Pod) -> tuple[EndpointState, str]:
+        """The endpoint, and the revision that the pod is a worker of, where it calls itself `worker`.
+
+        Raises `Unauthorized` for a pod that is no worker, or no longer the one of that name, and `NotFound` for one of
+        another endpoint, or with the name of another pod.
+        """
+        place = self.pools.find(pod.namespace, pod.name)
+        if place is None:
+            raise unknown_worker()
+        if place.endpoint != endpoint or pod.name != worker:
+            raise no_endpoint(endpoint)
+        state = self.get(endpoint)
+        listed = state.presence.get(worker)
+        # The list may be about to name it: only one that names another pod speaks against it.
+        if listed is not None and listed.uid != pod.uid:
+            raise unknown_worker()
+        return state, place.revision
 
     def find(self, endpoint: str) -> EndpointState | None:
         return self._states.get(endpoint)
@@ -326,12 +352,15 @@ class Endpoints:
         self.keys.put(registration.endpoint_id, {key.sha256: key for key in registration.api_keys})
         tokens = {token.sha256.lower(): token.revision for token in registration.worker_tokens}
         self._workers.put(registration.endpoint_id, tokens)
+        pools = ((each.namespace, each.deployment, each.revision) for each in registration.worker_pools)
+        self.pools.put(registration.endpoint_id, pools)
         return state
 
     def remove(self, endpoint: str) -> None:
         self._states.pop(endpoint, None)
         self.keys.remove(endpoint)
         self._workers.remove(endpoint)
+        self.pools.remove(endpoint)
 
     def ids(self) -> Iterable[str]:
         return self._states.keys()

@@ -30,6 +30,7 @@ from submodel_gateway.service.sweeper import Sweeper
 from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import JobWatchers
 from submodel_gateway.service.webhooks import Webhooks
+from submodel_gateway.service.worker_access import Reviewer, WorkerAccess
 from submodel_gateway.service.workers import Workers
 from submodel_gateway.webhooks.targets import Rules
 
@@ -45,6 +46,7 @@ class Gateway:
         outgoing: how webhooks leave; None keeps them in the store.
         rates: how often clients may call, per group of operations; none for no limits.
         queue_limit: queued jobs per worker that an endpoint may have; None for any number.
+        reviewer: judges tokens of pods; without one they let nobody in.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Gateway:
         outgoing: Outgoing | None = None,
         rates: Mapping[str, Figures] = NO_FIGURES,
         queue_limit: int | None = None,
+        reviewer: Reviewer | None = None,
     ) -> None:
         self.clock = clock
         self.ready = False
@@ -77,7 +80,8 @@ class Gateway:
         changed = self._changed if sharing.shared else self.snapshots.changed
         sessions = Sessions(self._stores, clock, sharing, changed)
         takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed)
-        self.workers = Workers(self._stores, payloads, self.endpoints, sessions, takes, clock, changed)
+        pods = WorkerAccess(self.endpoints, clock, self.measures, reviewer)
+        self.workers = Workers(self._stores, payloads, self.endpoints, pods, sessions, takes, clock, changed)
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
         self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)

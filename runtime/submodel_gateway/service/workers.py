@@ -34,6 +34,7 @@ from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import Hangup, Hold
+from submodel_gateway.service.worker_access import WorkerAccess
 from submodel_gateway.store import base
 
 RENEW_MS = 5_000
@@ -89,6 +90,7 @@ class Workers:
         stores: Stores,
         payloads: Payloads,
         endpoints: Endpoints,
+        access: WorkerAccess,
         sessions: Sessions,
         takes: Takes,
         clock: Clock,
@@ -97,14 +99,15 @@ class Workers:
         self._stores = stores
         self._payloads = payloads
         self._endpoints = endpoints
+        self._access = access
         self._sessions = sessions
         self._takes = takes
         self._clock = clock
         self._changed = changed
 
-    def authorize(self, endpoint: str, token: str) -> None:
-        """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`."""
-        self._endpoints.of_worker(endpoint, token)
+    async def authorize(self, endpoint: str, worker: str, token: str) -> None:
+        """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`, `Unavailable`."""
+        await self._access.worker(endpoint, worker, token)
 
     async def exchange(self, endpoint: str, worker: str, token: str, request: ExchangeRequest, hangup: Hangup) -> bytes:
         """The JSON answer to a worker's request.
@@ -112,7 +115,7 @@ class Workers:
         Raises `NotFound`, `Unauthorized`, and `Unavailable` or `OperationFailed` when the store could not apply all of
         it: the worker sends the same request again.
         """
-        state, revision = self._endpoints.of_worker(endpoint, token)
+        state, revision = await self._access.worker(endpoint, worker, token)
         now = self._clock.now_ms()
         new = Session(worker, request.session, revision, last_seen_ms=now, idle_since_ms=now)
         session = await self._sessions.of(state, new, request.request)

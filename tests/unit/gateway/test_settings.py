@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from submodel_gateway.errors import ConfigurationError
-from submodel_gateway.settings import Address, Settings
+from submodel_gateway.settings import Address, Review, Settings
 
 TOKEN = {"SUBMODEL_GATEWAY_INTERNAL_TOKEN": "secret", "SUBMODEL_GATEWAY_KEYS": "none"}
 
@@ -76,6 +76,15 @@ def test_limits_are_those_of_the_hosted_platforms_where_there_are_keys_to_limit(
     assert settings.connections_per_address == 200
 
 
+def test_tokens_of_pods_are_reviewed_only_for_an_audience() -> None:
+    assert Settings.read(TOKEN).review is None
+    audience = {**TOKEN, "SUBMODEL_GATEWAY_WORKER_TOKEN_AUDIENCE": "gateway.team.svc"}
+    mounted = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    assert Settings.read(audience).review == Review("https://kubernetes.default.svc", mounted, "gateway.team.svc")
+    elsewhere = {"SUBMODEL_GATEWAY_KUBERNETES_URL": "https://a", "SUBMODEL_GATEWAY_KUBERNETES_CREDENTIALS": "/b"}
+    assert Settings.read({**audience, **elsewhere}).review == Review("https://a", Path("/b"), "gateway.team.svc")
+
+
 def test_a_quota_is_a_number_of_bytes() -> None:
     assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_QUOTA_BYTES": "1048576"}).quota_bytes == 1_048_576
 
@@ -84,6 +93,7 @@ def test_a_quota_is_a_number_of_bytes() -> None:
     ("name", "value"),
     [
         ("SUBMODEL_GATEWAY_QUEUE_LIMIT", "0"),
+        ("SUBMODEL_GATEWAY_KUBERNETES_URL", "kubernetes:443"),
         ("SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS", "many"),
         ("SUBMODEL_GATEWAY_LISTEN", "8000"),
         ("SUBMODEL_GATEWAY_LISTEN", "host:http"),

@@ -1,0 +1,66 @@
+"""What the API server said of tokens, kept for a while. Pure: `now` is an argument.
+
+Tokens are known by their SHA-256. What is kept is bounded: of too many, those go first that were judged longest ago.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from submodel_gateway.auth.pods import Pod
+
+FRESH_MS = 60_000
+"""How long a token that was found good is not asked about again: so long a deleted pod's may go on. The API server
+itself takes up to ten seconds to notice."""
+
+REFUSED_MS = 5_000
+"""The same for one that was not: a worker asks again after less than that, and shall not be heard at once."""
+
+KEPT_MAX = 10_000
+
+
+def digest_of(token: str) -> bytes:
+    """What a token is known by."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """`pod` is None for a token that is no good."""
+
+    pod: Pod | None
+    judged_at: int
+    expires_at: int
+
+
+class Verdicts:
+    """By digest, in milliseconds."""
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, Verdict] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def fresh(self, digest: bytes, now: int) -> Verdict | None:
+        """A verdict that may be used without asking."""
+        known = self._kept.get(digest)
+        if known is None:
+            return None
+        if known.pod is None:
+            return known if now < known.judged_at + REFUSED_MS else None
+        return known if now < min(known.judged_at + FRESH_MS, known.expires_at) else None
+
+    def accepted(self, digest: bytes, now: int) -> Pod | None:
+        """The pod of a token that was good when it was last asked about, and has not expired since.
+
+        This is what counts while nobody can be asked.
+        """
+        known = self._kept.get(digest)
+        return known.pod if known is not None and now < known.expires_at else None
+
+    def note(self, digest: bytes, verdict: Verdict) -> None:
+        """The newest word on a token."""
+        self._kept.pop(digest, None)
+        self._kept[digest] = verdict
+        while len(self._kept) > KEPT_MAX:
+            del self._kept[next(iter(self._kept))]
