@@ -13,7 +13,7 @@ from tests.cluster.test_endpoint import ECHO, apply
 
 AUDIENCE = f"{RELEASE}-gateway.{SYSTEM}.svc"
 OURS = "serverless.submodel.ai/endpoint"
-FENCE_TRIES = 120
+FENCE_TRIES = 500
 
 SHOW = """
 import os, sys, urllib.error, urllib.request

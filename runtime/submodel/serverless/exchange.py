@@ -31,20 +31,21 @@ TOKEN_SECONDS = 10.0
 class Credential:
     """The worker's bearer token; one in a file is renewed while the worker runs."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._file = settings.token_file
         self._token = settings.token
-        self._read_at = -TOKEN_SECONDS
+        self._monotonic = monotonic
+        self._read_at: float | None = None
 
     def headers(self) -> str:
         """The header lines of an exchange. Raises `GatewayUnavailable` when there is no token yet."""
-        if self._file and time.monotonic() - self._read_at >= TOKEN_SECONDS:
+        if self._file and (self._read_at is None or self._monotonic() - self._read_at >= TOKEN_SECONDS):
             self._read()
         return f"Authorization: Bearer {self._token}\r\nContent-Type: application/json\r\n"
 
     def refused(self) -> None:
         """The gateway does not know the token: the file may hold another one by now."""
-        self._read_at = -TOKEN_SECONDS
+        self._read_at = None
 
     def _read(self) -> None:
         try:
@@ -53,7 +54,7 @@ class Credential:
         except (OSError, ValueError) as error:
             if not self._token:
                 raise GatewayUnavailable(f"the worker token cannot be read: {error}") from error
-        self._read_at = time.monotonic()
+        self._read_at = self._monotonic()
 
 
 class Exchange(Conversation):
