@@ -110,6 +110,8 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
             loop.call_later(settings.linger_seconds, leave)
 
     await gateway.start()
+    for canary in gateway.canaries:
+        await canary.begin()
     _ease_the_collector()
     loop.add_signal_handler(signal.SIGTERM, end)
     loop.add_signal_handler(LEAVE, leave)

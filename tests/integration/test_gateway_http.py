@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -226,8 +227,11 @@ def test_the_internal_port_wants_its_token_and_the_probes_do_not(ports: Ports) -
     with Http(ports.gateway.internal) as stranger:
         assert stranger.call("GET", "/internal/v1/snapshots")[0] == 401
         assert stranger.call("GET", "/internal/v1/nothing")[0] == 401
-        assert stranger.ok("GET", "/healthz") == {"status": "alive"}
-        assert stranger.ok("GET", "/readyz") == {"status": "ready"}
+        alive = stranger.ok("GET", "/healthz")
+        assert alive == {"status": "alive", "version": version("submodel-runtime")} == stranger.ok("GET", "/livez")
+        ready = stranger.ok("GET", "/readyz")
+        assert (ready["status"], [each["store"] for each in ready["stores"]]) == ("ready", ["1"])
+        assert ready["stores"][0].keys() == {"store", "movedAtMs", "tookMs"}
         assert stranger.call("GET", "/v2/ns.app/health")[0] == 404
 
 

@@ -14,6 +14,7 @@ from submodel_gateway.errors import NotFound, Unauthorized, Unavailable
 from submodel_gateway.http import answers, envelope
 from submodel_gateway.http.messages import Asgi, Reply, Request, Streamed
 from submodel_gateway.metrics import exposition
+from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.gateway import Gateway
 
 BODY_BYTES = 16 * 1024 * 1024
@@ -42,14 +43,14 @@ class _Internal:
         request.operation = "internal"
         match request.path:
             case ["metrics"]:
-                gauges = await self._gateway.gauges.read(ready=self._gateway.ready)
+                gauges = await self._gateway.gauges.read(ready=not self._gateway.unready())
                 return Streamed(exposition.CONTENT_TYPE, _once(exposition.text(self._gateway.measures, gauges)))
             case ["livez" | "healthz"]:
-                return encode({"status": "alive"})
+                return encode({"status": "alive", "version": self._gateway.gauges.version})
             case ["readyz"]:
-                if not self._gateway.ready:
-                    raise Unavailable("not ready: the gateway is starting or going down")
-                return encode({"status": "ready"})
+                if reason := self._gateway.unready():
+                    raise Unavailable(f"not ready: {reason}")
+                return encode({"status": "ready", "stores": [_sight(each) for each in self._gateway.canaries]})
             case ["internal", "v1", *path]:
                 if not hmac.compare_digest(request.bearer().encode(), self._token):
                     raise Unauthorized("the internal token is missing or wrong; send `Authorization: Bearer <token>`")
@@ -88,6 +89,17 @@ class _Internal:
         boot = request.query("boot")
         await request.body(BODY_BYTES)
         return encode(await self._gateway.snapshots.read(since, boot, wait_ms, request.hangup()))
+
+
+def _sight(canary: Canary) -> dict[str, object]:
+    """How the store's canary fared."""
+    seen = canary.sight()
+    shown: dict[str, object] = {"store": seen.store, "movedAtMs": seen.moved_at}
+    if seen.took_seconds is not None:
+        shown["tookMs"] = round(seen.took_seconds * 1_000, 1)
+    if seen.trouble:
+        shown["trouble"] = seen.trouble
+    return shown
 
 
 async def _once(text: bytes) -> AsyncGenerator[bytes, None]:

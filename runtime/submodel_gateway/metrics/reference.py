@@ -33,6 +33,8 @@ _TAIL = """
   expr: histogram_quantile(0.99, sum by (le) (rate(submodel_store_commit_seconds_bucket[5m]))) > 1
 - alert: StoreFails
   expr: sum(rate(submodel_store_failures_total[5m])) > 0
+- alert: NoJobMoves
+  expr: sum by (store) (increase(submodel_canary_failures_total[5m])) > 3
 - alert: GatewayAnswersErrors
   expr: sum(rate(submodel_http_requests_total{code=~"5.."}[5m])) / sum(rate(submodel_http_requests_total[5m])) > 0.01
 - alert: WebhooksAreGivenUp

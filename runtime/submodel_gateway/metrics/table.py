@@ -42,7 +42,7 @@ class Metric:
 
 
 BUILD: Final = Metric("submodel_gateway_build_info", Kind.GAUGE, ("version", "python"), "1, with what runs.")
-READY: Final = Metric("submodel_gateway_ready", Kind.GAUGE, (), "1 while the gateway wants requests, else 0.")
+READY: Final = Metric("submodel_gateway_ready", Kind.GAUGE, (), "1 while the gateway is ready (`/readyz`), else 0.")
 REQUESTS: Final = Metric(
     "submodel_http_requests",
     Kind.COUNTER,
@@ -116,6 +116,16 @@ WEBHOOKS: Final = Metric(
     ("outcome",),
     "Webhooks sent: `delivered`, `failed` (to be tried again) or `given_up`.",
 )
+CANARY_SECONDS: Final = Metric(
+    "submodel_canary_seconds",
+    Kind.HISTOGRAM,
+    ("store",),
+    "Time in which the gateway's own job, one per minute, was submitted, taken and finished.",
+    _SHORT,
+)
+CANARY_FAILURES: Final = Metric(
+    "submodel_canary_failures", Kind.COUNTER, ("store",), "Such jobs that did not get through."
+)
 REVIEWS: Final = Metric(
     "submodel_worker_token_reviews",
     Kind.COUNTER,
@@ -126,5 +136,5 @@ REVIEWS: Final = Metric(
 METRICS: Final = (
     BUILD, READY, REQUESTS, REQUEST_SECONDS, QUEUED, RUNNING, OLDEST, WORKERS, SUBMITTED, FINISHED, REDELIVERED, LOST,
     EXPIRED, STALE, DELAY, EXECUTION, COMMIT, GROUP, FAILURES, WEBHOOKS,
-    REVIEWS,
+    REVIEWS, CANARY_SECONDS, CANARY_FAILURES,
 )  # fmt: skip

@@ -9,7 +9,9 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit.figures import NO_FIGURES, Figures
+from submodel_gateway.service import canary
 from submodel_gateway.service.admission import Admission
+from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.dispatcher import Outgoing
@@ -89,6 +91,10 @@ class Gateway:
         self._changed_at = changed
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
         self.sweepers = list(self._sweeper_of.values())
+        self.canaries = [
+            Canary(group, str(place), self._stores.clocks[name], self.measures, random_bits)
+            for place, (name, group) in enumerate(self._stores.groups.items(), 1)
+        ]
         self.admission = Admission(rates, self.endpoints, clock, self._gateways)
         self._sweeping: list[asyncio.Task[None]] = []
 
@@ -101,6 +107,12 @@ class Gateway:
         self._sweeping = [asyncio.create_task(sweeper.run()) for sweeper in self.sweepers]
         self.webhooks.start()
         self.ready = True
+
+    def unready(self) -> str:
+        """Why nobody should ask this gateway for anything now; empty when everybody may."""
+        if not self.ready:
+            return "the gateway is starting or going down"
+        return next(filter(None, (each.unready() for each in self.canaries)), "")
 
     def drain(self) -> None:
         """The process is going down: answer everything that is held, hand out nothing more.
@@ -120,7 +132,7 @@ class Gateway:
         self.legacy_posts.close()
         for sweeper in self.sweepers:
             sweeper.stop()
-        await asyncio.gather(*self._sweeping)
+        await asyncio.gather(*self._sweeping, *(each.close() for each in self.canaries))
         await self.webhooks.close()
         await self._sharing.close()
         await self._stores.close()
@@ -156,7 +168,7 @@ class Gateway:
         touched: dict[str, None] = {}
         for change in changes:
             job = change.after or change.before
-            if job is None:
+            if job is None or job.endpoint == canary.ENDPOINT:
                 continue
             if _counts(change):
                 touched[job.endpoint] = None

@@ -26,7 +26,7 @@ class Gauges:
         self._endpoints = endpoints
         self._clock = clock
         self._measures = measures
-        self._build = (_version(), platform.python_version())
+        self.version = _version()
 
     async def read(self, *, ready: bool) -> Values:
         """All of them, now. Raises `StoreError`."""
@@ -38,7 +38,7 @@ class Gauges:
         for state in states:
             backlog = backlogs.get(state.id, base.Backlog())
             self._of_endpoint(state, backlog.oldest_at, values)
-        values[table.BUILD] = {self._build: 1.0}
+        values[table.BUILD] = {(self.version, platform.python_version()): 1.0}
         values[table.READY] = {(): float(ready)}
         return values
 

@@ -13,6 +13,7 @@ from submodel.contract.internal import EndpointKey, EndpointRegistration, GoneWo
 from submodel.contract.wire import decode, encode
 from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated
+from submodel_gateway.service import canary
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.sharing import Sharing
@@ -226,6 +227,8 @@ def _older(registration: EndpointRegistration, known: EndpointRegistration) -> b
 def _check(endpoint: str, registration: EndpointRegistration) -> None:
     if registration.endpoint_id != endpoint:
         raise InvalidRequest(f"endpointId {registration.endpoint_id!r} is not the id in the path, {endpoint!r}")
+    if endpoint == canary.ENDPOINT:
+        raise InvalidRequest(f"endpointId {endpoint!r} is the gateway's own; choose another")
     if registration.max_attempts < 1:
         raise InvalidRequest("maxAttempts must be at least 1")
     if registration.ttl_ms < 1 or registration.execution_timeout_ms < 0:
