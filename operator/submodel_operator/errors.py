@@ -3,6 +3,7 @@
 OperatorError
 ├── InvalidEndpoint       the manifest cannot be used; `problems` are sentences with field paths
 ├── ReferenceMissing      a Secret or ConfigMap that the manifest names is not there (yet)
+├── EndpointIdTaken       the id that the manifest asks for is another endpoint's
 ├── NameConflict          an object of the wanted name belongs to somebody else
 ├── ClusterUnavailable    the cluster did not answer, or asked to come back; retried with back-off
 ├── ClusterRefused        the cluster refused the object (schema, quota, admission); its words are the message
@@ -33,6 +34,10 @@ class InvalidEndpoint(OperatorError):
 
 class ReferenceMissing(OperatorError):
     """A Secret or ConfigMap that the manifest names, or a key of it, does not exist."""
+
+
+class EndpointIdTaken(OperatorError):
+    """The id that a manifest asks for belongs to an older endpoint."""
 
 
 class NameConflict(OperatorError):

@@ -25,7 +25,7 @@ from submodel.contract.internal import (
 )
 from submodel_operator.clock import pause
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable
-from submodel_operator.ports import Clock, Signals
+from submodel_operator.ports import Clock, Key, Signals
 
 POLL_MS = 1000
 """How long the gateway holds a poll without news; also the freshness of ages while jobs wait."""
@@ -47,6 +47,7 @@ class GatewayClient:
         self._boot = ""
         self._version = 0
         self._snapshots: dict[str, EndpointSnapshot] = {}
+        self._ids: dict[Key, set[str]] = {}
         self._gateway_now_ms = 0
         self._heard_at: float | None = None
         self._heard = asyncio.Event()
@@ -76,6 +77,10 @@ class GatewayClient:
             return None
         return Signals(snapshot, self._gateway_now_ms, self._clock.monotonic() - self._heard_at)
 
+    def ids_of(self, key: Key) -> Sequence[str]:
+        """See `ports.Gateway`."""
+        return sorted(self._ids.get(key, ()))
+
     async def register(self, registration: EndpointRegistration) -> None:
         """See `ports.Gateway`. A registration that the gateway lost is pushed again."""
         snapshot = self._snapshots.get(registration.endpoint_id)
@@ -101,14 +106,14 @@ class GatewayClient:
         await self._request("POST", f"endpoints/{endpoint_id}/undrain", WorkerNames(workers=list(workers)))
 
     async def forget(self, endpoint_id: str) -> None:
-        """See `ports.Gateway`."""
-        await self._request("DELETE", f"endpoints/{endpoint_id}")
-        self._snapshots.pop(endpoint_id, None)
-        for kind in ("register", "workers", "gone"):
-            self._pushed.pop((kind, endpoint_id), None)
+        """See `ports.Gateway`. It names the epoch that it means: the id may have another owner by now."""
+        snapshot = self._snapshots.get(endpoint_id)
+        epoch = snapshot.registration.rpartition("/")[0] if snapshot else ""
+        await self._request("DELETE", f"endpoints/{endpoint_id}" + (f"?epoch={epoch}" if epoch else ""))
+        self._drop(endpoint_id)
 
-    async def watch(self, changed: Callable[[str], None]) -> None:
-        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint id that has news.
+    async def watch(self, changed: Callable[[Key], None]) -> None:
+        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint that has news.
 
         When the gateway falls silent or comes back, every known endpoint has news.
         """
@@ -122,29 +127,52 @@ class GatewayClient:
                     _log.warning("the gateway does not report: %s", error)
                 delay = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
                 failures += 1
-                for endpoint_id in list(self._snapshots):
-                    changed(endpoint_id)
+                for key in list(self._ids):
+                    changed(key)
                 await pause(delay)
 
-    async def _poll(self, changed: Callable[[str], None]) -> None:
+    async def _poll(self, changed: Callable[[Key], None]) -> None:
         place = f"since={self._version}&boot={self._boot}" if self._boot else "since=0"
         answer = _snapshots(await self._request("GET", f"snapshots?{place}&waitMs={POLL_MS}"))
-        known = {snapshot.endpoint_id: snapshot for snapshot in answer.endpoints}
-        news = known.keys() | set(answer.deleted)
+        news = {_owner(self._snapshots[each]) for each in answer.deleted if each in self._snapshots}
         if answer.boot != self._boot:
             # Another process: it answers with everything, and what the one before said or was told is void.
             _log.info("following gateway process %s", answer.boot)
-            news |= self._snapshots.keys()
+            news |= self._ids.keys()
             self._snapshots.clear()
+            self._ids.clear()
             self._pushed.clear()
         self._boot, self._version = answer.boot, answer.version
         self._gateway_now_ms, self._heard_at = answer.now_ms, self._clock.monotonic()
         self._heard.set()
-        self._snapshots.update(known)
-        for endpoint_id in answer.deleted:
-            self._snapshots.pop(endpoint_id, None)
-        for endpoint_id in news:
-            changed(endpoint_id)
+        for endpoint_id in set(answer.deleted) - {snapshot.endpoint_id for snapshot in answer.endpoints}:
+            self._drop(endpoint_id)
+        for snapshot in answer.endpoints:
+            news |= self._keep(snapshot)
+        for key in news:
+            changed(key)
+
+    def _keep(self, snapshot: EndpointSnapshot) -> set[Key]:
+        """Returns the endpoints that it is news for: an id may have got another owner."""
+        owner, before = _owner(snapshot), self._snapshots.get(snapshot.endpoint_id)
+        former = _owner(before) if before else owner
+        if former != owner:
+            self._disown(former, snapshot.endpoint_id)
+        self._snapshots[snapshot.endpoint_id] = snapshot
+        self._ids.setdefault(owner, set()).add(snapshot.endpoint_id)
+        return {owner, former}
+
+    def _drop(self, endpoint_id: str) -> None:
+        if snapshot := self._snapshots.pop(endpoint_id, None):
+            self._disown(_owner(snapshot), endpoint_id)
+        for kind in ("register", "workers", "gone"):
+            self._pushed.pop((kind, endpoint_id), None)
+
+    def _disown(self, owner: Key, endpoint_id: str) -> None:
+        ids = self._ids.get(owner, set())
+        ids.discard(endpoint_id)
+        if not ids:
+            self._ids.pop(owner, None)
 
     async def _push(self, kind: str, endpoint_id: str, path: str, message: wire.Message, method: str = "PUT") -> None:
         body = wire.encode(message)
@@ -169,6 +197,10 @@ class GatewayClient:
         if status >= 400:
             raise GatewayRefused(f"{call}: {status} {_sentence(answer)}")
         return answer
+
+
+def _owner(snapshot: EndpointSnapshot) -> Key:
+    return Key.from_endpoint_id(snapshot.owner or snapshot.endpoint_id)
 
 
 def _snapshots(answer: bytes) -> Snapshots:

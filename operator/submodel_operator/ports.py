@@ -23,7 +23,7 @@ class Key(NamedTuple):
 
     @property
     def endpoint_id(self) -> str:
-        """The id in URLs. A namespace holds no dot, so the pair can be read back."""
+        """The id in URLs unless the spec gives another. A namespace holds no dot, so the pair can be read back."""
         return f"{self.namespace}.{self.name}"
 
     @classmethod
@@ -133,6 +133,9 @@ class Cluster(Protocol):
     def observe(self, key: Key, now: float) -> Observed | None:
         """The facts about `key` from the cache, or None when there is no such endpoint."""
 
+    def holder(self, endpoint_id: str) -> Key | None:
+        """Of the endpoints whose spec asks for this id, from the cache, the oldest: the id is its."""
+
     async def exists(self, key: Key) -> bool:
         """Whether the endpoint exists, asked of the cluster itself and not of a cache."""
 
@@ -201,6 +204,9 @@ class Gateway(Protocol):
     def signals(self, endpoint_id: str) -> Signals | None:
         """What is known of the endpoint; None when the gateway has not spoken of it yet."""
 
+    def ids_of(self, key: Key) -> Sequence[str]:
+        """The ids under which the gateway knows this endpoint, from its newest word."""
+
     async def register(self, registration: EndpointRegistration) -> None:
         """Push what the gateway must know of the endpoint. Unchanged pushes to the same process are skipped."""
 
@@ -217,7 +223,10 @@ class Gateway(Protocol):
         """Take a drain back."""
 
     async def forget(self, endpoint_id: str) -> None:
-        """The endpoint is gone: its jobs are cancelled and its credentials end."""
+        """The endpoint that the gateway knew under this id is gone: its jobs are cancelled and its credentials end.
+
+        Harmless when the id is another endpoint's by now.
+        """
 
 
 class Clock(Protocol):

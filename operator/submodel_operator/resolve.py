@@ -83,6 +83,9 @@ class ResolvedEndpoint:
     key: Key
     uid: str
     generation: int
+    endpoint_id: str
+    """The id in URLs."""
+
     url: str
     image: str
     handler_source: str | None
@@ -147,11 +150,13 @@ def resolve(
     longest_run_ms = jobs.execution_timeout_ms or jobs.ttl_ms
     grace_seconds = -(-longest_run_ms // 1000) + GRACE_MARGIN_SECONDS
     found = referenced or {}
+    endpoint_id = endpoint.spec.endpoint_id or key.endpoint_id
     return ResolvedEndpoint(
         key=key,
         uid=uid,
         generation=generation,
-        url=f"{settings.public_url}/v2/{key.endpoint_id}",
+        endpoint_id=endpoint_id,
+        url=f"{settings.public_url}/v2/{endpoint_id}",
         image=worker.image or settings.runtime_image,
         reference_digest=digest(worker, found),
         handler_source=handler_source(worker, found),

@@ -52,3 +52,21 @@ def test_explain_has_a_text_for_every_field(release: str) -> None:
     text = kubectl("explain", "submodelendpoints.spec", "--recursive").out
     assert "workersMax" in text
     assert "<no description>" not in kubectl("explain", "submodelendpoints.spec.scaling").out
+
+
+def test_an_id_that_was_given_cannot_be_changed_and_says_what_to_do(namespace: str) -> None:
+    def document(**spec: object) -> str:
+        return yaml.safe_dump(
+            {
+                "apiVersion": "serverless.submodel.ai/v1alpha1",
+                "kind": "SubModelEndpoint",
+                "metadata": {"name": "named"},
+                "spec": {"worker": HANDLER, **spec},
+            }
+        )
+
+    kubectl("apply", "-n", namespace, "-f", "-", stdin=document(endpointId=f"{namespace}-a"))
+    for spec in ({"endpointId": f"{namespace}-b"}, {}):
+        ran = kubectl("replace", "-n", namespace, "-f", "-", stdin=document(**spec), check=False)
+        assert ran.code != 0
+        assert "delete the endpoint and create it anew" in ran.err

@@ -9,7 +9,7 @@ import yaml
 from submodel_operator.api import conditions_reference, crd, reference
 from submodel_operator.api.__main__ import main
 from submodel_operator.api.manifest import read_manifest
-from submodel_operator.api.v1alpha1 import NAME_RULES, SPEC_RULES
+from submodel_operator.api.v1alpha1 import NAME_RULES, SPEC_RULES, TRANSITION_RULES
 from tests.support.endpoint_schema import openapi_schema, schema_problems
 
 ROOT = Path(__file__).parents[2]
@@ -71,7 +71,7 @@ def test_kubectl_scale_reaches_fields_that_exist() -> None:
 def test_every_rule_points_at_a_field_that_exists() -> None:
     """The API server refuses the whole definition over one path that leads nowhere."""
     schema = openapi_schema()
-    for start, rules in ((schema, NAME_RULES), (schema["properties"]["spec"], SPEC_RULES)):
+    for start, rules in ((schema, NAME_RULES), (schema["properties"]["spec"], (*SPEC_RULES, *TRANSITION_RULES))):
         assert [written["rule"] for written in start["x-kubernetes-validations"]] == [rule.rule for rule in rules]
         for written in start["x-kubernetes-validations"]:
             node = start

@@ -249,3 +249,23 @@ async def test_an_older_resource_definition_ends_the_operator_with_what_to_apply
     assert isinstance(operator.error, UsageError)
     assert "it lacks spec.gpu" in str(operator.error)
     assert server.writes == []
+
+
+async def test_of_two_endpoints_that_ask_for_one_id_the_older_has_it_and_the_other_follows(
+    server: FakeApiServer, operate: Operating, gateway: LiveGateway, http: aiohttp.ClientSession, name: str
+) -> None:
+    spec = {"worker": {"handler": {"inline": "pass"}}, "endpointId": f"speech-{name}"}
+
+    async def health() -> int:
+        async with http.get(f"{gateway.public}/v2/speech-{name}/health") as answer:
+            return answer.status
+
+    async with operate():
+        server.store.create(ENDPOINTS, NAMESPACE, {"metadata": {"name": name}, "spec": spec})
+        await server.store.until(lambda: is_settled(server, name))
+        assert await health() == 200
+        server.store.create(ENDPOINTS, NAMESPACE, {"metadata": {"name": f"{name}-b"}, "spec": spec})
+        await server.store.until(lambda: condition(server, f"{name}-b", "Ready").get("reason") == "EndpointIdTaken")
+        server.store.delete(ENDPOINTS, NAMESPACE, name)
+        await server.store.until(lambda: is_settled(server, f"{name}-b"))
+        assert await health() == 200

@@ -21,5 +21,6 @@ BREAKING = (
     "{worker: {image: x}, gpu: {count: 1, types: [A100], excludedTypes: [A100]}}",
     "{worker: {image: x}, auth: {mode: None, keySecrets: [{name: a}]}}",
     "{worker: {handler: {}}}",
+    "{worker: {image: x}, endpointId: endpoints}",
 )
 """One spec for each of `SPEC_RULES`, in their order, that breaks it alone."""

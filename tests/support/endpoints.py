@@ -72,8 +72,9 @@ def view(worker: str, revision: str = "r1", **changes: Any) -> WorkerView:
 
 def signals(*workers: WorkerView, now_ms: int = 100_000, age_seconds: float = 0.1, **changes: Any) -> Signals:
     """The gateway's word on the endpoint."""
-    values: dict[str, Any] = {"registration": f"{UID}/1", "queued": 0, "late": 0, "in_progress": 0}
-    snapshot = EndpointSnapshot(endpoint_id=KEY.endpoint_id, workers=list(workers), **(values | changes))
+    values: dict[str, Any] = {"endpoint_id": KEY.endpoint_id, "registration": f"{UID}/1", "queued": 0, "late": 0}
+    values["in_progress"] = 0
+    snapshot = EndpointSnapshot(workers=list(workers), **(values | changes))
     return Signals(snapshot, now_ms, age_seconds)
 
 

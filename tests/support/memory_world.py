@@ -46,6 +46,8 @@ class MemoryCluster:
     """Secrets and ConfigMaps of the user."""
 
     ensured: list[str] = field(default_factory=list)
+    holders: dict[str, Key] = field(default_factory=dict)
+    """Whose the ids are that specs ask for."""
 
     def put(self, manifest: Manifest, generation: int = 1, key: Key = KEY) -> None:
         """Create or change the endpoint."""
@@ -70,6 +72,9 @@ class MemoryCluster:
 
     def observe(self, key: Key, now: float) -> Observed | None:
         return self.endpoints.get(key)
+
+    def holder(self, endpoint_id: str) -> Key | None:
+        return self.holders.get(endpoint_id)
 
     async def exists(self, key: Key) -> bool:
         return key in self.alive
@@ -154,6 +159,9 @@ class MemoryGateway:
     def signals(self, endpoint_id: str) -> Signals | None:
         return self.known.get(endpoint_id)
 
+    def ids_of(self, key: Key) -> Sequence[str]:
+        return [each.snapshot.endpoint_id for each in self.known.values() if _owner(each) == key]
+
     async def register(self, registration: EndpointRegistration) -> None:
         if self.silent:
             raise self.silent
@@ -174,6 +182,10 @@ class MemoryGateway:
     async def forget(self, endpoint_id: str) -> None:
         self.forgotten.append(endpoint_id)
         self.known.pop(endpoint_id, None)
+
+
+def _owner(signals: Signals) -> Key:
+    return Key.from_endpoint_id(signals.snapshot.owner or signals.snapshot.endpoint_id)
 
 
 @dataclass

@@ -27,6 +27,7 @@ class Reason(StrEnum):
 
     REGISTERED = "Registered"
     INVALID_SPEC = "InvalidSpec"
+    ENDPOINT_ID_TAKEN = "EndpointIdTaken"
     REFERENCE_MISSING = "ReferenceMissing"
     NAME_CONFLICT = "NameConflict"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"
@@ -95,6 +96,11 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
             Reason.REGISTERED: ReasonText("True", "The gateway takes jobs for the endpoint."),
             Reason.INVALID_SPEC: ReasonText(
                 "False", "The manifest cannot be used although the schema lets it pass.", "change the field it names"
+            ),
+            Reason.ENDPOINT_ID_TAKEN: ReasonText(
+                "False",
+                "An older endpoint has the id of spec.endpointId. This one takes no jobs until the id is free.",
+                "create it anew with another id, or delete the older endpoint; it goes on by itself",
             ),
             Reason.REFERENCE_MISSING: ReasonText(
                 "False",

@@ -11,7 +11,15 @@ import yaml
 
 from submodel_operator.api import constants
 from submodel_operator.api.schema import Schema, structural
-from submodel_operator.api.v1alpha1 import NAME_RULES, SPEC_RULES, EndpointSpec, EndpointStatus, Rule, SubModelEndpoint
+from submodel_operator.api.v1alpha1 import (
+    NAME_RULES,
+    SPEC_RULES,
+    TRANSITION_RULES,
+    EndpointSpec,
+    EndpointStatus,
+    Rule,
+    SubModelEndpoint,
+)
 
 NAME: Final = f"{constants.PLURAL}.{constants.GROUP}"
 MANIFEST_PATH: Final = PurePosixPath("crds", f"{NAME}.yaml")
@@ -116,7 +124,7 @@ def _schema() -> Schema:
             "kind": {"description": f"{constants.KIND}.", "type": "string"},
             # The name is declared so that rules may point at it; the API server validates it as in every object.
             "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
-            "spec": {**spec, "x-kubernetes-validations": _rules(SPEC_RULES)},
+            "spec": {**spec, "x-kubernetes-validations": _rules((*SPEC_RULES, *TRANSITION_RULES))},
             "status": status,
         },
         "x-kubernetes-validations": _rules(NAME_RULES),

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final
 
 from submodel_operator.api import crd
-from submodel_operator.api.v1alpha1 import NAME_RULES, SPEC_RULES
+from submodel_operator.api.v1alpha1 import NAME_RULES, SPEC_RULES, TRANSITION_RULES
 
 PAGE_PATH: Final = PurePosixPath("docs/reference/custom-resource.md")
 
@@ -43,7 +43,7 @@ def page_text() -> str:
     return _PAGE.format(
         description=schema["description"],
         spec=_table("spec", schema["properties"]["spec"]),
-        rules="\n".join(f"- {rule.message}" for rule in (*SPEC_RULES, *NAME_RULES)),
+        rules="\n".join(f"- {rule.message}" for rule in (*SPEC_RULES, *TRANSITION_RULES, *NAME_RULES)),
         status=_table("status", schema["properties"]["status"]),
     )
 

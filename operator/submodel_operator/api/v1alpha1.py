@@ -106,6 +106,23 @@ class Rule(Model):
     field_path: str
 
 
+RESERVED_IDS = (
+    "billing",
+    "cpus",
+    "datacenters",
+    "endpoints",
+    "gpus",
+    "health",
+    "networkvolumes",
+    "openapi",
+    "pods",
+    "registries",
+    "serverless",
+    "templates",
+    "user",
+)
+"""Words in the paths of the hosted platforms' management APIs; no endpoint may stand in their way."""
+
 SPEC_RULES = (
     Rule(
         rule="has(self.worker.image) != has(self.worker.handler)",
@@ -212,7 +229,24 @@ SPEC_RULES = (
         message="set exactly one of worker.handler.inline and worker.handler.configMapRef",
         field_path=".worker.handler",
     ),
+    Rule(
+        rule=f"!has(self.endpointId) || !(self.endpointId in {list(RESERVED_IDS)})",
+        message="endpointId is a word of the management paths; use another one",
+        field_path=".endpointId",
+    ),
 )
+
+
+TRANSITION_RULES = (
+    Rule(
+        rule="has(self.endpointId) == has(oldSelf.endpointId) && "
+        "(!has(self.endpointId) || self.endpointId == oldSelf.endpointId)",
+        message="endpointId cannot be set, changed or removed later, because the jobs belong to it; "
+        "delete the endpoint and create it anew",
+        field_path=".endpointId",
+    ),
+)
+"""Rules about changes, which only the API server can check: it alone knows what was there before."""
 
 
 NAME_RULES = (
@@ -242,6 +276,12 @@ class EndpointSpec(Model):
 
     display_name: Annotated[str, Field(max_length=191)] | None = None
     """A name for people; it need not be unique. kubectl get -o wide shows it."""
+
+    endpoint_id: Annotated[str, Field(min_length=3, max_length=63, pattern=r"^[a-z0-9][-a-z0-9]*[a-z0-9]$")] | None = (
+        None
+    )
+    """The id in URLs; unset, <namespace>.<name>. It is given when the endpoint is created and never changes. Of two
+    endpoints that ask for the same one, the older has it."""
 
     suspend: bool = False
     """Whether the endpoint rests: no worker runs, those that do finish what they hold, and jobs wait."""
@@ -301,6 +341,7 @@ class EndpointSpec(Model):
             not set(gpu.types) & set(gpu.excluded_types),
             self.auth.mode is AuthMode.API_KEY or not self.auth.key_secrets,
             worker.handler is None or (worker.handler.inline is None) != (worker.handler.config_map_ref is None),
+            self.endpoint_id not in RESERVED_IDS,
         )
 
 

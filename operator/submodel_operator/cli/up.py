@@ -125,7 +125,8 @@ class _Up:
             self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
         await self._cluster.close(self._hurry)
         with suppress(GatewayUnavailable, GatewayRefused):  # then what a killed worker held waits for its lease to end
-            await client.publish_workers(self._key.endpoint_id, [])
+            for endpoint_id in client.ids_of(self._key):
+                await client.publish_workers(endpoint_id, [])
 
     async def _reload(self) -> None:
         from watchfiles import awatch  # loads a native extension; only this command needs it
@@ -142,6 +143,8 @@ class _Up:
             return
         if Key(endpoint.metadata.namespace, endpoint.metadata.name) != self._key:
             self._console.problem(f"metadata.name changed from {self._key.name}: stop and start again to rename")
+        elif endpoint.spec.endpoint_id != self._endpoint.spec.endpoint_id:
+            self._console.problem("spec.endpointId changed, which it cannot while jobs wait: stop and start again")
         elif endpoint.spec != self._endpoint.spec:
             self._endpoint = endpoint
             self._console.line(f"{self._path} changed")
@@ -158,9 +161,9 @@ class _Up:
         write_local_status(self._folder, self._key, after)
         self._console.status(before, after)
 
-    def _gateway_changed(self, endpoint_id: str) -> None:
-        if endpoint_id == self._key.endpoint_id:
-            self._queue.add(self._key)
+    def _gateway_changed(self, key: Key) -> None:
+        if key == self._key:
+            self._queue.add(key)
 
     def _worker_settings(self) -> WorkerSettings:
         return WorkerSettings(

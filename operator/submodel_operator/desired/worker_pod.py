@@ -111,7 +111,7 @@ def _native_environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str,
         tokens.append({"name": env.WORKER_TOKEN_FILE, "value": f"{names.TOKEN_FOLDER}/{names.TOKEN_KEY}"})
     return [
         {"name": env.GATEWAY_URL, "value": endpoint.settings.gateway_url},
-        {"name": env.ENDPOINT_ID, "value": endpoint.key.endpoint_id},
+        {"name": env.ENDPOINT_ID, "value": endpoint.endpoint_id},
         {"name": env.WORKER_ID, **_pod_name()},
         *tokens,
         {"name": env.CONCURRENCY, "value": str(endpoint.scaling.concurrency)},
@@ -123,7 +123,7 @@ def _legacy_environment(endpoint: ResolvedEndpoint, pool: str) -> list[dict[str,
     """For images of others, whatever SDK they are made with."""
     variables: list[dict[str, Any]] = []
     for prefix in legacy_env.PREFIXES:
-        settings = legacy_env.settings(prefix, endpoint.settings.gateway_url, endpoint.key.endpoint_id)
+        settings = legacy_env.settings(prefix, endpoint.settings.gateway_url, endpoint.endpoint_id)
         variables += [{"name": name, "value": value} for name, value in settings.items()]
         variables += [
             {"name": prefix + legacy_env.API_KEY, **_token(pool)},

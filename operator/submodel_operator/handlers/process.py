@@ -140,9 +140,9 @@ class Operator:
     def _heard(self, resource: Resource) -> None:
         self._metrics.watch_event_at.labels(resource.plural).set(self._clock.now())
 
-    def _gateway_has_news(self, endpoint_id: str) -> None:
-        key = Key.from_endpoint_id(endpoint_id)
-        if not self._settings.namespaces or key.namespace in self._settings.namespaces:
+    def _gateway_has_news(self, key: Key) -> None:
+        ours = not self._settings.namespaces or key.namespace in self._settings.namespaces
+        if ours and key.name:
             self._queue.add(key)
 
 

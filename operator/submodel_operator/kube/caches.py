@@ -116,6 +116,36 @@ class Cache(Generic[V]):
             del self._names[view.owner]
 
 
+class EndpointCache(Cache[EndpointView]):
+    """Custom resources, found by the ids that their specs ask for as well."""
+
+    def __init__(self) -> None:
+        super().__init__(endpoint_view)
+        self._claims: dict[str, set[ObjectName]] = {}
+
+    def holder(self, wanted_id: str) -> Key | None:
+        """The oldest of those that ask for the id; of two of one second, always the same one."""
+        claims = [self._views[name] for name in self._claims.get(wanted_id, ())]
+        return min(claims, key=lambda view: (view.created_at, view.uid)).owner if claims else None
+
+    def _accept(self, name: ObjectName, held: EndpointView | None, view: EndpointView) -> Key | None:
+        if held and held.wanted_id != view.wanted_id:
+            self._give_up(name, held)
+        if view.wanted_id:
+            self._claims.setdefault(view.wanted_id, set()).add(name)
+        return super()._accept(name, held, view)
+
+    def _drop(self, name: ObjectName, view: EndpointView) -> None:
+        self._give_up(name, view)
+        super()._drop(name, view)
+
+    def _give_up(self, name: ObjectName, view: EndpointView) -> None:
+        claims = self._claims.get(view.wanted_id, set())
+        claims.discard(name)
+        if not claims:
+            self._claims.pop(view.wanted_id, None)
+
+
 class PoolCache(Cache[PoolView]):
     """Deployments. The answer to a scale write tells their count alone, so it is laid over what is held."""
 
@@ -147,7 +177,7 @@ class Caches:
     """All that is held of the cluster."""
 
     def __init__(self) -> None:
-        self.endpoints: Cache[EndpointView] = Cache(endpoint_view)
+        self.endpoints = EndpointCache()
         self.pools = PoolCache()
         self.pods: Cache[PodView] = Cache(pod_view)
 

@@ -91,6 +91,10 @@ class KubeCluster:
             finished=tuple(_aged(pod, now) for pod in self._caches.pods.of(key) if pod.finished),
         )
 
+    def holder(self, endpoint_id: str) -> Key | None:
+        """See `ports.Cluster`."""
+        return self._caches.endpoints.holder(endpoint_id)
+
     async def exists(self, key: Key) -> bool:
         """See `ports.Cluster`."""
         self._confirmed.pop(key, None)

@@ -34,6 +34,12 @@ class EndpointView(View):
 
     generation: int
     deleting: bool
+    created_at: str
+    """As it is written: instants of one length and zone compare as texts."""
+
+    wanted_id: str
+    """What its spec asks for as the id in URLs; empty when it leaves that to us."""
+
     manifest: Manifest
 
 
@@ -88,6 +94,8 @@ def endpoint_view(raw: Mapping[str, Any]) -> EndpointView:
         version=metadata["resourceVersion"],
         generation=metadata["generation"],
         deleting="deletionTimestamp" in metadata,
+        created_at=metadata["creationTimestamp"],
+        wanted_id=manifest["spec"].get("endpointId") or "",
         manifest=manifest,
     )
 

@@ -63,6 +63,8 @@ class Controller:
             self._retry(key, outcome.failure)
             return "retried"
         self._queue.succeed(key)
+        for other in outcome.others:
+            self._queue.add(other)
         if outcome.again_after_seconds is not None:
             self._queue.add_after(key, outcome.again_after_seconds)
         return "done"

@@ -4,6 +4,7 @@ It is level-triggered: it reads everything anew, never what happened, and may be
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from submodel_operator.errors import (
     ClusterRefused,
     ClusterUnavailable,
     Conflict,
+    EndpointIdTaken,
     GatewayRefused,
     GatewayUnavailable,
     InvalidEndpoint,
@@ -59,6 +61,7 @@ MISSING_PERIOD_SECONDS = 10.0
 
 _PROBLEM_REASONS: Mapping[type[OperatorError], Reason] = {
     InvalidEndpoint: Reason.INVALID_SPEC,
+    EndpointIdTaken: Reason.ENDPOINT_ID_TAKEN,
     ReferenceMissing: Reason.REFERENCE_MISSING,
     NameConflict: Reason.NAME_CONFLICT,
     ClusterRefused: Reason.REFUSED,
@@ -76,6 +79,8 @@ class Outcome:
 
     again_after_seconds: float | None = None
     failure: OperatorError | None = None
+    others: frozenset[Key] = frozenset()
+    """Endpoints that waited for what this one has given up."""
 
 
 class Reconciler:
@@ -102,6 +107,9 @@ class Reconciler:
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
+        self._waiting: defaultdict[str, set[Key]] = defaultdict(set)
+        """Endpoints that want an id which another one has."""
+
         self._decisions = decisions
         self._keys = KeyReader(cluster, clock)
 
@@ -113,8 +121,7 @@ class Reconciler:
         """
         observed = self._cluster.observe(key, self._clock.now())
         if observed is None or observed.deleting:
-            await self._forget(key)
-            return Outcome()
+            return Outcome(others=await self._forget(key))
         try:
             account, again = await self._step(observed)
             failure = None
@@ -123,7 +130,7 @@ class Reconciler:
         status_due = await self._write_status(account)
         if isinstance(failure, InvalidEndpoint):
             failure = None  # only a new spec helps; its event comes by itself
-        if isinstance(failure, ReferenceMissing):
+        if isinstance(failure, (ReferenceMissing, EndpointIdTaken)):
             failure, again = None, MISSING_PERIOD_SECONDS
         return Outcome(_earliest(again, status_due), failure)
 
@@ -133,10 +140,11 @@ class Reconciler:
         named = references(parsed.spec.worker)
         found = await self._cluster.look_up(observed.key, named) if named else {}
         endpoint = resolve(parsed, observed.uid, observed.generation, self._settings, found)
+        await self._claim(endpoint)
         desired = desired_pool(endpoint)
         keys = await self._keys.read(observed.key.namespace, endpoint.key_secrets)
         await self._tell_gateway(endpoint, observed, desired, keys)
-        signals = self._gateway.signals(observed.key.endpoint_id)
+        signals = self._gateway.signals(endpoint.endpoint_id)
         inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
         before, now = self._remembered(observed), self._clock.now()
         decision, scaler = decide(inputs, before, now)
@@ -144,9 +152,9 @@ class Reconciler:
         views, deadline_seconds = gather.views(signals), float(endpoint.startup_deadline_seconds)
         late = overdue(observed, desired.revision, views, deadline_seconds) if signals and signals.fresh else {}
         for action in plan(observed, desired, decision, views, late):
-            await self._act(observed, action)
+            await self._act(observed, endpoint.endpoint_id, action)
         if decision.replicas != inputs.replicas:
-            record = Record(observed.key.endpoint_id, now, inputs, before, decision)
+            record = Record(endpoint.endpoint_id, now, inputs, before, decision)
             self._note(observed.key, describe_decision(decision, inputs, now), record)
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
@@ -170,6 +178,17 @@ class Reconciler:
         )
         return account, again
 
+    async def _claim(self, endpoint: ResolvedEndpoint) -> None:
+        """Raise `EndpointIdTaken` while the id is another's; let go of one that the endpoint had under another spec."""
+        key, wanted = endpoint.key, endpoint.endpoint_id
+        holder = self._cluster.holder(wanted)
+        if holder not in (None, key):
+            self._waiting[wanted].add(key)
+            raise EndpointIdTaken(_taken(wanted, holder, key))
+        for former in self._gateway.ids_of(key):
+            if former != wanted:
+                await self._gateway.forget(former)
+
     def _note(self, key: Key, described: dict[str, Any], record: Record) -> None:
         """A shrink takes several steps, each of which comes to the same decision: it is told once."""
         last = self._last_decisions.get(key)
@@ -192,10 +211,10 @@ class Reconciler:
         revisions = gather.live_revisions(observed, desired.revision)
         await self._gateway.register(gather.registration(endpoint, revisions, keys.keys))
         if gone := gather.gone(observed):
-            await self._gateway.report_gone(observed.key.endpoint_id, gone)
-        await self._gateway.publish_workers(observed.key.endpoint_id, gather.presence(observed))
+            await self._gateway.report_gone(endpoint.endpoint_id, gone)
+        await self._gateway.publish_workers(endpoint.endpoint_id, gather.presence(observed))
 
-    async def _act(self, observed: Observed, action: Action) -> None:
+    async def _act(self, observed: Observed, endpoint_id: str, action: Action) -> None:
         key = observed.key
         match action:
             case Apply(child):
@@ -210,15 +229,16 @@ class Reconciler:
             case DeletePool(pool):
                 await self._cluster.delete_pool(key, pool)
             case Drain(workers):
-                await self._gateway.drain(key.endpoint_id, workers)
+                await self._gateway.drain(endpoint_id, workers)
             case Undrain(workers):
-                await self._gateway.undrain(key.endpoint_id, workers)
+                await self._gateway.undrain(endpoint_id, workers)
 
     def _failed(self, observed: Observed, error: OperatorError) -> Account:
+        known = next(iter(self._gateway.ids_of(observed.key)), "")
         return Account(
             observed=observed,
             replicas_before=sum(pool.replicas for pool in observed.pools),
-            signals=self._gateway.signals(observed.key.endpoint_id),
+            signals=self._gateway.signals(known),
             problem=_problem(error),
         )
 
@@ -255,16 +275,23 @@ class Reconciler:
             except (ClusterUnavailable, ClusterRefused, Conflict) as error:
                 _log.info("%s: the event %s is not recorded: %s", observed.key.endpoint_id, event.reason, error)
 
-    async def _forget(self, key: Key) -> None:
-        """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first."""
+    async def _forget(self, key: Key) -> frozenset[Key]:
+        """The endpoint is gone. A cache may err, and forgetting cancels jobs: ask the cluster itself first.
+
+        Returns the endpoints that waited for its id.
+        """
         self._status_written_at.pop(key, None)
         self._unheard_since.pop(key, None)
         self._last_decisions.pop(key, None)
         self._metrics.forget_endpoint(*key)
         self._scalers.pop(key, None)
         self._witness.forget(key)
-        if self._gateway.signals(key.endpoint_id) is not None and not await self._cluster.exists(key):
-            await self._gateway.forget(key.endpoint_id)
+        ids = self._gateway.ids_of(key)
+        if not ids or await self._cluster.exists(key):
+            return frozenset()
+        for endpoint_id in ids:
+            await self._gateway.forget(endpoint_id)
+        return frozenset().union(*(self._waiting.pop(each, set()) for each in ids))
 
 
 def _shadow(endpoint: ResolvedEndpoint, decision: ScalingDecision) -> dict[str, Any] | None:
@@ -272,10 +299,18 @@ def _shadow(endpoint: ResolvedEndpoint, decision: ScalingDecision) -> dict[str, 
     return describe_proposal(policy, decision.shadow) if policy and decision.shadow else None
 
 
+def _taken(endpoint_id: str, holder: Key | None, key: Key) -> str:
+    """Names the holder to its neighbours only: who sees one namespace need not hear of another."""
+    near = holder is not None and holder.namespace == key.namespace
+    whose = f"endpoint {holder.name}" if holder and near else "an endpoint of another namespace"
+    return f"spec.endpointId: {endpoint_id} belongs to {whose}, which is older"
+
+
 def _problem(error: OperatorError) -> Problem:
     reason = next(reason for kind, reason in _PROBLEM_REASONS.items() if isinstance(error, kind))
     # The words of the others say what to do, or are another's.
-    return problem(reason, str(error)) if isinstance(error, ReferenceMissing) else Problem(reason, str(error))
+    tells = isinstance(error, (ReferenceMissing, EndpointIdTaken))
+    return problem(reason, str(error)) if tells else Problem(reason, str(error))
 
 
 def _earliest(*seconds: float | None) -> float | None:

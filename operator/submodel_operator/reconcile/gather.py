@@ -32,7 +32,8 @@ def registration(
     # Pods of another revision may be from before the audience was set, or after: either token is as good.
     pools = revisions if endpoint.settings.token_audience else ()
     return EndpointRegistration(
-        endpoint_id=endpoint.key.endpoint_id,
+        endpoint_id=endpoint.endpoint_id,
+        owner=endpoint.key.endpoint_id,
         epoch=endpoint.uid,
         generation=endpoint.generation,
         execution_timeout_ms=endpoint.execution_timeout_ms,

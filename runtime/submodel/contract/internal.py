@@ -48,6 +48,9 @@ class EndpointRegistration(Message):
     endpoint_id: str
     epoch: str
     generation: int
+    owner: str = ""
+    """Whose it is, as `<namespace>.<name>`, which a custom id does not tell; empty for who is called like the id."""
+
     execution_timeout_ms: int = limits.EXECUTION_TIMEOUT_MS_DEFAULT
     ttl_ms: int = limits.TTL_MS_DEFAULT
     max_attempts: int = 3
@@ -146,6 +149,9 @@ class EndpointSnapshot(Message):
     """Queued jobs that have waited longer than `late_after_ms`; 0 when no limit is set."""
 
     in_progress: int
+    owner: str = ""
+    """As in the registration."""
+
     oldest_queued_ms: int | None = None
     """Instant at which the oldest queued job was accepted."""
 

@@ -65,7 +65,7 @@ class _Internal:
                 body = await request.body(BODY_BYTES)
                 await self._registry.put(endpoint, envelope.parse(body, _REGISTRATION))
             case "DELETE", ["endpoints", endpoint]:
-                await self._registry.delete(endpoint)
+                await self._registry.delete(endpoint, request.query("epoch"))
             case "PUT", ["endpoints", endpoint, "workers"]:
                 began_ms = self._gateway.clock.now_ms()
                 push = envelope.parse(await request.body(BODY_BYTES), _PUSH)

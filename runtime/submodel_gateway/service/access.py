@@ -64,7 +64,10 @@ class ByKey:
             raise Unauthorized("an API key is missing; send it as `Authorization: Bearer <key>`")
         now = self._now_ms()
         if (key := self._folder.keyring(now).find(credential, now)) is not None:
-            return _checked(endpoint, scope, key.id, key.scopes, reaches=key.reaches(endpoint))
+            owner = state.registration.owner if state else ""
+            # An id that does not tell its namespace is reached by the keys of that namespace all the same.
+            reaches = key.reaches(endpoint) or (owner != "" and key.reaches(owner))
+            return _checked(endpoint, scope, key.id, key.scopes, reaches=reaches)
         opened = {
             where: own
             for where, own in self._endpoints.keys.find(credential).items()

@@ -99,10 +99,16 @@ class Registry:
                 state.end_revoked()
                 self._changed(state)
 
-    async def delete(self, endpoint: str) -> None:
-        """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine."""
+    async def delete(self, endpoint: str, epoch: str | None = None) -> None:
+        """Forget an endpoint, its workers and, as cancelled, its jobs. An unknown one is fine.
+
+        With `epoch`, only the one of that epoch: the id may have gone to another custom resource meanwhile.
+        """
         async with self._locks[endpoint]:
-            if self._endpoints.find(endpoint) is None and not await self._stored(endpoint):
+            known = self._endpoints.find(endpoint)
+            if known is None and not await self._stored(endpoint):
+                return
+            if known is not None and epoch is not None and known.registration.epoch != epoch:
                 return
             await self._end_all(endpoint)
             await self._stores.of(endpoint).one(base.DeleteEndpoint(endpoint=endpoint))

@@ -122,6 +122,7 @@ class SnapshotFeed:
         ahead = self._stores.now_ms(state.id) - now
         return EndpointSnapshot(
             endpoint_id=state.id,
+            owner=registration.owner,
             registration=f"{registration.epoch}/{registration.generation}",
             queued=tally.queued,
             late=backlog.late,

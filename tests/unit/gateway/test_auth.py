@@ -167,6 +167,16 @@ def test_a_former_secret_does_not_outlive_the_key(tmp_path: Path) -> None:
     assert keys.find(key_text("ci", "o" * 43), NOW_MS) is None
 
 
+def test_the_keys_of_a_namespace_open_its_endpoints_with_ids_of_their_own(tmp_path: Path) -> None:
+    endpoints = Endpoints()
+    endpoints.put(registration("speech", owner="ns.app"))
+    access = ByKey(folder(tmp_path, endpoints=["ns.*"]), endpoints, lambda: NOW_MS)
+    assert access.caller(KEY, "speech", Scope.RUN).principal == "ci"
+    endpoints.put(registration("speech", owner="ns-2.app"))
+    with pytest.raises(NotFound):
+        access.caller(KEY, "speech", Scope.RUN)
+
+
 OWN = "smk_own_" + "o" * 43
 
 

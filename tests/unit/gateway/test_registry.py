@@ -28,6 +28,16 @@ async def test_a_recreated_namesake_starts_again() -> None:
         assert (await w.snapshot()).registration == "another/1"
 
 
+async def test_a_deletion_that_names_an_epoch_spares_the_next_owner_of_the_id() -> None:
+    async with world() as w:
+        await w.register(epoch="another")
+        await w.gateway.registry.delete(ENDPOINT, "uid")
+        assert (await w.snapshot()).registration == "another/1"
+        await w.gateway.registry.delete(ENDPOINT, "another")
+        with pytest.raises(NotFound):
+            await w.submit()
+
+
 async def test_a_recreated_namesake_gets_none_of_the_jobs_and_workers_of_the_one_before() -> None:
     async with world() as w:
         worker = Worker(w)

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from submodel_operator.kube.caches import Cache, Caches, PoolCache, is_newer
+from submodel_operator.kube.caches import Cache, Caches, EndpointCache, PoolCache, is_newer
 from submodel_operator.kube.objects import EndpointView, endpoint_view
 from submodel_operator.kube.resources import DEPLOYMENTS, ENDPOINTS
 from submodel_operator.ports import Key
@@ -15,7 +15,13 @@ KEY = Key("team-a", "tokens")
 
 def endpoint(version: int, uid: str = "u1", generation: int = 1, name: str = "tokens") -> dict[str, Any]:
     metadata = {"namespace": "team-a", "name": name, "uid": uid, "generation": generation}
-    return {"metadata": {**metadata, "resourceVersion": str(version)}, "spec": {}}
+    metadata |= {"resourceVersion": str(version), "creationTimestamp": "2026-01-01T00:00:00Z"}
+    return {"metadata": metadata, "spec": {}}
+
+
+def claimant(name: str, created_at: str, wanted_id: str = "speech", version: int = 7) -> dict[str, Any]:
+    raw = endpoint(version, uid=f"u-{name}", name=name)
+    return {"metadata": {**raw["metadata"], "creationTimestamp": created_at}, "spec": {"endpointId": wanted_id}}
 
 
 def deployment(version: int, replicas: int, hash_: str = "h", uid: str = "d1") -> dict[str, Any]:
@@ -30,6 +36,26 @@ def deployment(version: int, replicas: int, hash_: str = "h", uid: str = "d1") -
         },
         "spec": {"replicas": replicas},
     }
+
+
+def test_of_endpoints_that_ask_for_one_id_the_oldest_has_it_until_it_is_gone() -> None:
+    cache = EndpointCache()
+    older, younger = claimant("b", "2026-01-01T00:00:00Z"), claimant("a", "2026-01-02T00:00:00Z")
+    cache.put(younger)
+    assert cache.holder("speech") == Key("team-a", "a")
+    cache.put(older)
+    assert cache.holder("speech") == Key("team-a", "b")
+    cache.remove(older)
+    assert cache.holder("speech") == Key("team-a", "a")
+    cache.remove(younger)
+    assert cache.holder("speech") is None
+
+
+def test_an_endpoint_that_asks_for_another_id_frees_the_one_before() -> None:
+    cache = EndpointCache()
+    cache.put(claimant("a", "2026-01-01T00:00:00Z"))
+    cache.put(claimant("a", "2026-01-01T00:00:00Z", wanted_id="text", version=8))
+    assert (cache.holder("speech"), cache.holder("text")) == (None, Key("team-a", "a"))
 
 
 def endpoints() -> Cache[EndpointView]:
