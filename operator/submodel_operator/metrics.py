@@ -51,6 +51,11 @@ class Metrics:
             "Time since the gateway last answered; above 15 the number of workers is held.",
             registry=self.registry,
         )
+        self.leader = Gauge(
+            "submodel_operator_leader",
+            "1 while this operator acts, 0 while it stands by for the one that does.",
+            registry=self.registry,
+        )
         self._desired = self._endpoint_gauge("submodel_endpoint_workers_desired", "Workers that should run.")
         self._ready = self._endpoint_gauge("submodel_endpoint_workers_ready", "Workers that take jobs.")
         self._queued = self._endpoint_gauge("submodel_endpoint_jobs_queued", "Jobs that wait for a worker.")

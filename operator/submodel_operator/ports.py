@@ -60,6 +60,18 @@ class WorkerEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class PodStart:
+    """Instants of a pod's start in seconds since the epoch, by the clock of the cluster; it knows whole seconds."""
+
+    created_at: float
+    scheduled_at: float | None
+    """When it got its node; None while it has none."""
+
+    ran_at: float | None
+    """When the container was started that runs now; None while none does."""
+
+
+@dataclass(frozen=True, slots=True)
 class ObservedWorker:
     """A pod or process of an endpoint."""
 
@@ -77,6 +89,9 @@ class ObservedWorker:
     ended: WorkerEnd | None = None
     running_seconds: float | None = None
     """How long its container has run; None while it does not."""
+
+    start: PodStart | None = None
+    """None where a worker is no pod."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from typing import Final
 from submodel_operator.errors import UsageError
 
 PREFIX: Final = "SUBMODEL_OPERATOR_"
+POD_NAMESPACE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+LEASE_SECONDS_MIN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,20 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseSettings:
+    """The Lease of which the holder acts, where several operators run."""
+
+    name: str
+    """`SUBMODEL_OPERATOR_LEASE`."""
+
+    namespace: str
+    """`SUBMODEL_OPERATOR_LEASE_NAMESPACE`; by default that of the pod."""
+
+    seconds: float = 15
+    """How long a dead holder keeps it (`SUBMODEL_OPERATOR_LEASE_SECONDS`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorSettings:
     """Everything the operator process is told from outside."""
 
@@ -79,6 +95,9 @@ class OperatorSettings:
 
     resync_seconds: int = 600
     """Period of the full list that finds what the watches missed (`SUBMODEL_OPERATOR_RESYNC_SECONDS`)."""
+
+    lease: LeaseSettings | None = None
+    """None: it is the only operator."""
 
     log_level: str = "INFO"
     """`SUBMODEL_OPERATOR_LOG_LEVEL`."""
@@ -119,6 +138,7 @@ def load(env: Mapping[str, str]) -> OperatorSettings:
         probe_listen=_address(env, "PROBE_LISTEN", "127.0.0.1:8080"),
         reconcile_workers=_positive(env, "RECONCILE_WORKERS", 10),
         resync_seconds=_positive(env, "RESYNC_SECONDS", 600),
+        lease=_lease(env),
         log_level=_one_of(env, "LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
         decision_log=env.get(PREFIX + "DECISION_LOG", "").strip(),
         log_format=_one_of(env, "LOG_FORMAT", "text", ("text", "json")),
@@ -152,6 +172,20 @@ def _gpu_types(env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
     if all(values and all(isinstance(value, str) for value in values) for values in types.values()):
         return types
     raise UsageError(f'{PREFIX}GPU_TYPES must be JSON such as {{"A100": ["NVIDIA-A100-SXM4-80GB"]}}')
+
+
+def _lease(env: Mapping[str, str]) -> LeaseSettings | None:
+    name = env.get(PREFIX + "LEASE", "").strip()
+    if not name:
+        return None
+    seconds = _positive(env, "LEASE_SECONDS", 15)
+    if seconds < LEASE_SECONDS_MIN:
+        raise UsageError(f"{PREFIX}LEASE_SECONDS must be at least {LEASE_SECONDS_MIN}, not {seconds}")
+    namespace = env.get(PREFIX + "LEASE_NAMESPACE", "").strip()
+    try:
+        return LeaseSettings(name, namespace or POD_NAMESPACE.read_text(encoding="utf-8").strip(), seconds)
+    except OSError:
+        raise UsageError(f"{PREFIX}LEASE_NAMESPACE is not set, and this is no pod that would have one") from None
 
 
 def _address(env: Mapping[str, str], name: str, default: str) -> str:

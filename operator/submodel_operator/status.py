@@ -5,13 +5,14 @@ Nothing volatile is in it (no "last checked at"), so an endpoint at rest is neve
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
+from submodel_operator import figures
 from submodel_operator.api import constants
 from submodel_operator.api.conditions import REMEDIES, ConditionType, Reason
+from submodel_operator.cold_start import newest_start
 from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, problem, workers_problem
 from submodel_operator.ports import Manifest, Observed, Signals
 from submodel_operator.resolve import ResolvedEndpoint
@@ -66,7 +67,9 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         "revision": account.revision,
         **_given(account.endpoint, previous),
         "workers": workers,
-        "jobs": _jobs(account, previous),
+        "revisions": figures.revisions(account.observed, account.revision, _views(account)) or None,
+        "jobs": figures.jobs(account.signals, previous.get("jobs") or {}, now),
+        "coldStart": newest_start(account.observed, account.revision, _views(account), previous.get("coldStart")),
         "autoscaling": _autoscaling(account, previous),
         "failures": _failures(trouble.failures, previous.get("failures") or (), now) or None,
         "conditions": _conditions(account, problem, trouble, workers, previous, now),
@@ -127,7 +130,12 @@ def _failures(found: Sequence[Failure], previous: Sequence[Manifest], now: float
     chosen = sorted(found, key=lambda failure: (failure.worker, failure.reason) not in kept)[:FAILURES_KEPT]
     for failure in chosen:
         known = kept.pop((failure.worker, failure.reason), None)
-        entry = {"at": _instant(now), "worker": failure.worker, "reason": failure.reason, "message": failure.lines}
+        entry = {
+            "at": figures.instant(now),
+            "worker": failure.worker,
+            "reason": failure.reason,
+            "message": failure.lines,
+        }
         same = known and known["message"] == failure.lines
         kept[failure.worker, failure.reason] = known if known and same else entry
     return sorted(kept.values(), key=lambda each: (each["at"], each["worker"], each["reason"]))[-FAILURES_KEPT:]
@@ -161,13 +169,6 @@ def _leaving(terminating: bool, view: WorkerView | None) -> bool:
     return terminating or (view is not None and view.draining)
 
 
-def _jobs(account: Account, previous: Mapping[str, Any]) -> dict[str, int] | None:
-    if account.signals is None:
-        jobs: dict[str, int] | None = previous.get("jobs")
-        return jobs
-    return {"queued": account.signals.snapshot.queued, "inProgress": account.signals.snapshot.in_progress}
-
-
 def _autoscaling(account: Account, previous: Mapping[str, Any]) -> Manifest | None:
     kept: Mapping[str, Any] = previous.get("autoscaling") or {}
     if account.decision is None:
@@ -188,7 +189,7 @@ def _shadow(shadow: Manifest | None, before: Manifest | None) -> Manifest | None
 
 def describe_decision(decision: ScalingDecision, inputs: ScalingInputs, now: float) -> dict[str, Any]:
     """A decision that changed the number of workers, as `status.autoscaling.lastDecision` shows it."""
-    return describe(decision, inputs, _instant(now))
+    return describe(decision, inputs, figures.instant(now))
 
 
 def _phase(account: Account, problem: Problem | None, workers: Mapping[str, int]) -> str:
@@ -296,8 +297,4 @@ def _scaler_health(account: Account) -> tuple[str, str, str]:
 def _transition(before: Mapping[str, Any] | None, holds: str, now: float) -> str:
     if before and before.get("status") == holds and before.get("lastTransitionTime"):
         return str(before["lastTransitionTime"])
-    return _instant(now)
-
-
-def _instant(now: float) -> str:
-    return datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return figures.instant(now)

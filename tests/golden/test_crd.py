@@ -45,7 +45,7 @@ def test_the_table_of_kubectl_shows_what_its_readers_ask_for() -> None:
     narrow = [column["name"] for column in columns if not column.get("priority")]
     wide = [column["name"] for column in columns if column.get("priority")]
     assert narrow == ["Ready", "Phase", "Workers", "Desired", "Min", "Max", "Queued", "Running", "Scaler", "GPU", "Age"]
-    assert wide == ["Name", "Busy", "Starting", "Reason", "Image", "URL"]
+    assert wide == ["Name", "Oldest", "P95", "Busy", "Starting", "Reason", "Image", "URL"]
 
 
 def test_every_column_shows_a_field_that_exists() -> None:
@@ -56,7 +56,8 @@ def test_every_column_shows_a_field_that_exists() -> None:
                 break
             node = node["properties"][name]
         else:
-            assert column["type"] == ("string" if "[" in column["jsonPath"] else node["type"])
+            shown = "date" if node.get("format") == "date-time" else node["type"]
+            assert column["type"] == ("string" if "[" in column["jsonPath"] else shown)
 
 
 def test_kubectl_scale_reaches_fields_that_exist() -> None:

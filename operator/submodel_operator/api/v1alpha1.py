@@ -404,6 +404,12 @@ class JobsStatus(StatusModel):
     in_progress: int = 0
     """Jobs that run."""
 
+    oldest_queued_at: Instant | None = None
+    """Since when the oldest of the queued jobs waits."""
+
+    execution_seconds_p95: float | None = None
+    """Of the last jobs that ended, 95 in a hundred ran no longer than this; two digits."""
+
 
 class DecisionInputs(StatusModel):
     """What a decision rested on."""
@@ -515,6 +521,50 @@ class AutoscalingStatus(StatusModel):
     """What the scaler remembers between decisions, for itself."""
 
 
+class RevisionStatus(StatusModel):
+    """A revision that has workers or a Deployment."""
+
+    revision: Annotated[str, Field(max_length=63)]
+    """Its hash, as in the label serverless.submodel.ai/revision of its pods."""
+
+    workers: int
+    """Its workers, those that are leaving included."""
+
+    ready: int
+    """Of them, those that take jobs."""
+
+    running: int
+    """Jobs that they run."""
+
+
+class ColdStartStatus(StatusModel):
+    """What the newest start of a worker was made of, in seconds. A step that nobody measured is left out."""
+
+    worker: Annotated[str, Field(max_length=253)]
+    """Name of the worker's pod; it may be gone by now."""
+
+    at: Instant
+    """When its pod was created."""
+
+    total_seconds: float
+    """All steps together; then it asked for its first job."""
+
+    scheduling_seconds: float | None = None
+    """Until it got a node."""
+
+    pull_seconds: float | None = None
+    """From then until its container ran: the image was pulled, volumes were mounted."""
+
+    start_seconds: float | None = None
+    """Until its process had loaded the runtime; reported by the bundled runtime."""
+
+    load_seconds: float | None = None
+    """Until the handler's file had called start: its imports, and mostly the loading of a model."""
+
+    check_seconds: float | None = None
+    """The fitness checks."""
+
+
 class GpuStatus(StatusModel):
     """GPUs of one worker."""
 
@@ -546,8 +596,14 @@ class EndpointStatus(StatusModel):
     gpu: GpuStatus | None = None
     """GPUs of one worker."""
 
+    revisions: Annotated[list[RevisionStatus], Field(max_length=32)] = []
+    """The revisions that have workers, the present one first."""
+
     jobs: JobsStatus | None = None
-    """Jobs by state."""
+    """Jobs by state, and how long they wait and run."""
+
+    cold_start: ColdStartStatus | None = None
+    """What the newest start of a worker was made of."""
 
     autoscaling: AutoscalingStatus | None = None
     """The scaler's account of itself."""

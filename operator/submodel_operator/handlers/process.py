@@ -7,6 +7,8 @@ nursed: the run ends with a sentence, and whoever started the process starts it 
 import asyncio
 import logging
 import random
+import secrets
+import socket
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -20,8 +22,10 @@ from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.handlers.probes import serve_probes
 from submodel_operator.handlers.watches import Watches
 from submodel_operator.kube import Caches, KubeClient, KubeCluster, load_connection, open_client, preload
+from submodel_operator.kube.lease import Lease
 from submodel_operator.kube.listing import resync_forever
 from submodel_operator.kube.resources import Resource
+from submodel_operator.leadership import Candidate
 from submodel_operator.metrics import Metrics
 from submodel_operator.ports import Clock, Key
 from submodel_operator.reconcile import Controller, DecisionLog, KeyedQueue, Reconciler
@@ -68,6 +72,7 @@ class Operator:
             self._caches, settings.namespaces, lambda: load_connection(env), self._queue.add, self._heard
         )
         self._parts: list[asyncio.Task[None]] = []
+        self._standing_by = False
 
     async def run(self) -> None:
         """Run until stopped.
@@ -79,17 +84,49 @@ class Operator:
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(serve_probes(settings.probe_listen, self._watches.missing, self._metrics))
+            await stack.enter_async_context(serve_probes(settings.probe_listen, self._missing, self._metrics))
             client = await stack.enter_async_context(open_client(self._env, self._metrics))
+            lease = self._lease(client)
+            if lease:
+                stack.push_async_callback(lease.release)  # after the parts have ended, which are pushed later
             gateway = GatewayClient(settings.gateway_url, settings.gateway_token, self._clock)
             self._metrics.watch_gateway(gateway.age_seconds)
             await stack.enter_async_context(gateway)
             stack.push_async_callback(self._end_parts)
             await _wait_until_served(client, self._crd_patience_seconds)
             await _refuse_older_definition(client)
+            if lease and not await self._lead(lease):
+                return
+            self._metrics.leader.set(1)
+            self._standing_by = False
             await self._fill(client)
-            await self._start_parts(client, gateway)
+            await self._start_parts(client, gateway, lease)
             await self._run_watches()
+
+    def _lease(self, client: KubeClient) -> Lease | None:
+        settings = self._settings.lease
+        if settings is None:
+            return None
+        self._standing_by = True
+        candidate = Candidate(f"{socket.gethostname()}_{secrets.token_hex(4)}", settings.seconds)
+        return Lease(client, settings.namespace, settings.name, candidate, self._clock, self._metrics.leader.set)
+
+    async def _lead(self, lease: Lease) -> bool:
+        """Stand by until this is the operator that acts; false when it is stopped before."""
+        acquired, stopped = asyncio.create_task(lease.acquire()), asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait([acquired, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if acquired.done():
+                acquired.result()
+            return acquired.done()
+        finally:
+            for task in (acquired, stopped):
+                task.cancel()
+            await asyncio.gather(acquired, stopped, return_exceptions=True)
+
+    def _missing(self) -> str:
+        """A standby is ready: there is nothing that it lacks for its part."""
+        return "" if self._standing_by else self._watches.missing()
 
     async def _fill(self, client: KubeClient) -> None:
         await preload(client, self._caches, self._settings.namespaces)
@@ -97,8 +134,10 @@ class Operator:
             self._queue.add(key)
         _log.info("found %d endpoints with %d pods", len(self._caches.endpoints), len(self._caches.pods))
 
-    async def _start_parts(self, client: KubeClient, gateway: GatewayClient) -> None:
+    async def _start_parts(self, client: KubeClient, gateway: GatewayClient, lease: Lease | None) -> None:
         settings = self._settings
+        if lease:
+            self._start("the lease", lease.keep())
         self._start("the watch of the gateway", gateway.watch(self._gateway_has_news))
         resync = resync_forever(
             client, self._caches, settings.namespaces, settings.resync_seconds, random.random, self._queue.add
@@ -110,7 +149,8 @@ class Operator:
         reconciler = Reconciler(
             cluster, gateway, self._clock, settings.worker, decisions=decisions, metrics=self._metrics
         )
-        controller = Controller(reconciler, self._queue, settings.reconcile_workers, self._metrics)
+        may_act = lease.may_act if lease else lambda: True
+        controller = Controller(reconciler, self._queue, settings.reconcile_workers, self._metrics, may_act)
         self._start("the controller", controller.run())
 
     async def _run_watches(self) -> None:
@@ -120,6 +160,7 @@ class Operator:
         try:
             await asyncio.wait([watches, *parts], return_when=asyncio.FIRST_COMPLETED)
             failed = [part for part in parts if part.done() and not part.cancelled()]
+            await self._end_parts()  # at once: without the lease, for one, nothing may be written any more
             self._stop.set()
             await asyncio.wait([watches])
         finally:

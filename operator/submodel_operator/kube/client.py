@@ -86,6 +86,11 @@ class KubeClient:
         query = {"fieldManager": manager, "force": "true"}
         return await self._request("PATCH", path, query, manifest, APPLY, absent=404 if subresource else None)
 
+    async def replace(self, resource: Resource, namespace: str, manifest: Manifest, manager: str) -> Object | None:
+        """Write the whole object, if it still has the version that the manifest names."""
+        path = resource.path(namespace, manifest["metadata"]["name"])
+        return await self._request("PUT", path, {"fieldManager": manager}, manifest)
+
     async def merge(
         self, resource: Resource, namespace: str, name: str, patch: Manifest, manager: str
     ) -> Object | None:

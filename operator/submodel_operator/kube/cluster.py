@@ -343,8 +343,9 @@ class KubeCluster:
 
 
 def _aged(pod: PodView, now: float) -> ObservedWorker:
-    running_seconds = None if pod.started_at is None else max(0.0, now - pod.started_at)
-    return replace(pod.observed, age_seconds=max(0.0, now - pod.created_at), running_seconds=running_seconds)
+    ran_at = pod.start.ran_at
+    running_seconds = None if ran_at is None else max(0.0, now - ran_at)
+    return replace(pod.observed, age_seconds=max(0.0, now - pod.start.created_at), running_seconds=running_seconds)
 
 
 def _has_our_labels(metadata: Object, key: Key) -> bool:

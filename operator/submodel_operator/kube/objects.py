@@ -7,7 +7,7 @@ from typing import Any
 
 from submodel_operator.api import constants
 from submodel_operator.pod_template import WORKER_CONTAINER
-from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker, WorkerEnd
+from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker, PodStart, WorkerEnd
 
 MESSAGE_LENGTH = 500
 LAST_LINES_LENGTH = 1000
@@ -61,10 +61,7 @@ class PodView(View):
     pool: str
     """Name of its Deployment."""
 
-    created_at: float
-    started_at: float | None
-    """When the container was started that runs now."""
-
+    start: PodStart
     observed: ObservedWorker
     """With an age of 0; the age comes with the instant of observation."""
 
@@ -132,14 +129,14 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
         return None
     endpoint, revision = labels[constants.ENDPOINT_LABEL], labels.get(constants.REVISION_LABEL, "")
     phase, message = pod_phase(status)
+    start = PodStart(_instant(metadata["creationTimestamp"]), _scheduled_at(status), _started_at(status))
     return PodView(
         owner=Key(metadata["namespace"], endpoint),
         name=metadata["name"],
         uid=metadata["uid"],
         version=metadata["resourceVersion"],
         pool=f"{endpoint}-{revision}",
-        created_at=datetime.fromisoformat(metadata["creationTimestamp"]).timestamp(),
-        started_at=_started_at(status),
+        start=start,
         observed=ObservedWorker(
             name=metadata["name"],
             uid=metadata["uid"],
@@ -149,6 +146,7 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
             terminating="deletionTimestamp" in metadata,
             message=message,
             ended=worker_end(status),
+            start=start,
         ),
         marked=constants.DELETION_COST_ANNOTATION in (metadata.get("annotations") or {}),
         finished=status.get("phase") in _FINISHED_PHASES,
@@ -197,7 +195,16 @@ def worker_end(status: Mapping[str, Any]) -> WorkerEnd | None:
 def _started_at(status: Mapping[str, Any]) -> float | None:
     states = (container.get("state") or {} for container in _workers(status))
     started = (state["running"].get("startedAt") for state in states if state.get("running"))
-    return next((datetime.fromisoformat(at).timestamp() for at in started if at), None)
+    return next((_instant(at) for at in started if at), None)
+
+
+def _scheduled_at(status: Mapping[str, Any]) -> float | None:
+    scheduled = _condition(status, "PodScheduled", "True") or {}
+    return _instant(at) if (at := scheduled.get("lastTransitionTime")) else None
+
+
+def _instant(at: str) -> float:
+    return datetime.fromisoformat(at).timestamp()
 
 
 def _workers(status: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:

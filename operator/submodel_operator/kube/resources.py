@@ -28,6 +28,7 @@ DEPLOYMENTS: Final = Resource("apps/v1", "deployments", "Deployment")
 PODS: Final = Resource("v1", "pods", "Pod")
 CONFIG_MAPS: Final = Resource("v1", "configmaps", "ConfigMap")
 SECRETS: Final = Resource("v1", "secrets", "Secret")
+LEASES: Final = Resource("coordination.k8s.io/v1", "leases", "Lease")
 EVENTS: Final = Resource("v1", "events", "Event")
 
 CHILDREN: Final = {each.kind: each for each in (CONFIG_MAPS, SECRETS, DEPLOYMENTS)}

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from submodel_operator.errors import ClusterUnavailable, Conflict, OperatorError
 from submodel_operator.metrics import Metrics
@@ -15,15 +16,21 @@ _log = logging.getLogger(__name__)
 
 
 class Controller:
-    """Takes keys from the queue until it is cancelled."""
+    """Takes keys from the queue until it is cancelled; asks `may_act` before each."""
 
     def __init__(
-        self, reconciler: Reconciler, queue: KeyedQueue[Key], workers: int, metrics: Metrics | None = None
+        self,
+        reconciler: Reconciler,
+        queue: KeyedQueue[Key],
+        workers: int,
+        metrics: Metrics | None = None,
+        may_act: Callable[[], bool] = lambda: True,
     ) -> None:
         self._reconciler = reconciler
         self._queue = queue
         self._workers = workers
         self._metrics = metrics or Metrics()
+        self._may_act = may_act
 
     async def run(self) -> None:
         """Process keys for ever. An error of one key delays that key and no other."""
@@ -46,6 +53,9 @@ class Controller:
 
     async def _process(self, key: Key) -> str:
         """Reconcile once; returns how it ended, in the words of the metric."""
+        if not self._may_act():  # the process stood still and another one acts by now; this one is about to end
+            self._queue.fail(key)
+            return "retried"
         try:
             async with asyncio.timeout(RECONCILE_TIMEOUT_SECONDS):
                 outcome = await self._reconciler.reconcile(key)

@@ -158,6 +158,9 @@ class EndpointSnapshot(Message):
     arrived_total: int = 0
     completed_total: int = 0
     failed_total: int = 0
+    execution_ms_p95: int | None = None
+    """Of the last jobs that completed here, 95 in a hundred took no longer from worker to result; None without any."""
+
     workers: list[WorkerView] = []
 
 

@@ -5,6 +5,7 @@ operator's next push.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from heapq import nlargest
@@ -25,6 +26,7 @@ ANSWERS_KEPT = 8
 """A bound against workers that name too many; ours has at most three requests under way."""
 
 FORMER_KEPT = 16
+RUNS_KEPT = 200
 RUNNING = "Running"
 """Phase of a worker whose pod is up."""
 
@@ -220,6 +222,9 @@ class EndpointState:
     elsewhere: list[Word] = field(default_factory=list)
     """What the other gateways say of workers."""
 
+    runs_ms: deque[int] = field(default_factory=lambda: deque(maxlen=RUNS_KEPT))
+    """How long the last jobs that completed were with their workers."""
+
     version: int = 0
     urgent_version: int = 0
     """When demand last met no capacity."""
@@ -229,6 +234,10 @@ class EndpointState:
     @property
     def id(self) -> str:
         return self.registration.endpoint_id
+
+    def run_ms_p95(self) -> int | None:
+        """What 95 in a hundred of the last completed jobs did not exceed."""
+        return sorted(self.runs_ms)[-(-len(self.runs_ms) * 95 // 100) - 1] if self.runs_ms else None
 
     def end_revoked(self) -> None:
         """End the sessions whose credential is none any more; what they hold goes on until it is done or lost."""
@@ -265,6 +274,7 @@ class EndpointState:
             taking=session.taking if draining else 0,
             seen_ms=session.seen_ms(now),
             idle_since_ms=session.idle_since_ms,
+            startup=session.startup,
         )
 
     def tell_drains(self) -> None:

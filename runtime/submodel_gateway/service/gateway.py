@@ -173,6 +173,7 @@ class Gateway:
             if _counts(change):
                 touched[job.endpoint] = None
                 self._tell_session(change, now)
+                self._note_run(change)
                 self.measures.changed(change, self._stores.now_ms(job.endpoint))
             if change.after is None:
                 self.streams.forget(job.id)
@@ -190,6 +191,13 @@ class Gateway:
             session.lose(before.id, now, stop=change.stop)
         if after is not None and (session := self._holder(after)) is not None:
             session.hold(after, now)
+
+    def _note_run(self, change: Transition) -> None:
+        job = change.after
+        if job is None or job.state is not JobState.COMPLETED or job.taken_at is None or job.finished_at is None:
+            return
+        if (state := self.endpoints.find(job.endpoint)) is not None:
+            state.runs_ms.append(job.finished_at - job.taken_at)
 
     def _holder(self, job: Job) -> Session | None:
         if job.state is not JobState.IN_PROGRESS:

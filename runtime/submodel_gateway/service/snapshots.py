@@ -131,6 +131,7 @@ class SnapshotFeed:
             arrived_total=tally.arrived,
             completed_total=tally.completed,
             failed_total=tally.failed + tally.timed_out,
+            execution_ms_p95=state.run_ms_p95(),
             workers=await self._views(state, tally.in_progress),
         )
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from submodel.contract.exchange import Startup
 from submodel.contract.internal import WorkerPresence, WorkerView
 from submodel.contract.states import WorkerPhase
 
@@ -25,6 +26,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     """When it was last heard of; of the clock that gateways share."""
 
     idle_since_ms: int | None = None
+    startup: Startup | None = None
 
     @property
     def usable(self) -> bool:
@@ -77,4 +79,5 @@ def _view(words: list[Word], held: int) -> WorkerView:
         idle_since_ms=None if running else idle,
         reason=latest.reason,
         replace=any(word.replace for word in words),
+        startup=next((word.startup for word in words if word.startup), None),
     )

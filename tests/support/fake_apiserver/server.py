@@ -133,6 +133,8 @@ class FakeApiServer:
                 return (store.create(plural, namespace, body, manager),)
             case "DELETE", "":
                 return (store.delete(plural, namespace, name, (body.get("preconditions") or {}).get("uid")),)
+            case "PUT", "":
+                return (store.update(plural, namespace, name, body),)
             case "PATCH", "scale":
                 return (self._scale(plural, namespace, name, body, manager),)
             case "PATCH", "" | "status" if kind == "application/apply-patch+yaml":

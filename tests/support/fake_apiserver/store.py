@@ -19,6 +19,7 @@ KINDS = {
     "configmaps": ("v1", "ConfigMap"),
     "secrets": ("v1", "Secret"),
     "events": ("v1", "Event"),
+    "leases": ("coordination.k8s.io/v1", "Lease"),
 }
 
 
@@ -137,6 +138,17 @@ class Store:
         changed = apply_fields(found, part, f"{manager}/Apply", owned)
         _default(plural, changed)
         return self.replace(plural, changed)
+
+    def update(self, plural: str, namespace: str, name: str, body: Object) -> Object:
+        """PUT: the whole object, of the version that it names.
+
+        Raises:
+            Refusal: 404, or 409 for another version.
+        """
+        found = self.get(plural, namespace, name)
+        if body["metadata"].get("resourceVersion") != found["metadata"]["resourceVersion"]:
+            raise Refusal(409, "Conflict", "the object has been modified")
+        return self.replace(plural, {**found, **copy.deepcopy(body)})
 
     def replace(self, plural: str, changed: Object) -> Object:
         """Store a changed copy. Nothing happens when it is equal; the generation counts changes of the spec."""

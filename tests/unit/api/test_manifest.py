@@ -103,8 +103,8 @@ def test_another_kind_is_named_alone() -> None:
         ("{worker: {image: x}, name: a}", "spec.name: unknown field; did you mean metadata.name?"),
         (
             "{worker: {image: x}, zzz: 1}",
-            "spec.zzz: unknown field; remove it, or use one of displayName, endpointId, suspend, worker, gpu, networkVolume, "
-            "placement, scaling, jobs, openai, auth",
+            "spec.zzz: unknown field; remove it, or use one of displayName, endpointId, suspend, worker, gpu, "
+            "networkVolume, placement, scaling, jobs, openai, auth",
         ),
         (
             "{worker: {image: x, env: [{name: A, vale: b}]}}",

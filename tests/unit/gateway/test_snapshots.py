@@ -1,16 +1,18 @@
 """What the operator's long poll returns, and when."""
 
 import asyncio
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from submodel.contract.internal import Snapshots
 from submodel.contract.states import WorkerPhase
+from submodel_gateway.service.endpoints import EndpointState
 from submodel_gateway.service.snapshots import COALESCE_MS
 from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
-from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
+from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, registration, settle, world
 
 
 async def read(w: World, since: int, wait_ms: int = 0, boot: str | None = None) -> Snapshots:
@@ -160,3 +162,22 @@ async def test_workers_are_told_with_what_they_hold() -> None:
         assert (view.running, view.idle_since_ms) == (0, w.clock.ms)
         snapshot = await w.snapshot()
         assert (snapshot.arrived_total, snapshot.completed_total, snapshot.in_progress) == (1, 1, 0)
+
+
+async def test_the_longest_of_usual_runs_is_told_once_a_job_has_completed() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        assert (await w.snapshot()).execution_ms_p95 is None
+        for milliseconds in (100, 300, 200):
+            await w.submit()
+            (job,) = await worker.take()
+            w.clock.ms += milliseconds
+            await worker.finish(job)
+        assert (await w.snapshot()).execution_ms_p95 == 300
+
+
+@pytest.mark.parametrize(("runs", "told"), [(range(1, 101), 95), (range(1, 21), 19), ([7], 7), ([], None)])
+def test_of_the_last_runs_one_in_twenty_may_be_longer(runs: Iterable[int], told: int | None) -> None:
+    state = EndpointState(registration())
+    state.runs_ms.extend(runs)
+    assert state.run_ms_p95() == told

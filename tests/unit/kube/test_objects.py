@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from submodel_operator.kube.objects import LAST_LINES_LENGTH, endpoint_view, pod_phase, pod_view, pool_view, worker_end
-from submodel_operator.ports import Key, WorkerEnd
+from submodel_operator.ports import Key, PodStart, WorkerEnd
 
 LABELS = {"serverless.submodel.ai/endpoint": "tokens", "serverless.submodel.ai/revision": "r1"}
 
@@ -104,10 +104,21 @@ def test_a_worker_runs_from_when_its_container_was_started_last() -> None:
     running = {"running": {"startedAt": "1970-01-01T00:05:00Z"}}
     view = pod_view({**pod(), "status": container(running)})
     assert view is not None
-    assert view.started_at == 300.0
+    assert view.start.ran_at == 300.0
     waits = pod_view({**pod(), "status": container(waiting("CrashLoopBackOff"))})
     assert waits is not None
-    assert waits.started_at is None
+    assert waits.start.ran_at is None
+
+
+def test_the_instants_of_a_start_are_the_clusters_own() -> None:
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "1970-01-01T00:02:00Z"}
+    view = pod_view({**pod(), "status": {"conditions": [scheduled]}})
+    assert view is not None
+    assert view.observed.start == view.start == PodStart(created_at=60.0, scheduled_at=120.0, ran_at=None)
+    waits = {"type": "PodScheduled", "status": "False", "lastTransitionTime": "1970-01-01T00:02:00Z"}
+    view = pod_view({**pod(), "status": {"conditions": [waits]}})
+    assert view is not None
+    assert view.start.scheduled_at is None
 
 
 def pod(**metadata: Any) -> dict[str, Any]:
@@ -128,7 +139,7 @@ def pod(**metadata: Any) -> dict[str, Any]:
 def test_a_pod_belongs_to_the_endpoint_and_pool_of_its_labels() -> None:
     view = pod_view(pod())
     assert view is not None
-    assert (view.owner, view.pool, view.created_at) == (Key("team-a", "tokens"), "tokens-r1", 60.0)
+    assert (view.owner, view.pool) == (Key("team-a", "tokens"), "tokens-r1")
     assert not view.observed.terminating
     assert not view.marked
 
@@ -158,6 +169,7 @@ def test_a_deployment_tells_its_owner_count_hash_and_refusal() -> None:
 
 def test_an_endpoint_is_kept_without_what_only_the_server_needs() -> None:
     metadata = {"namespace": "n", "name": "e", "uid": "u", "resourceVersion": "1", "generation": 3}
+    metadata["creationTimestamp"] = "2026-01-01T00:00:00Z"
     view = endpoint_view({"metadata": {**metadata, "managedFields": [1]}, "spec": {"worker": {}}, "status": {"a": 1}})
     assert (view.generation, view.deleting) == (3, False)
     assert view.manifest["metadata"] == {"namespace": "n", "name": "e"}

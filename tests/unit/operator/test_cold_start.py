@@ -1,0 +1,73 @@
+"""What a start was made of: told once, when it is over."""
+
+from typing import Any
+
+from submodel.contract.exchange import Startup
+from submodel.contract.internal import WorkerView
+from submodel.contract.states import WorkerPhase
+from submodel_operator.cold_start import newest_start
+from submodel_operator.ports import Manifest, ObservedWorker, PodStart, WorkerEnd
+from tests.support.endpoints import observed, view, worker
+
+START = PodStart(created_at=1_800_000_000.0, scheduled_at=1_800_000_020.0, ran_at=1_800_000_065.0)
+REPORT = Startup(import_ms=310, load_ms=12_480, check_ms=0)
+TOLD = {
+    "worker": "a",
+    "at": "2027-01-15T08:00:00Z",
+    "totalSeconds": 77.8,
+    "schedulingSeconds": 20.0,
+    "pullSeconds": 45.0,
+    "startSeconds": 0.3,
+    "loadSeconds": 12.5,
+    "checkSeconds": 0.0,
+}
+
+
+def started(name: str = "a", start: PodStart = START, revision: str = "r1", **changes: Any) -> ObservedWorker:
+    return worker(name, revision, start=start, **changes)
+
+
+def up(name: str = "a", **changes: Any) -> WorkerView:
+    return view(name, **{"startup": REPORT, **changes})
+
+
+def told(*workers: ObservedWorker, views: tuple[WorkerView, ...], previous: Manifest | None = None) -> Manifest | None:
+    return newest_start(observed(*workers), "r1", {each.worker: each for each in views}, previous)
+
+
+def test_a_start_is_told_by_its_steps_when_it_is_over() -> None:
+    assert told(started(), views=(up(phase=WorkerPhase.STARTING),)) is None
+    assert told(started(), views=(up(),)) == TOLD
+
+
+def test_a_worker_of_another_sdk_reports_no_steps_of_its_own() -> None:
+    found = told(started(), views=(up(startup=None),))
+    assert found == {name: TOLD[name] for name in ("worker", "at", "schedulingSeconds", "pullSeconds")} | {
+        "totalSeconds": 65.0
+    }
+
+
+def test_a_step_that_the_system_does_not_tell_is_left_out() -> None:
+    found = told(started(), views=(up(startup=Startup(load_ms=1000)),))
+    assert found is not None
+    assert "startSeconds" not in found
+    assert found["totalSeconds"] == 66.0
+
+
+def test_the_newest_start_counts_and_stays_when_its_worker_is_gone() -> None:
+    younger = started("b", PodStart(1_800_000_100.0, 1_800_000_101.0, 1_800_000_102.0))
+    found = told(started(), younger, views=(up(), up("b")))
+    assert found is not None
+    assert found["worker"] == "b"
+    assert told(started(), views=(up(),), previous=found) == found
+    assert told(views=(), previous=found) == found
+
+
+def test_what_was_told_never_changes_although_the_container_is_started_again() -> None:
+    again = started(start=PodStart(START.created_at, START.scheduled_at, 1_800_009_000.0))
+    assert told(again, views=(up(),), previous=TOLD) == TOLD
+    assert told(started(ended=WorkerEnd("Error", 1, "", 1)), views=(up(),)) is None
+
+
+def test_workers_of_earlier_revisions_and_processes_without_a_pod_tell_nothing() -> None:
+    assert told(started(revision="r0"), worker("c"), views=(up(), up("c"))) is None
