@@ -93,6 +93,9 @@ class ObservedWorker:
     start: PodStart | None = None
     """None where a worker is no pod."""
 
+    protected: bool = False
+    """Whether node autoscalers are told to leave it alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedPool:
@@ -184,6 +187,9 @@ class Cluster(Protocol):
 
     async def replace(self, key: Key, worker: str, uid: str) -> None:
         """End this very worker; as many are asked for as before, so another takes its place. Harmless when gone."""
+
+    async def protect(self, key: Key, workers: Mapping[str, bool]) -> None:
+        """Tell node autoscalers to leave these workers alone, or (False) that they need not. Harmless when gone."""
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """Replace the status, fenced: a re-created namesake is never written to."""

@@ -46,6 +46,7 @@ class MemoryCluster:
     """Secrets and ConfigMaps of the user."""
 
     ensured: list[str] = field(default_factory=list)
+    protections: list[dict[str, bool]] = field(default_factory=list)
     holders: dict[str, Key] = field(default_factory=dict)
     """Whose the ids are that specs ask for."""
 
@@ -122,6 +123,12 @@ class MemoryCluster:
         kept = tuple(each for each in observed.workers if each.uid != uid)
         self.endpoints[key] = replace(observed, workers=kept)
         self.replaced.append(worker)
+
+    async def protect(self, key: Key, workers: Mapping[str, bool]) -> None:
+        self.protections.append(dict(workers))
+        observed = self.endpoints[key]
+        changed = (replace(each, protected=workers.get(each.name, each.protected)) for each in observed.workers)
+        self.endpoints[key] = replace(observed, workers=tuple(changed))
 
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         self.statuses.append(status)

@@ -24,5 +24,7 @@ REVISION_LABEL: Final = f"{GROUP}/revision"
 DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
 """Hash of the child as the operator wanted it last; an equal hash spares the apply."""
 
+SAFE_TO_EVICT_ANNOTATION: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+DO_NOT_DISRUPT_ANNOTATION: Final = "karpenter.sh/do-not-disrupt"
 DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
 """Kubernetes removes pods of lower cost first; set on confirmed-empty workers right before a shrink."""

@@ -46,6 +46,7 @@ from submodel_operator.ports import (
     Reference,
     Referenced,
 )
+from submodel_operator.protection import ANNOTATIONS
 from submodel_operator.recent import Recent
 
 MANAGER: Final = "submodel-operator"
@@ -55,6 +56,7 @@ STATUS_MANAGER: Final = "submodel-operator-status"
 VICTIM_COST: Final = "-100"
 MARKS_AT_ONCE: Final = 8
 REPLACE_GRACE_SECONDS: Final = 10
+Annotations = Mapping[str, str | None]
 _REFERENCE_AGE_SECONDS: Final = REFERENCES_PERIOD_SECONDS * 0.9
 """Younger than the period, so that each look of an endpoint that comes round finds something new."""
 
@@ -166,12 +168,17 @@ class KubeCluster:
         pods = [pod for pod in self._caches.pods.of(key) if pod.pool == pool and not pod.observed.terminating]
         unused = [pod.name for pod in pods if pod.marked and pod.name not in victims]
         if replicas < present:
-            await self._mark(key, dict.fromkeys(victims, VICTIM_COST), must_live=True)
-            await self._mark(key, dict.fromkeys(unused))
+            await self._annotate(key, dict.fromkeys(victims, _cost(VICTIM_COST)), must_live=True)
+            await self._annotate(key, dict.fromkeys(unused, _cost(None)))
             await self._write_scale(deployment, replicas)
         else:
             await self._write_scale(deployment, replicas)
-            await self._mark(key, dict.fromkeys(unused))
+            await self._annotate(key, dict.fromkeys(unused, _cost(None)))
+
+    async def protect(self, key: Key, workers: Mapping[str, bool]) -> None:
+        """See `ports.Cluster`."""
+        lifted: Annotations = dict.fromkeys(ANNOTATIONS)
+        await self._annotate(key, {name: ANNOTATIONS if wanted else lifted for name, wanted in workers.items()})
 
     async def replace(self, key: Key, worker: str, uid: str) -> None:
         """See `ports.Cluster`. It holds nothing; whatever it still runs has ended for everybody else."""
@@ -294,16 +301,16 @@ class KubeCluster:
         if present is None or present.observed.replicas != deployment.observed.replicas:
             raise Conflict(f"Deployment {namespace}/{name} was scaled by somebody else") from refused
 
-    async def _mark(self, key: Key, costs: Mapping[str, str | None], must_live: bool = False) -> None:
-        """Set or (None) remove the deletion cost of pods.
+    async def _annotate(self, key: Key, pods: Mapping[str, Annotations], must_live: bool = False) -> None:
+        """Set or (None) remove annotations of pods.
 
         With `must_live`, a pod that is gone or terminating is a `Conflict`: its ReplicaSet has replaced it already, and
         a smaller count would take another one.
         """
         slots = asyncio.Semaphore(MARKS_AT_ONCE)
 
-        async def write(name: str, cost: str | None) -> None:
-            patch = {"metadata": {"annotations": {constants.DELETION_COST_ANNOTATION: cost}}}
+        async def write(name: str, annotations: Annotations) -> None:
+            patch = {"metadata": {"annotations": dict(annotations)}}
             async with slots:
                 pod = await self._client.merge(PODS, key.namespace, name, patch, SCALE_MANAGER)
             if pod:
@@ -313,7 +320,7 @@ class KubeCluster:
             if must_live and (pod is None or "deletionTimestamp" in pod["metadata"]):
                 raise Conflict(f"pod {key.namespace}/{name} has left by itself")
 
-        outcomes = await asyncio.gather(*(write(*each) for each in costs.items()), return_exceptions=True)
+        outcomes = await asyncio.gather(*(write(*each) for each in pods.items()), return_exceptions=True)
         for outcome in outcomes:
             if outcome is not None:
                 raise outcome
@@ -346,6 +353,10 @@ def _aged(pod: PodView, now: float) -> ObservedWorker:
     ran_at = pod.start.ran_at
     running_seconds = None if ran_at is None else max(0.0, now - ran_at)
     return replace(pod.observed, age_seconds=max(0.0, now - pod.start.created_at), running_seconds=running_seconds)
+
+
+def _cost(cost: str | None) -> Annotations:
+    return {constants.DELETION_COST_ANNOTATION: cost}
 
 
 def _has_our_labels(metadata: Object, key: Key) -> bool:

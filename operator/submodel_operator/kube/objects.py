@@ -8,6 +8,7 @@ from typing import Any
 from submodel_operator.api import constants
 from submodel_operator.pod_template import WORKER_CONTAINER
 from submodel_operator.ports import Key, Manifest, ObservedPool, ObservedWorker, PodStart, WorkerEnd
+from submodel_operator.protection import ANNOTATIONS
 
 MESSAGE_LENGTH = 500
 LAST_LINES_LENGTH = 1000
@@ -128,6 +129,7 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
     if constants.ENDPOINT_LABEL not in labels:
         return None
     endpoint, revision = labels[constants.ENDPOINT_LABEL], labels.get(constants.REVISION_LABEL, "")
+    annotations: Mapping[str, str] = metadata.get("annotations") or {}
     phase, message = pod_phase(status)
     start = PodStart(_instant(metadata["creationTimestamp"]), _scheduled_at(status), _started_at(status))
     return PodView(
@@ -147,8 +149,9 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
             message=message,
             ended=worker_end(status),
             start=start,
+            protected=annotations.items() >= ANNOTATIONS.items(),
         ),
-        marked=constants.DELETION_COST_ANNOTATION in (metadata.get("annotations") or {}),
+        marked=constants.DELETION_COST_ANNOTATION in annotations,
         finished=status.get("phase") in _FINISHED_PHASES,
     )
 

@@ -149,6 +149,9 @@ class LocalCluster:
             if pool.observed.revision == leaving.revision:
                 self._start_worker(pool)
 
+    async def protect(self, key: Key, workers: Mapping[str, bool]) -> None:
+        """See `ports.Cluster`. Nobody moves processes."""
+
     async def write_status(self, observed: Observed, status: Manifest) -> None:
         """See `ports.Cluster`."""
         if self._endpoint is None or self._endpoint.uid != observed.uid:

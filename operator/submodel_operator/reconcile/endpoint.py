@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from submodel_operator import protection
 from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
 from submodel_operator.desired import DesiredPool, desired_pool
@@ -39,7 +40,7 @@ from submodel_operator.plan import (
     plan,
     seconds_until_long_start,
 )
-from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Clock, Cluster, Event, Gateway, Key, Observed
+from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Clock, Cluster, Event, Gateway, Key, Observed, Signals
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
@@ -107,6 +108,7 @@ class Reconciler:
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
+        self._busy: dict[Key, protection.Memory] = {}
         self._waiting: defaultdict[str, set[Key]] = defaultdict(set)
         """Endpoints that want an id which another one has."""
 
@@ -153,6 +155,7 @@ class Reconciler:
         late = overdue(observed, desired.revision, views, deadline_seconds) if signals and signals.fresh else {}
         for action in plan(observed, desired, decision, views, late):
             await self._act(observed, endpoint.endpoint_id, action)
+        settles = await self._protect(observed, endpoint, signals)
         if decision.replicas != inputs.replicas:
             record = Record(endpoint.endpoint_id, now, inputs, before, decision)
             self._note(observed.key, describe_decision(decision, inputs, now), record)
@@ -175,8 +178,20 @@ class Reconciler:
             seconds_until_long_start(observed, desired.revision),
             REFERENCES_PERIOD_SECONDS if found else None,
             AGAIN_SECONDS if endpoint.key_secrets else None,
+            settles,
         )
         return account, again
+
+    async def _protect(self, observed: Observed, endpoint: ResolvedEndpoint, signals: Signals | None) -> float | None:
+        """Returns after how many seconds to look again. What the user says of eviction stands."""
+        users = endpoint.pod_template.metadata.annotations
+        if signals is None or not signals.fresh or users.keys() & protection.ANNOTATIONS.keys():
+            return None
+        memory, now = self._busy.get(observed.key, {}), self._clock.monotonic()
+        wanted, self._busy[observed.key] = protection.protection(observed, gather.views(signals), memory, now)
+        if wanted.changes:
+            await self._cluster.protect(observed.key, wanted.changes)
+        return wanted.again_after_seconds
 
     async def _claim(self, endpoint: ResolvedEndpoint) -> None:
         """Raise `EndpointIdTaken` while the id is another's; let go of one that the endpoint had under another spec."""
@@ -285,6 +300,7 @@ class Reconciler:
         self._last_decisions.pop(key, None)
         self._metrics.forget_endpoint(*key)
         self._scalers.pop(key, None)
+        self._busy.pop(key, None)
         self._witness.forget(key)
         ids = self._gateway.ids_of(key)
         if not ids or await self._cluster.exists(key):

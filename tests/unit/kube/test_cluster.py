@@ -371,3 +371,18 @@ async def test_references_are_read_once_a_minute_and_missing_ones_each_time(worl
     world.clock.seconds += REFERENCES_PERIOD_SECONDS
     await world.cluster.look_up(KEY, [there])
     assert [path.rpartition("/")[2] for _, path in world.server.requests].count("config") == 2
+
+
+async def test_busy_workers_are_protected_from_node_autoscalers_and_idle_ones_are_not(world: World) -> None:
+    await world.apply_all()
+    await world.scale(2, [])
+    first, second = world.pods()
+    await world.cluster.protect(KEY, {first: True, "gone": True})
+    assert {each.name: each.protected for each in world.observe().workers} == {first: True, second: False}
+    pod = world.server.store.get("pods", KEY.namespace, first)
+    assert pod["metadata"]["annotations"] == {
+        "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+        "karpenter.sh/do-not-disrupt": "true",
+    }
+    await world.cluster.protect(KEY, {first: False})
+    assert world.server.store.get("pods", KEY.namespace, first)["metadata"]["annotations"] == {}

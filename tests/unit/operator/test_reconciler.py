@@ -9,6 +9,7 @@ from submodel.contract.internal import TERMINATING
 from submodel_operator.api.conditions import EventReason
 from submodel_operator.errors import ClusterUnavailable, GatewayRefused, GatewayUnavailable, NameConflict
 from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Key, Reference
+from submodel_operator.protection import ANNOTATIONS
 from submodel_operator.reconcile import Reconciler
 from submodel_operator.reconcile.endpoint import MISSING_PERIOD_SECONDS
 from tests.support.endpoints import KEY, manifest, signals, view, worker, worker_settings
@@ -513,3 +514,37 @@ async def test_an_id_of_a_namesake_before_is_given_up() -> None:
     world.gateway.say(signals(endpoint_id="text", owner="team-a.tokens"))
     await world.step()
     assert world.gateway.forgotten == ["text"]
+
+
+async def test_a_worker_with_a_long_job_is_protected_from_node_autoscalers_until_it_rests() -> None:
+    world = World(scaling={"workersMin": 1})
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    for busy, wanted in ((True, [{name: True}]), (False, [{name: True}, {name: False}])):
+        word = view(name, world.status["revision"], running=int(busy), idle_since_ms=None if busy else 99_000)
+        world.gateway.say(signals(word, in_progress=int(busy)))
+        for _ in range(5):
+            await world.step()
+        assert world.cluster.protections == wanted
+
+
+@pytest.mark.parametrize("annotation", sorted(ANNOTATIONS))
+async def test_what_the_user_says_of_eviction_stands(annotation: str) -> None:
+    template = {"metadata": {"annotations": {annotation: "true"}}}
+    world = World({"handler": {"inline": "pass"}, "podTemplate": template}, scaling={"workersMin": 1})
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    world.gateway.say(signals(view(name, world.status["revision"], running=1), in_progress=1))
+    for _ in range(5):
+        await world.step()
+    assert world.cluster.protections == []
+
+
+async def test_a_silent_gateway_changes_no_protection() -> None:
+    world = World(scaling={"workersMin": 1})
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    world.gateway.say(signals(view(name, world.status["revision"], running=1), age_seconds=60.0))
+    for _ in range(5):
+        await world.step()
+    assert world.cluster.protections == []
