@@ -175,13 +175,12 @@ def _gpu_types(env: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def _lease(env: Mapping[str, str]) -> LeaseSettings | None:
-    name = env.get(PREFIX + "LEASE", "").strip()
-    if not name:
-        return None
+    name, namespace = (env.get(PREFIX + each, "").strip() for each in ("LEASE", "LEASE_NAMESPACE"))
     seconds = _positive(env, "LEASE_SECONDS", 15)
     if seconds < LEASE_SECONDS_MIN:
         raise UsageError(f"{PREFIX}LEASE_SECONDS must be at least {LEASE_SECONDS_MIN}, not {seconds}")
-    namespace = env.get(PREFIX + "LEASE_NAMESPACE", "").strip()
+    if not name:
+        return None
     try:
         return LeaseSettings(name, namespace or POD_NAMESPACE.read_text(encoding="utf-8").strip(), seconds)
     except OSError:
