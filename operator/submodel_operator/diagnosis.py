@@ -153,14 +153,19 @@ def _told(worker: ObservedWorker, reason: Reason) -> Failure:
     return Failure(worker.name, reason, words, worker.message or worker.phase, True)
 
 
+def end_in_words(end: WorkerEnd) -> str:
+    """How a run of a worker ended, in one line."""
+    code = f" (exit code {end.exit_code})"
+    if end.reason == "OOMKilled":
+        return "it used more memory than worker.resources.limits allows"
+    if not end.exit_code:
+        return f"it ended by itself{code}: does it call submodel.serverless.start()?"
+    return f"{_last_line(end.lines)}{code}" if end.lines.strip() else f"{end.reason}{code}"
+
+
 def _end(worker: ObservedWorker, end: WorkerEnd, lasting: bool) -> Failure:
     reason = Reason.OUT_OF_MEMORY if end.reason == "OOMKilled" else Reason.CRASH_LOOP
-    code = "" if end.reason == "OOMKilled" else f" (exit code {end.exit_code})"
-    words = f"{_last_line(end.lines)}{code}" if end.lines.strip() else f"{end.reason}{code}"
-    if reason is Reason.OUT_OF_MEMORY:
-        words = "it used more memory than worker.resources.limits allows"
-    if not end.exit_code:
-        words = f"it ended by itself{code}: does it call submodel.serverless.start()?"
+    words = end_in_words(end)
     return Failure(worker.name, reason, words, end.lines.strip() or words, lasting)
 
 

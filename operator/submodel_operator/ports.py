@@ -58,6 +58,9 @@ class WorkerEnd:
     count: int
     """How often it has been started again."""
 
+    at: float | None = None
+    """When it ended, in seconds since the epoch by the clock of its node, which knows whole seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class PodStart:

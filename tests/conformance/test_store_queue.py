@@ -18,6 +18,7 @@ from tests.support.store_operations import (
     append,
     cancel,
     finish,
+    gone,
     heartbeat,
     lose,
     progress,
@@ -260,3 +261,11 @@ async def test_the_mark_is_the_instant_of_the_last_commit(store: Store) -> None:
     time = await store.time()
     assert time.mark_ms == NOW + 7
     assert time.wall_ms > 0
+
+
+async def test_the_end_of_one_session_spares_what_the_worker_holds_in_another(store: Store) -> None:
+    store.apply([submit("a"), submit("b")], NOW)
+    (first,) = taken(store, take(session="s-1"))
+    (second,) = taken(store, take(session="s-2"))
+    assert swept(store, NOW, gone(only="s-1")) == [first.id]
+    assert [job.id for job in await store.held(ENDPOINT, "w")] == [second.id]

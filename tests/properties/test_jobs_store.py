@@ -205,7 +205,7 @@ class StoreComparison(StoreMachine):
 
     @rule(endpoint=endpoints, worker=workers, keep=st.sampled_from([None, "t"]), charged=st.booleans())
     def end_worker(self, endpoint: str, worker: str, keep: str | None, charged: bool) -> None:
-        self.do(gone(worker, keep, charged, endpoint))
+        self.do(gone(worker, keep, charged=charged, endpoint=endpoint))
 
     @rule(endpoint=endpoints)
     def crash_loop(self, endpoint: str) -> None:

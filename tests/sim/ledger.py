@@ -316,7 +316,8 @@ class Ledger:
         for change in base.changes(outcome):
             entry = self._of(change)
             live = entry.live if entry else None
-            if entry is None or live is None or live.worker != operation.worker or live.session == operation.keep:
+            theirs = live is not None and live.worker == operation.worker and operation.concerns(live.session)
+            if entry is None or not theirs:
                 self._say(event, f"the end of {operation.worker} took {_id(change)}, which it did not hold")
             else:
                 self._charge(event, entry, change, "WorkerGone", charged=operation.charged)

@@ -92,8 +92,15 @@ def settle(webhook: Webhook, delivered: bool = True, jitter: float = 0.0) -> bas
     )
 
 
-def gone(worker: str = "w", keep: str | None = None, charged: bool = True, endpoint: str = ENDPOINT) -> base.WorkerGone:
-    return base.WorkerGone(endpoint=endpoint, worker=worker, reason="it was evicted", keep=keep, charged=charged)
+def gone(
+    worker: str = "w",
+    keep: str | None = None,
+    only: str | None = None,
+    charged: bool = True,
+    endpoint: str = ENDPOINT,
+) -> base.WorkerGone:
+    reason = "it was evicted"
+    return base.WorkerGone(endpoint=endpoint, worker=worker, reason=reason, keep=keep, only=only, charged=charged)
 
 
 def _or(token: str | None, job: Job) -> str:

@@ -427,6 +427,6 @@ class Promises:
 
 def _concerns(op: base.WorkerGone | base.Purge, known: Known) -> bool:
     if isinstance(op, base.WorkerGone):
-        return known.state is RUNNING and known.job.worker == op.worker and known.job.session != op.keep
+        return known.state is RUNNING and known.job.worker == op.worker and op.concerns(known.job.session)
     wanted = known.state is QUEUED or (op.running and known.state is RUNNING)
     return wanted and known.job.seq <= op.up_to

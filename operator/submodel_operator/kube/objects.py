@@ -191,6 +191,7 @@ def worker_end(status: Mapping[str, Any]) -> WorkerEnd | None:
                 exit_code=terminated.get("exitCode", 0),
                 lines=terminated.get("message", "")[-LAST_LINES_LENGTH:],
                 count=container.get("restartCount", 0),
+                at=_instant(at) if (at := terminated.get("finishedAt")) else None,
             )
     return None
 

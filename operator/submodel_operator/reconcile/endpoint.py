@@ -225,7 +225,8 @@ class Reconciler:
     ) -> None:
         revisions = gather.live_revisions(observed, desired.revision)
         await self._gateway.register(gather.registration(endpoint, revisions, keys.keys))
-        if gone := gather.gone(observed):
+        views = gather.views(self._gateway.signals(endpoint.endpoint_id))
+        if gone := gather.gone(observed, views):
             await self._gateway.report_gone(endpoint.endpoint_id, gone)
         await self._gateway.publish_workers(endpoint.endpoint_id, gather.presence(observed))
 

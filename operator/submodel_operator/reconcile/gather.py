@@ -1,7 +1,7 @@
 """From raw facts to what the gateway is told and to the inputs of the decision. Pure."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from submodel.contract.internal import (
     TERMINATING,
@@ -16,8 +16,8 @@ from submodel.contract.internal import (
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.desired import names
-from submodel_operator.diagnosis import UNPLACED, failures
-from submodel_operator.ports import Observed, ObservedWorker, Signals
+from submodel_operator.diagnosis import UNPLACED, end_in_words, failures
+from submodel_operator.ports import Observed, ObservedWorker, Signals, WorkerEnd
 from submodel_operator.resolve import ResolvedEndpoint, ResolvedScaling, worker_token
 from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Trouble, WorkerSignal
 
@@ -69,13 +69,34 @@ INFRASTRUCTURE_PHASES = frozenset({"Evicted", "NodeAffinity", "NodeLost", "NodeS
 """Reasons of a failed pod that lie with its node: the job it ran is not charged for them."""
 
 
-def gone(observed: Observed) -> list[GoneWorker]:
-    """Workers that ended through no fault of their jobs. The others' end is told by their absence alone."""
-    return [
+def gone(observed: Observed, views: Mapping[str, WorkerView]) -> list[GoneWorker]:
+    """Workers that their nodes gave up, which is no fault of their jobs, and processes that died in pods that stay.
+
+    A pod that is not there any more is told by its absence alone.
+    """
+    given_up = [
         GoneWorker(worker=worker.name, reason=": ".join(filter(None, (worker.phase, worker.message))), charged=False)
         for worker in sorted(observed.finished, key=lambda worker: worker.name)
         if worker.phase in INFRASTRUCTURE_PHASES
     ]
+    died = [
+        GoneWorker(worker=worker.name, reason=end_in_words(worker.ended), session=view.session)
+        for worker in sorted(observed.workers, key=lambda worker: worker.name)
+        if worker.ended and (view := views.get(worker.name)) and _is_of(view, worker.ended)
+    ]
+    return given_up + died
+
+
+def _is_of(view: WorkerView, end: WorkerEnd) -> bool:
+    """Whether the session that the gateway knows is of the run that ended, and holds something.
+
+    Both instants are of the clock of the worker's node. That of the end has lost its fraction, so a process that was
+    started before it is certainly not the one that came after.
+    """
+    started_at_ms = view.startup.process_at_ms if view.startup else None
+    if end.at is None or started_at_ms is None or not view.session or not view.running:
+        return False
+    return started_at_ms < end.at * 1000
 
 
 def views(signals: Signals | None) -> dict[str, WorkerView]:

@@ -70,6 +70,10 @@ class Startup(Message):
     check_ms: int = 0
     """The fitness checks; the worker asks for jobs after them."""
 
+    process_at_ms: int | None = None
+    """When its process was started, in milliseconds since 1970 by the clock of its machine, which also dates the ends
+    of containers: so it tells which run of a container a session belongs to. None where the system does not tell."""
+
 
 class ExchangeRequest(Message):
     """What a worker has to say.

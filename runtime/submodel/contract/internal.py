@@ -99,10 +99,11 @@ class WorkerNames(Message):
 
 
 class GoneWorker(Message):
-    """A worker that ended, with every session it had."""
+    """A worker that ended: one session of it, or, where none is named, all that it had."""
 
     worker: str
     reason: str
+    session: str = ""
     charged: bool = True
     """False for infrastructure reasons (eviction, node loss): the lost execution does not count against the job."""
 
@@ -134,6 +135,9 @@ class WorkerView(Message):
     reason: str = ""
     startup: Startup | None = None
     """What its start was made of, once it has come up and said so."""
+
+    session: str = ""
+    """The process of the worker that was heard of last; empty before one was."""
 
 
 class EndpointSnapshot(Message):

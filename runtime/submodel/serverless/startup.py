@@ -12,6 +12,8 @@ class StartupClock:
 
     def __init__(self) -> None:
         self._import_ms = _process_age_ms()
+        now_ms = round(time.time() * 1000)  # noqa: TID251 # an instant that is compared with those of the node's kubelet
+        self._process_at_ms = None if self._import_ms is None else now_ms - self._import_ms
         self._last = time.monotonic()
         self._load_ms = 0
 
@@ -21,7 +23,12 @@ class StartupClock:
 
     def checked(self) -> Startup:
         """The fitness checks have passed: the worker asks for jobs now."""
-        return Startup(import_ms=self._import_ms, load_ms=self._load_ms, check_ms=self._lap_ms())
+        return Startup(
+            import_ms=self._import_ms,
+            load_ms=self._load_ms,
+            check_ms=self._lap_ms(),
+            process_at_ms=self._process_at_ms,
+        )
 
     def _lap_ms(self) -> int:
         last, self._last = self._last, time.monotonic()

@@ -155,7 +155,7 @@ class Registry:
             state.tell_drains()
 
     async def gone(self, endpoint: str, workers: Iterable[GoneWorker]) -> None:
-        """These workers ended, with every session they had. Raises `NotFound`."""
+        """These workers ended, or one session of theirs. Raises `NotFound`."""
         state = self._endpoints.get(endpoint)
         async with state.pushes:
             await self._end(state, list(workers))
@@ -183,8 +183,14 @@ class Registry:
     async def _end(self, state: EndpointState, workers: list[GoneWorker]) -> None:
         if not workers:
             return
-        names = {worker.worker for worker in workers}
-        ended = [session for session in state.sessions.values() if session.worker in names and not session.gone]
+        # One session that ended says nothing of the worker: another may have begun, here or at another gateway.
+        names = {worker.worker for worker in workers if not worker.session}
+        processes = {(worker.worker, worker.session) for worker in workers}
+        ended = [
+            session
+            for session in state.sessions.values()
+            if not session.gone and (session.worker in names or (session.worker, session.id) in processes)
+        ]
         # Before the store: the jobs go back to the queue with its commit, and must not go to these workers again.
         for session in ended:
             session.end()
@@ -194,7 +200,8 @@ class Registry:
             for session in ended:
                 session.gone = False
             raise
-        await self._sharing.order(state, lambda: self._note_gone(state, names))
+        if names:
+            await self._sharing.order(state, lambda: self._note_gone(state, names))
         self._changed(state)
 
 
@@ -222,7 +229,8 @@ def _missing(
 
 def _gone(endpoint: str, worker: GoneWorker) -> base.WorkerGone:
     reason = f"worker {worker.worker} ended: {worker.reason}"
-    return base.WorkerGone(endpoint=endpoint, worker=worker.worker, reason=reason, charged=worker.charged)
+    only = worker.session or None
+    return base.WorkerGone(endpoint=endpoint, worker=worker.worker, reason=reason, only=only, charged=worker.charged)
 
 
 def _older(registration: EndpointRegistration, known: EndpointRegistration) -> bool:

@@ -191,4 +191,5 @@ def _view(state: EndpointState, session: Session) -> WorkerView:
         reason=session.replace or session.reason,
         replace=bool(session.replace),
         startup=session.startup,
+        session=session.id,
     )

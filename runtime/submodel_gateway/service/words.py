@@ -79,5 +79,6 @@ def _view(words: list[Word], held: int) -> WorkerView:
         idle_since_ms=None if running else idle,
         reason=latest.reason,
         replace=any(word.replace for word in words),
-        startup=next((word.startup for word in words if word.startup), None),
+        startup=next((word.startup for word in words if word.startup and word.session == latest.session), None),
+        session=latest.session,
     )

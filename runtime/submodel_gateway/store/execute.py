@@ -225,7 +225,7 @@ def _shorten(rows: Rows, op: base.Shorten, now: int) -> base.Outcome:
 
 
 def _worker_gone(rows: Rows, op: base.WorkerGone, now: int) -> base.Outcome:
-    held = [job for job in rows.held(op.endpoint, op.worker) if job.session != op.keep]
+    held = [job for job in rows.held(op.endpoint, op.worker) if op.concerns(job.session)]
     return _each(rows, held, lambda job: events.Lost(job.token, op.reason, op.charged), now)
 
 

@@ -163,13 +163,21 @@ class Shorten(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerGone(msgspec.Struct, frozen=True, kw_only=True):
-    """End all executions of a worker, but for those of the session `keep`. Answer: `Swept`."""
+    """End all executions of a worker but for those of the session `keep`, or those of the session `only`.
+
+    Answer: `Swept`.
+    """
 
     endpoint: str
     worker: str
     reason: str
     keep: str | None = None
+    only: str | None = None
     charged: bool = True
+
+    def concerns(self, session: str | None) -> bool:
+        """Whether what this session holds ends."""
+        return session != self.keep and self.only in (None, session)
 
 
 class Purge(msgspec.Struct, frozen=True, kw_only=True):

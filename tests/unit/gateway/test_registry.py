@@ -174,3 +174,19 @@ async def test_a_restarted_gateway_knows_its_endpoints() -> None:
         again.gateway.registry.load(await w.store.endpoints())
         id = await again.submit()
         assert (await again.status(id)).job.state is JobState.IN_QUEUE
+
+
+async def test_a_process_that_died_gives_its_jobs_back_and_the_one_after_it_keeps_its_own() -> None:
+    async with world() as w:
+        await w.submit()
+        first = Worker(w, session="s-1")
+        (lost,) = await first.take()
+        gone = GoneWorker(worker="w-1", reason="it used too much memory", session="s-1")
+        await w.gateway.registry.gone(ENDPOINT, [gone])
+        assert (await w.status(lost.id)).job.state is JobState.IN_QUEUE
+        second = Worker(w, session="s-2")
+        assert [job.id for job in await second.take()] == [lost.id]
+        await w.gateway.registry.gone(ENDPOINT, [gone])
+        assert (await w.status(lost.id)).job.state is JobState.IN_PROGRESS
+        (view,) = (await w.snapshot()).workers
+        assert (view.session, view.running) == ("s-2", 1)

@@ -7,7 +7,7 @@ import pytest
 from submodel.contract.internal import EndpointKey
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, FRESH_SECONDS, KeyReader, OwnKeys, keys_in
-from tests.support.endpoints import KEY
+from tests.support.endpoints import KEY, signals
 from tests.support.memory_world import ManualClock, MemoryCluster
 from tests.unit.operator.test_reconciler import World
 
@@ -83,6 +83,7 @@ def condition(world: World) -> dict[str, str]:
 async def test_keys_are_pushed_and_a_revoked_one_is_left_out_within_half_a_minute() -> None:
     world = World(**WITH_SECRET)
     world.cluster.secrets[KEY.namespace, "one"] = {"ci": TEXT.encode()}
+    world.gateway.say(signals())
     outcome = await world.step()
     assert world.gateway.registrations[-1].api_keys == [EndpointKey("one/ci", sha256(TEXT))]
     assert (condition(world)["status"], condition(world)["reason"]) == ("True", "KeysKnown")
@@ -110,6 +111,7 @@ async def test_keys_stay_in_force_while_the_cluster_is_away() -> None:
 
 async def test_an_endpoint_without_secrets_reads_none_and_says_nothing_of_keys() -> None:
     world = World()
+    world.gateway.say(signals())
     await world.step()
     assert (world.cluster.secrets_read, condition(world)) == ([], {})
     assert (world.gateway.registrations[-1].open, world.gateway.registrations[-1].api_keys) == (False, [])

@@ -466,6 +466,7 @@ async def test_a_worker_that_does_not_come_up_has_the_objects_looked_for_that_it
 
 async def test_an_id_of_its_own_is_in_registration_url_and_every_call_to_the_gateway() -> None:
     world = World(endpointId="speech")
+    world.gateway.say(signals(endpoint_id="speech", owner="team-a.tokens"))
     world.cluster.holders["speech"] = KEY
     await world.step()
     (registration,) = world.gateway.registrations
@@ -485,6 +486,7 @@ async def test_an_id_that_an_older_endpoint_has_is_told_and_taken_when_it_is_fre
     assert (ready["status"], ready["reason"]) == ("False", "EndpointIdTaken")
     assert "speech belongs to endpoint elder, which is older; create it anew with another id" in ready["message"]
     assert (world.gateway.registrations, world.cluster.applied) == ([], [])
+    world.gateway.say(signals(endpoint_id="speech", owner="team-a.tokens"))
     world.cluster.holders["speech"] = KEY
     await world.step()
     assert world.ready()["status"] == "True"
@@ -518,6 +520,7 @@ async def test_an_id_of_a_namesake_before_is_given_up() -> None:
 
 async def test_a_worker_with_a_long_job_is_protected_from_node_autoscalers_until_it_rests() -> None:
     world = World(scaling={"workersMin": 1})
+    world.gateway.say(signals())
     await world.step()
     (name,) = world.cluster.start_missing()
     for busy, wanted in ((True, [{name: True}]), (False, [{name: True}, {name: False}])):
@@ -532,6 +535,7 @@ async def test_a_worker_with_a_long_job_is_protected_from_node_autoscalers_until
 async def test_what_the_user_says_of_eviction_stands(annotation: str) -> None:
     template = {"metadata": {"annotations": {annotation: "true"}}}
     world = World({"handler": {"inline": "pass"}, "podTemplate": template}, scaling={"workersMin": 1})
+    world.gateway.say(signals())
     await world.step()
     (name,) = world.cluster.start_missing()
     world.gateway.say(signals(view(name, world.status["revision"], running=1), in_progress=1))
@@ -542,6 +546,7 @@ async def test_what_the_user_says_of_eviction_stands(annotation: str) -> None:
 
 async def test_a_silent_gateway_changes_no_protection() -> None:
     world = World(scaling={"workersMin": 1})
+    world.gateway.say(signals())
     await world.step()
     (name,) = world.cluster.start_missing()
     world.gateway.say(signals(view(name, world.status["revision"], running=1), age_seconds=60.0))
