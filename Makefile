@@ -115,6 +115,7 @@ manifests: setup ## Regenerate the CRD (crds/, chart), and the reference pages t
 	$(BIN)/python -m submodel_gateway.metrics >docs/reference/metrics.md
 	$(BIN)/python -m tests.requirements
 	$(BIN)/python -m submodel_gateway.http
+	$(BIN)/python -m tests.chart
 
 .PHONY: cluster-up
 cluster-up: ## Start the test cluster: a real Kubernetes on this machine (root, Linux)

@@ -55,7 +55,8 @@ def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> No
         "capabilities": {"drop": ["ALL"]},
     }
     assert not pod(name).keys() & {"hostNetwork", "hostPID", "hostIPC", "initContainers"}
-    assert all(volume.keys() & {"emptyDir", "projected", "secret"} for volume in pod(name)["volumes"])
+    kept = {"emptyDir", "projected", "secret", "persistentVolumeClaim"}
+    assert all(volume.keys() & kept for volume in pod(name)["volumes"])
 
 
 @pytest.mark.parametrize(
@@ -70,22 +71,40 @@ def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> No
 )
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_mount_has_its_volume_and_tmp_can_be_written(name: str, setting: str) -> None:
-    claims = workload(name, setting)["spec"].get("volumeClaimTemplates", [])
-    volumes = [*(claim["metadata"]["name"] for claim in claims), *(v["name"] for v in pod(name, setting)["volumes"])]
+    volumes = [volume["name"] for volume in pod(name, setting)["volumes"]]
     mounts = {mount["mountPath"]: mount["name"] for mount in container(name, setting)["volumeMounts"]}
     assert sorted(volumes) == sorted(mounts.values())
     assert {"name": mounts["/tmp"], "emptyDir": {}} in pod(name, setting)["volumes"]
 
 
 def test_the_store_lies_on_the_claimed_volume() -> None:
-    (claim,) = workload("demo-gateway", "gateway.persistence.size=7Gi", "gateway.persistence.storageClass=fast")[
-        "spec"
-    ]["volumeClaimTemplates"]
+    settings = ("gateway.persistence.size=7Gi", "gateway.persistence.storageClass=fast")
+    (volume,) = [each for each in pod("demo-gateway", *settings)["volumes"] if each["name"] == "store"]
+    claim = find("PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"], *settings)
     assert claim["spec"]["resources"]["requests"]["storage"] == "7Gi"
     assert claim["spec"]["storageClassName"] == "fast"
-    (mount,) = [m for m in container("demo-gateway")["volumeMounts"] if m["name"] == claim["metadata"]["name"]]
+    (mount,) = [each for each in container("demo-gateway")["volumeMounts"] if each["name"] == "store"]
     store = environment("demo-gateway")["SUBMODEL_GATEWAY_STORE"].removeprefix("sqlite://")
     assert Path(store).parent == Path(mount["mountPath"])
+
+
+def test_the_volume_outlives_the_release_unless_it_is_said_and_is_made_for_sqlite_alone() -> None:
+    (claim,) = kinds("PersistentVolumeClaim")
+    assert claim["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    (temporary,) = kinds("PersistentVolumeClaim", "gateway.persistence.keep=false")
+    assert "annotations" not in temporary["metadata"]
+    assert not kinds("PersistentVolumeClaim", "gateway.persistence.enabled=false")
+    assert not kinds("PersistentVolumeClaim", "gateway.store.existingSecret=db")
+
+
+def test_an_upgrade_to_another_store_changes_nothing_that_a_statefulset_forbids() -> None:
+    def fixed(*settings: str) -> object:
+        spec = workload("demo-gateway", *settings)["spec"]
+        return {
+            name: spec.get(name) for name in ("selector", "serviceName", "podManagementPolicy", "volumeClaimTemplates")
+        }
+
+    assert fixed() == fixed("gateway.store.existingSecret=db") == fixed("gateway.persistence.size=99Gi")
 
 
 def test_a_database_of_ones_own_is_read_from_its_secret_and_needs_no_volume() -> None:
@@ -97,7 +116,6 @@ def test_a_database_of_ones_own_is_read_from_its_secret_and_needs_no_volume() ->
     (item,) = volume["secret"]["items"]
     assert volume["secret"]["secretName"] == "my-database"
     assert variables["SUBMODEL_GATEWAY_STORE_FILE"] == f"{mount['mountPath']}/{item['path']}"
-    assert "volumeClaimTemplates" not in workload("demo-gateway", setting)["spec"]
 
 
 def test_the_generated_api_key_opens_the_gateway_and_nothing_mounts_its_text(tmp_path: Path) -> None:

@@ -31,6 +31,14 @@ def render(*settings: str, chart: Path = CHART) -> tuple[dict[str, Any], ...]:
     return tuple(document for document in yaml.safe_load_all(result.stdout) if document)
 
 
+def refusal(*settings: str) -> str:
+    """What helm says when it refuses `--set` of each of `settings`."""
+    chosen = [argument for setting in settings for argument in ("--set", setting)]
+    result = helm("template", RELEASE, str(CHART), "--kube-version", KUBERNETES, *chosen)
+    assert result.returncode != 0
+    return result.stderr
+
+
 def find(kind: str, name: str, *settings: str) -> dict[str, Any]:
     """The one rendered object of this kind and name."""
     (found,) = [item for item in render(*settings) if (item["kind"], item["metadata"]["name"]) == (kind, name)]

@@ -46,6 +46,41 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
+{{- /* Secret that holds the URL of a PostgreSQL database, and the key within it; both empty with SQLite. */ -}}
+{{- define "submodel.storeSecret" -}}
+{{- if .Values.gateway.store.cluster.enabled -}}
+{{- printf "%s-store-app" (include "submodel.name" .) -}}
+{{- else -}}
+{{- .Values.gateway.store.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "submodel.storeKey" -}}
+{{- ternary "uri" "url" .Values.gateway.store.cluster.enabled -}}
+{{- end -}}
+
+{{- /* Not empty when there may be more than one gateway. */ -}}
+{{- define "submodel.severalGateways" -}}
+{{- if or .Values.gateway.autoscaling.enabled (gt (int .Values.gateway.replicas) 1) -}}
+several
+{{- end -}}
+{{- end -}}
+
+{{- /* Base URL for clients: as said, else that of the Ingress; of an HTTPRoute nobody here knows the scheme. */ -}}
+{{- define "submodel.publicUrl" -}}
+{{- $ingress := .Values.gateway.ingress -}}
+{{- if .Values.publicUrl -}}
+{{- .Values.publicUrl -}}
+{{- else if $ingress.enabled -}}
+{{- printf "%s://%s" (ternary "https" "http" $ingress.tls.enabled) $ingress.host -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Namespace in which the first endpoint can be made: one that the operator serves. */ -}}
+{{- define "submodel.firstNamespace" -}}
+{{- first (append .Values.operator.namespaces .Release.Namespace) -}}
+{{- end -}}
+
 {{- define "submodel.podSecurityContext" -}}
 runAsNonRoot: true
 runAsUser: 65532

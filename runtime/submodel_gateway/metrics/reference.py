@@ -43,7 +43,8 @@ _TAIL = """
 
 ## Scraping
 
-With the Prometheus operator:
+The chart does it with `monitoring.enabled`, and brings these alerts and a dashboard ([how](../how-to/monitor.md)).
+Without it, with the Prometheus operator:
 
 ```yaml
 apiVersion: monitoring.coreos.com/v1
