@@ -45,7 +45,15 @@ class NameConflict(OperatorError):
 
 
 class ClusterUnavailable(OperatorError):
-    """The cluster did not answer, or answered that it cannot now."""
+    """The cluster did not answer, or answered that it cannot now.
+
+    Args:
+        retry_after_seconds: how long it wants to be left alone.
+    """
+
+    def __init__(self, message: str, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class ClusterRefused(OperatorError):

@@ -146,7 +146,7 @@ class KubeClient:
         if response.status == absent:
             return None
         if response.status >= 400:
-            raise _error(response.status, f"{method} {path}", _words(answer))
+            raise _error(response.status, f"{method} {path}", _words(answer), response.headers.get("Retry-After", ""))
         return _decoded(answer, path)
 
 
@@ -159,12 +159,13 @@ def _plural(path: str) -> str:
     return "/".join([*rest[:1], *rest[2:3]]) or "discovery"
 
 
-def _error(status: int, call: str, words: str) -> Exception:
+def _error(status: int, call: str, words: str, retry_after: str) -> Exception:
     if status == 409:
         return Conflict(words or call)
     if status in (400, 403, 404, 405, 413, 415, 422):
         return ClusterRefused(words or f"{call}: {status}")
-    return ClusterUnavailable(f"{call}: {status} {words}".rstrip())
+    seconds = float(retry_after) if retry_after.isdecimal() else 0.0  # the API server never sends a date
+    return ClusterUnavailable(f"{call}: {status} {words}".rstrip(), seconds)
 
 
 def _decoded(answer: bytes, path: str) -> Object:

@@ -80,6 +80,7 @@ class Controller:
         return "done"
 
     def _retry(self, key: Key, error: BaseException) -> None:
-        delay = self._queue.fail(key)
+        wanted = error.retry_after_seconds if isinstance(error, ClusterUnavailable) else 0.0
+        delay = self._queue.fail(key, wanted)
         level = logging.INFO if isinstance(error, ClusterUnavailable) else logging.WARNING
         _log.log(level, "%s: %s; again in %.1f s", key.endpoint_id, str(error) or "reconcile timed out", delay)

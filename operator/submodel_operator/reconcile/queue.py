@@ -49,12 +49,12 @@ class KeyedQueue(Generic[K]):
         self._cancel_delay(key)
         self._delayed[key] = loop.call_later(seconds, self._delay_passed, key)
 
-    def fail(self, key: K) -> float:
+    def fail(self, key: K, at_least_seconds: float = 0.0) -> float:
         """Process `key` again after a delay that doubles with each failure; returns the delay in seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         delay: float = min(FIRST_DELAY_SECONDS * 2.0 ** min(failures, 16), LONGEST_DELAY_SECONDS)
-        delay *= 0.8 + 0.4 * self._jitter()
+        delay = max(delay * (0.8 + 0.4 * self._jitter()), at_least_seconds)
         self.add_after(key, delay)
         return delay
 

@@ -14,8 +14,8 @@ from aiohttp import web
 from submodel_operator.api import crd
 from tests.support.fake_apiserver.store import KINDS, Object, Refusal, Store
 
-Fault = Callable[[web.Request], "tuple[int, str] | None"]
-"""Status and message of the answer to give instead, or None to let the request through."""
+Fault = Callable[[web.Request], "tuple[int, str] | web.Response | None"]
+"""The answer to give instead (or its status and message), or None to let the request through."""
 
 
 class FakeApiServer:
@@ -90,7 +90,7 @@ class FakeApiServer:
         for fault in self.faults:
             if answer := fault(request):
                 self.store.poke()
-                return _status(answer[0], "Fault", answer[1])
+                return answer if isinstance(answer, web.Response) else _status(answer[0], "Fault", answer[1])
         try:
             return await self._route(request)
         except Refusal as refusal:

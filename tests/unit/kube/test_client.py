@@ -48,6 +48,16 @@ async def test_an_error_keeps_the_servers_words(
     assert type(raised.value) is error
 
 
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7.0), ("soon", 0.0)])
+async def test_an_overloaded_server_says_when_to_come_back(
+    server: FakeApiServer, client: KubeClient, header: str, seconds: float
+) -> None:
+    server.faults.append(lambda request: web.Response(status=429, headers={"Retry-After": header}))
+    with pytest.raises(ClusterUnavailable) as raised:
+        await client.get(ENDPOINTS, "n", "e")
+    assert raised.value.retry_after_seconds == seconds
+
+
 async def test_no_answer_is_unavailable(server: FakeApiServer, client: KubeClient) -> None:
     def cut(request: web.Request) -> None:
         if request.transport:

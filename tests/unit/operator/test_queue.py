@@ -48,6 +48,12 @@ async def test_failures_double_the_delay_up_to_five_minutes_and_success_forgets_
     keys.close()
 
 
+async def test_whoever_asks_for_a_longer_rest_gets_it() -> None:
+    keys = queue()
+    assert (keys.fail("a", at_least_seconds=7.0), keys.fail("a", at_least_seconds=0.2)) == (7.0, 1.0)
+    keys.close()
+
+
 async def test_an_earlier_delayed_add_replaces_a_later_one() -> None:
     keys = queue()
     keys.add_after("a", 3600)
