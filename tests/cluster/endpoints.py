@@ -1,0 +1,73 @@
+"""Endpoints as a person applies them, and what can be read of them afterwards."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from tests.cluster.kubernetes import get, kubectl, wait, wait_for_path
+
+LOOK = """
+import os, pathlib
+import submodel
+
+def handler(job):
+    wish = job["input"]
+    for path, text in wish.get("write", {}).items():
+        pathlib.Path(path).write_text(text)
+    return {
+        "env": {name: os.environ.get(name) for name in wish.get("env", [])},
+        "files": {path: read(path) for path in wish.get("files", [])},
+        "ids": [os.getuid(), os.getgid()],
+    }
+
+def read(path):
+    try:
+        return pathlib.Path(path).read_text()
+    except OSError as error:
+        return error.strerror
+
+submodel.serverless.start({"handler": handler})
+"""
+"""A handler that tells what it finds where it runs."""
+
+
+def put(namespace: str, kind: str, name: str, api_version: str = "v1", **fields: Any) -> None:
+    """Apply an object."""
+    document = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **fields}
+    kubectl("apply", "-n", namespace, "-f", "-", stdin=yaml.safe_dump(document))
+
+
+def apply_spec(namespace: str, spec: Mapping[str, Any], name: str = "it") -> str:
+    """Apply an endpoint; returns its id."""
+    put(namespace, "SubModelEndpoint", name, "serverless.submodel.ai/v1alpha1", spec=dict(spec))
+    return f"{namespace}.{name}"
+
+
+def inline(source: str, scaling: Mapping[str, Any] | None = None, **worker: Any) -> dict[str, Any]:
+    """A spec with this handler."""
+    return {"worker": {"handler": {"inline": source}, **worker}, "scaling": {"workersMax": 1, **(scaling or {})}}
+
+
+def condition(namespace: str, kind: str, name: str = "it") -> dict[str, Any]:
+    """A condition of an endpoint."""
+    conditions = get(f"sme/{name}", "-n", namespace)["status"]["conditions"]
+    return next(dict(each) for each in conditions if each["type"] == kind)
+
+
+def wait_for_reason(namespace: str, kind: str, reason: str, name: str = "it") -> str:
+    """Wait until a condition has this reason; returns its message."""
+    wait_for_path(f"sme/{name}", f'.status.conditions[?(@.type=="{kind}")].reason', reason, namespace)
+    message: str = condition(namespace, kind, name)["message"]
+    return message
+
+
+def wait_ready(namespace: str, name: str = "it") -> None:
+    """Wait until an endpoint is ready."""
+    wait(f"sme/{name}", "condition=Ready", namespace)
+
+
+def worker(namespace: str) -> dict[str, Any]:
+    """The only worker pod of the namespace."""
+    (pod,) = get("pods", "-n", namespace, "-l=app.kubernetes.io/managed-by=submodel-operator")["items"]
+    return dict(pod)

@@ -1,0 +1,30 @@
+"""What the two service accounts may do, as the cluster itself says it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import RELEASE
+from tests.cluster.kubernetes import kubectl
+from tests.support.golden import assert_golden
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def rights(account: str, namespace: str) -> set[str]:
+    """Lines of `kubectl auth can-i --list`, with single spaces."""
+    listed = kubectl(
+        "auth", "can-i", "--list", "--no-headers", "-n", namespace, f"--as=system:serviceaccount:{account}"
+    )
+    return {" ".join(line.split()) for line in listed.out.splitlines()}
+
+
+@pytest.mark.parametrize("component", ["operator", "gateway"])
+def test_a_service_account_may_do_no_more_than_is_written_down(release: str, component: str) -> None:
+    account = f"{release}:{RELEASE}-{component}"
+    anyone = rights("default:nobody", "default")
+    parts = []
+    for place, namespace in (("in its own namespace", release), ("in any other", "default")):
+        lines = sorted(rights(account, namespace) - anyone)
+        parts += [f"# {place}", *lines, ""]
+    assert_golden(GOLDEN / f"rights-{component}.txt", "\n".join(parts))

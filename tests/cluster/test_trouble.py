@@ -1,0 +1,90 @@
+"""What goes wrong with workers is told with its reason and its remedy, and ends by itself when the cause is gone."""
+
+from tests.cluster.endpoints import LOOK, apply_spec, condition, inline, put, wait_for_reason, wait_ready
+from tests.cluster.job_api import JobApi
+from tests.cluster.kubernetes import get, kubectl, wait
+
+GONE = ("--for=delete", "--timeout=120s")
+LAST_WORDS = "the model file is broken in line 7"
+CRASHING = f"""
+import sys
+print("loading")
+sys.exit({LAST_WORDS!r})
+"""
+
+
+def test_a_worker_that_crashes_again_and_again_is_told_with_its_last_words(namespace: str, api: JobApi) -> None:
+    endpoint = apply_spec(namespace, inline(CRASHING, {"workersMin": 1}))
+    wait("sme/it", "condition=Ready=false", namespace)
+    wait("sme/it", "condition=WorkersHealthy=false", namespace)
+    assert LAST_WORDS in condition(namespace, "WorkersHealthy")["message"]
+    (failure,) = get("sme/it", "-n", namespace)["status"]["failures"]
+    assert LAST_WORDS in failure["message"]
+    events = get("events", "-n", namespace, "--field-selector=reason=WorkerFailed")["items"]
+    assert LAST_WORDS in events[0]["message"]
+
+    apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
+    wait_ready(namespace)
+    assert api.finished(endpoint, api.run(endpoint))["status"] == "COMPLETED"
+    wait("sme/it", "condition=WorkersHealthy", namespace)
+
+
+def test_an_image_that_is_not_there_is_told_and_the_revision_before_goes_on(namespace: str, api: JobApi) -> None:
+    endpoint = apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
+    wait_ready(namespace)
+    assert api.finished(endpoint, api.run(endpoint))["status"] == "COMPLETED"
+
+    image = "localhost/nobody-built-this:1"
+    apply_spec(namespace, {"worker": {"image": image}, "scaling": {"workersMin": 1, "workersMax": 1}})
+    assert image in wait_for_reason(namespace, "WorkersHealthy", "ImagePullFailed")
+    assert "the workers of the one before stay" in wait_for_reason(namespace, "RolloutComplete", "RolloutFailed")
+    assert api.finished(endpoint, api.run(endpoint))["status"] == "COMPLETED"
+
+    apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
+    wait_for_reason(namespace, "RolloutComplete", "Complete")
+    wait("sme/it", "condition=WorkersHealthy", namespace)
+
+
+def test_pods_that_the_namespace_refuses_are_told_with_the_rule_that_refuses_them(namespace: str) -> None:
+    root = {"securityContext": {"runAsUser": 0, "runAsNonRoot": False}}
+    apply_spec(namespace, inline(LOOK, {"workersMin": 1}, podTemplate={"spec": root}))
+    words = wait_for_reason(namespace, "CapacityAvailable", "ObjectRefused")
+    assert 'violates PodSecurity "restricted' in words
+    assert condition(namespace, "Ready")["reason"] == "ObjectRefused"
+
+    apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
+    wait_for_reason(namespace, "CapacityAvailable", "Sufficient")
+    wait("sme/it", "condition=Available", namespace)
+
+
+def test_a_quota_that_is_used_up_is_told_and_waited_for(namespace: str, api: JobApi) -> None:
+    put(namespace, "ResourceQuota", "small", spec={"hard": {"pods": "0"}})
+    endpoint = apply_spec(namespace, inline(LOOK))
+    job = api.run(endpoint)
+    assert "exceeded quota: small" in wait_for_reason(namespace, "CapacityAvailable", "QuotaExceeded")
+    put(namespace, "ResourceQuota", "small", spec={"hard": {"pods": "5"}})
+    assert api.finished(endpoint, job)["status"] == "COMPLETED"
+
+
+def test_a_missing_claim_is_told_and_waited_for(namespace: str, api: JobApi) -> None:
+    endpoint = apply_spec(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
+    job = api.run(endpoint)
+    assert "models" in wait_for_reason(namespace, "CapacityAvailable", "VolumeMissing")
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    put(namespace, "PersistentVolumeClaim", "models", spec=claim)
+    assert api.finished(endpoint, job)["status"] == "COMPLETED"
+
+
+def test_a_missing_secret_is_told_and_a_changed_one_starts_new_workers(namespace: str, api: JobApi) -> None:
+    source = {"secretKeyRef": {"name": "keys", "key": "token"}}
+    endpoint = apply_spec(namespace, inline(LOOK, env=[{"name": "TOKEN", "valueFrom": source}]))
+    assert "Secret keys" in wait_for_reason(namespace, "Ready", "ReferenceMissing")
+
+    put(namespace, "Secret", "keys", stringData={"token": "one"})
+    wait_ready(namespace)
+    assert api.finished(endpoint, api.run(endpoint, {"env": ["TOKEN"]}))["output"]["env"] == {"TOKEN": "one"}
+    first = get("sme/it", "-n", namespace)["status"]["revision"]
+
+    put(namespace, "Secret", "keys", stringData={"token": "two"})
+    kubectl("wait", "deployments", "-n", namespace, "-l", f"serverless.submodel.ai/revision={first}", *GONE)
+    assert api.finished(endpoint, api.run(endpoint, {"env": ["TOKEN"]}))["output"]["env"] == {"TOKEN": "two"}
