@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.helm import RELEASE, install, uninstall
 from tests.cluster.job_api import JobApi
-from tests.cluster.kubernetes import kubectl, refuse_unknown_context, run
+from tests.cluster.kubernetes import kubectl, refuse_unknown_context
 
-ROOT = Path(__file__).parents[2]
 SYSTEM = "submodel-system"
-RELEASE = "submodel"
 RESTRICTED = "pod-security.kubernetes.io/enforce=restricted"
 TEST_LABEL = "serverless.submodel.ai/test=true"
-IMAGE_TAG = os.environ.get("SUBMODEL_TEST_IMAGE_TAG", "dev")
-IMAGE_PREFIX = os.environ.get("SUBMODEL_TEST_IMAGE_PREFIX", "localhost/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -39,24 +36,16 @@ def cluster() -> None:
 @pytest.fixture(scope="session")
 def release(cluster: None) -> Iterator[str]:
     """The chart, installed with helm into a namespace that enforces `restricted`; returns that namespace."""
-    chart = str(ROOT / "charts/submodel")
     kubectl("create", "namespace", SYSTEM)
     try:
         kubectl("label", "namespace", SYSTEM, RESTRICTED)
-        run("helm", "install", RELEASE, chart, "-n", SYSTEM, "--wait", "--timeout=120s", *values())
+        install(SYSTEM)
         yield SYSTEM
-        run("helm", "uninstall", RELEASE, "-n", SYSTEM, "--ignore-not-found", "--wait")
+        uninstall(SYSTEM)
         kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
     finally:
         kubectl("delete", "namespace", SYSTEM)
         kubectl("wait", "namespaces", "-l", TEST_LABEL, "--for=delete", "--timeout=120s")
-
-
-def values() -> list[str]:
-    """Values of the chart: the images under test, and a volume that a laptop has room for."""
-    images = [f"{part}.image.repository={IMAGE_PREFIX}submodel-{part}" for part in ("operator", "gateway", "worker")]
-    tags = [f"{part}.image.tag={IMAGE_TAG}" for part in ("operator", "gateway", "worker")]
-    return [f"--set={value}" for value in (*images, *tags, "gateway.persistence.size=1Gi")]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 """Operator and gateway killed in the middle: nothing that was accepted is lost."""
 
-from tests.cluster.conftest import RELEASE
+from tests.cluster.helm import RELEASE
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import kubectl, wait_for_path
 from tests.cluster.test_endpoint import OUTPUTS, apply

@@ -1,0 +1,76 @@
+"""What the chart and the examples hold, judged by a real API server: every field, every rule, every admission."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.cluster.helm import template
+from tests.cluster.job_api import JobApi
+from tests.cluster.kubernetes import get, kubectl
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "docs/examples").rglob("*.yaml"))
+FOREIGN = ("monitoring.coreos.com/", "gateway.networking.k8s.io/", "postgresql.cnpg.io/")
+"""Kinds of others, whose definitions this cluster does not have."""
+
+EVERYTHING = (
+    "gateway.ingress.enabled=true",
+    "gateway.ingress.host=jobs.example.com",
+    "gateway.store.existingSecret=db",
+    "gateway.autoscaling.enabled=true",
+    "gateway.webhooks.existingSecret=hooks",
+    "monitoring.enabled=true",
+    "monitoring.dashboard.enabled=true",
+    "imagePullSecrets[0].name=registry",
+    "gateway.priorityClassName=system-cluster-critical",
+    "operator.tolerations[0].operator=Exists",
+    "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
+)
+DRY = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-")
+
+
+@pytest.mark.parametrize(
+    "settings", [(), EVERYTHING, ("operator.namespaces={NAMESPACE}",)], ids=["defaults", "everything", "namespaced"]
+)
+def test_the_api_server_takes_every_object_of_the_chart_without_a_warning(
+    namespace: str, settings: tuple[str, ...]
+) -> None:
+    chosen = [setting.replace("NAMESPACE", namespace) for setting in settings]
+    objects = template("other", namespace, "crds.enabled=false", *chosen)
+    ours = [each for each in objects if not each["apiVersion"].startswith(FOREIGN)]
+    ran = kubectl(*DRY, stdin=yaml.safe_dump_all(ours))
+    assert len(ran.out.splitlines()) == len(ours)
+    assert "Warning" not in ran.err
+
+
+def test_the_definition_in_the_crds_folder_is_taken_with_server_side_apply(release: str) -> None:
+    ran = kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(ROOT / "crds"))
+    assert "submodelendpoints.serverless.submodel.ai serverside-applied" in ran.out
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_api_server_takes_every_example(namespace: str, path: Path) -> None:
+    ran = kubectl("apply", "-n", namespace, "--dry-run=server", "--validate=strict", "-f", str(path))
+    assert "Warning" not in ran.err
+
+
+def test_the_examples_become_ready_beside_each_other_and_those_without_an_image_run_a_job(
+    namespace: str, api: JobApi
+) -> None:
+    for name, literal in (("my-keys", "token=0123456789abcdef"), ("with-keys", f"ci=smk_ci_{'k' * 64}")):
+        kubectl("create", "secret", "generic", name, "-n", namespace, f"--from-literal={literal}")
+    for path in EXAMPLES:
+        kubectl("apply", "-n", namespace, "-f", str(path))
+    kubectl("wait", "sme", "--all", "--for=condition=Ready", "-n", namespace, "--timeout=120s")
+    assert all(each["status"].get("failures", []) == [] for each in get("sme", "-n", namespace)["items"])
+
+    asked = {
+        "greeter": ({"name": "Ada"}, "Good morning, Ada! (Good morning)"),
+        "with-secrets": ({}, {"characters of the token": 16}),
+        "request-count": ({"seconds": 0}, "slept well"),
+        "fixed-count": ({}, "one of two"),
+    }
+    jobs = {name: api.run(f"{namespace}.{name}", given) for name, (given, _) in asked.items()}
+    outputs = {name: api.finished(f"{namespace}.{name}", job)["output"] for name, job in jobs.items()}
+    assert outputs == {name: output for name, (_, output) in asked.items()}
