@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.conftest import RELEASE
+from tests.cluster.helm import RELEASE
 from tests.cluster.kubernetes import kubectl
 from tests.support.golden import assert_golden
 
