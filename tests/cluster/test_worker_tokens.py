@@ -6,7 +6,8 @@ nothing else.
 
 from typing import Any
 
-from tests.cluster.conftest import RELEASE, SYSTEM
+from tests.cluster.conftest import SYSTEM
+from tests.cluster.helm import RELEASE
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl
 from tests.cluster.test_endpoint import ECHO, apply
