@@ -125,6 +125,7 @@ def test_measured_times_for_an_output_that_is_no_dict(place: Place, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("place", ["gateway"], indirect=True)
 def test_a_job_that_is_submitted_in_the_moment_in_which_the_worker_is_told_to_end(place: Place, tmp_path: Path) -> None:
     for number in range(5):
         with WorkerProcess(tmp_path, HANDLER, place.environment) as worker:
