@@ -1,6 +1,7 @@
 """The least gateway that keeps a worker busy, in both dialects: what is measured against it is the worker."""
 
 import asyncio
+import itertools
 import json
 import time
 from dataclasses import dataclass, field
@@ -46,6 +47,9 @@ class BenchGateway:
         self.polled = asyncio.Event()
         """Set when a worker asks for jobs."""
 
+        self._numbers = itertools.count()
+        """Of jobs. A name never comes twice: a worker takes a lease that it has for one that was sent again."""
+
         self._changed = asyncio.Event()
         self._server: asyncio.Server | None = None
 
@@ -81,7 +85,7 @@ class BenchGateway:
         count = min(count, work.left)
         if count and not work.handed_out:
             work.first_at = work.heard_at = time.perf_counter()
-        names = [f"j{work.handed_out + number}" for number in range(count)]
+        names = [f"j{next(self._numbers)}" for _ in range(count)]
         work.left -= count
         work.handed_out += count
         return names

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import time
 
 
 def submodel_or_runpod():  # type: ignore[no-untyped-def]  # it runs where there are no types
@@ -28,7 +29,15 @@ def generator(job):  # type: ignore[no-untyped-def]
     yield from range(job["input"])
 
 
-KINDS = {"function": handler, "coroutine": coroutine, "generator": generator}
+def computing(job):  # type: ignore[no-untyped-def]
+    yield 0
+    until = time.perf_counter() + 0.02
+    while time.perf_counter() < until:
+        sum(range(100))
+    yield 1
+
+
+KINDS = {"function": handler, "coroutine": coroutine, "generator": generator, "computing": computing}
 
 if __name__ == "__main__":
     concurrency = int(os.environ["BENCH_CONCURRENCY"])  # noqa: TID251  # nothing else reaches this process

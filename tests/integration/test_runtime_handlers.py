@@ -38,6 +38,7 @@ KINDS = """
             "loop": asyncio.get_running_loop().is_running(),
             "main": threading.current_thread() is threading.main_thread(),
             "rows": database.execute("select 7").fetchone(),
+            "switch": sys.getswitchinterval(),
             "argv": [os.path.basename(item) for item in sys.argv],
             "path": sys.path[0] == os.path.dirname(os.path.abspath(__file__)),
             "name": __name__,
@@ -143,10 +144,24 @@ def test_a_handler_runs_in_the_main_thread_with_a_loop_as_if_its_file_was_run_al
         "loop": True,
         "main": True,
         "rows": [7],
+        "switch": 0.001,
         "argv": ["handler.py"],
         "path": True,
         "name": "__main__",
     }
+
+
+@pytest.mark.slow
+def test_an_interval_between_threads_that_the_handlers_file_has_set_stays(tmp_path: Path) -> None:
+    source = """
+        import sys, submodel
+        sys.setswitchinterval(0.02)
+        submodel.serverless.start({"handler": lambda job: sys.getswitchinterval()})
+    """
+    with ScriptedGateway() as own, WorkerProcess(tmp_path, source, own.environment()) as worker:
+        own.submit("a")
+        assert own.result("a")["output"] == 0.02
+        assert worker.terminate() == 0
 
 
 def test_the_job_has_its_id_its_input_and_the_other_fields_of_the_request(run: Run) -> None:

@@ -5,6 +5,7 @@ Start-up has two steps: `announce` (phase `starting`, before the handler's file 
 
 import asyncio
 import socket
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +27,11 @@ from submodel.serverless.startup import StartupClock
 REASON_CHARACTERS = 2000
 UNHEALTHY_SECONDS = 5.0
 """How long a worker that cannot serve tries to say so."""
+
+PYTHONS_SWITCH_SECONDS = 0.005
+SWITCH_SECONDS = 0.001
+"""How long a handler that computes keeps the interpreter from the threads of the protocol. They need it two or three
+times for each request, so with Python's own value an item of its stream is on its way for 10 ms and more."""
 
 
 class Worker:
@@ -69,6 +75,8 @@ class Worker:
         if not self._announced:
             self.announce()
         self._startup.loaded()
+        if sys.getswitchinterval() == PYTHONS_SWITCH_SECONDS:  # else the author has chosen one
+            sys.setswitchinterval(SWITCH_SECONDS)
         self._lifecycle.serving = True
         logger.info(
             "Worker %s serves endpoint %s.", self._settings.worker_id, self._settings.endpoint_id or "(unnamed)"
