@@ -31,6 +31,7 @@ from submodel_gateway.parent.handover import READY, READY_ALONE, Handover
 from submodel_gateway.parent.keeper import LEAVE
 from submodel_gateway.ratelimit.figures import figures
 from submodel_gateway.service.access import Access, ByKey, Open
+from submodel_gateway.service.bodies import TOTAL_BYTES
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
@@ -89,6 +90,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
         rates=figures(settings.rate_limits),
         queue_limit=settings.queue_limit,
         reviewer=reviewer,
+        body_bytes=settings.body_bytes or TOTAL_BYTES,
     )
     access = _access(folder, gateway)
     servers = Servers(

@@ -21,6 +21,7 @@
 | `SUBMODEL_GATEWAY_KUBERNETES_CREDENTIALS` | as Kubernetes mounts them | folder with `token` and `ca.crt` |
 | `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
+| `SUBMODEL_GATEWAY_BODY_BYTES` | `268435456` | bytes of request bodies that may be in memory at once |
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
 | `SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS` | | most connections of one address; without it, any number |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -54,6 +55,7 @@ KUBERNETES_URL = "SUBMODEL_GATEWAY_KUBERNETES_URL"
 KUBERNETES_CREDENTIALS = "SUBMODEL_GATEWAY_KUBERNETES_CREDENTIALS"
 RATE_LIMITS = "SUBMODEL_GATEWAY_RATE_LIMITS"
 QUEUE_LIMIT = "SUBMODEL_GATEWAY_QUEUE_LIMIT"
+BODY_BYTES = "SUBMODEL_GATEWAY_BODY_BYTES"
 CONNECTIONS_PER_ADDRESS = "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
 OFF = "off"
 LINGER_SECONDS = "SUBMODEL_GATEWAY_LINGER_SECONDS"
@@ -107,6 +109,7 @@ class Settings:
     rate_limits: tuple[str, ...]
     queue_limit: int | None
     connections_per_address: int | None
+    body_bytes: int | None
     linger_seconds: float
     log_level: str
     log_format: str
@@ -128,6 +131,7 @@ class Settings:
             review=_review(environ),
             rate_limits=_rate_limits(environ),
             connections_per_address=_number(environ, CONNECTIONS_PER_ADDRESS, "connections, for example 200"),
+            body_bytes=_number(environ, BODY_BYTES, "bytes, for example 268435456"),
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
             linger_seconds=_linger_seconds(environ.get(LINGER_SECONDS) or "0"),
             log_level=log_level(environ),

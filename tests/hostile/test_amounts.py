@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.hostile.target import Answer, Target, read_answers, target
+from tests.hostile.target import END_SECONDS, Answer, Target, read_answers, target
 from tests.integration.test_gateway_http import TOKEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -17,6 +17,7 @@ MEBIBYTE = 1024 * 1024
 BOMB_BYTES = 1024 * MEBIBYTE
 GROWTH_MB = 64
 SLOW = 2_000
+ROOM_MB = 64
 SOUND = 200
 """Requests that must be answered beside the slow connections."""
 
@@ -145,6 +146,36 @@ def test_thousands_of_slow_connections_keep_nobody_else_from_being_served(many_f
         assert sum(map(_said_something, slow)) == 0
     assert gateway.peak_mb() - before < GROWTH_MB
     assert gateway.serves()
+
+
+def test_thousands_of_large_bodies_that_dawdle_do_not_fill_the_memory(
+    many_files: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Each is within its bounds; all of them together would be 20 GB, and what they send is 500 MB."""
+    length = 9 * MEBIBYTE
+    sent = head("/v2/ns.app/run", f"Content-Length: {length}") + b'{"input": "' + b"x" * 262_144
+    folder = tmp_path_factory.mktemp("gateway")
+    with target(folder, SUBMODEL_GATEWAY_BODY_BYTES=str(ROOM_MB * MEBIBYTE)) as gateway, ExitStack() as stack:
+        before = gateway.peak_mb()
+        slow = [stack.enter_context(gateway.connect()) for _ in range(SLOW)]
+        refused = 0
+        for line in slow:
+            line.sendall(sent)
+        for line in slow[ROOM_MB * MEBIBYTE // length :]:
+            line.settimeout(END_SECONDS)
+            (answer,) = read_answers(line.recv(65_536))
+            refused += answer.status == 429 and b"retry-after: 1" in answer.head
+        assert refused == SLOW - ROOM_MB * MEBIBYTE // length
+        assert [gateway.serves() for _ in range(SOUND)] == [True] * SOUND
+        small = b'{"input": "' + b"x" * 10_000 + b'"}'
+        (accepted,) = gateway.answers(head("/v2/ns.app/run", f"Content-Length: {len(small)}"), small)
+        assert accepted.status == 200
+        assert gateway.peak_mb() - before < ROOM_MB + GROWTH_MB
+        for line in slow:
+            line.close()
+        body = b'{"input": "' + b"x" * (length - 13) + b'"}'
+        while (answer := gateway.answers(head("/v2/ns.app/run", f"Content-Length: {length}"), body)[0]).status != 200:
+            assert answer.status == 429, "until the gateway has noticed that the others are gone"
 
 
 def _said_something(line: socket.socket) -> bool:

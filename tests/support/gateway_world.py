@@ -14,6 +14,7 @@ from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, W
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import decode
 from submodel_gateway.errors import StoreError
+from submodel_gateway.service.bodies import TOTAL_BYTES
 from submodel_gateway.service.clients import JobView, NewJob
 from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
@@ -84,6 +85,7 @@ class World:
         clock: TestClock | None = None,
         queue_limit: int | None = None,
         reviewer: Reviewer | None = None,
+        body_bytes: int = TOTAL_BYTES,
     ) -> None:
         self.clock = clock or TestClock()
         self.store = store or MemoryStore()
@@ -96,6 +98,7 @@ class World:
             outgoing=outgoing,
             queue_limit=queue_limit,
             reviewer=reviewer,
+            body_bytes=body_bytes,
         )
 
     async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:
@@ -161,9 +164,9 @@ class Worker:
 
 
 @asynccontextmanager
-async def world(store: Store | None = None) -> AsyncIterator[World]:
+async def world(store: Store | None = None, *, body_bytes: int = TOTAL_BYTES) -> AsyncIterator[World]:
     """A gateway with one endpoint. Its sweeper runs when the test says so."""
-    new = World(store)
+    new = World(store, body_bytes=body_bytes)
     await new.sweep()
     await new.register()
     yield new

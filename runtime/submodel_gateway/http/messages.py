@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, TooLarge, Unsupported
 from submodel_gateway.service.admission import Pass
+from submodel_gateway.service.bodies import Stay
 from submodel_gateway.service.waiting import Hangup
 
 Scope = MutableMapping[str, Any]
@@ -105,6 +106,9 @@ class Request:
         self.admitted: Pass | None = None
         """It is under way until its answer is there."""
 
+        self.stay: Stay | None = None
+        """The room for its body, where that is bounded."""
+
         self.operation = "none"
         """What the metrics call it; `none` where nothing is."""
 
@@ -160,12 +164,18 @@ class Request:
         return int(text)
 
     async def body(self, limit: int) -> bytes:
-        """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes."""
+        """The whole body. Raises `TooLarge` as soon as it is known to exceed `limit` bytes.
+
+        Also `Overloaded` and `Unavailable`, when too much of others' is in memory.
+        """
         if self.header(b"content-encoding").lower() not in ("", "identity"):
             raise Unsupported("compressed bodies are not taken; send the body as it is, without Content-Encoding")
         length = self.header(b"content-length")
-        if length.isdigit() and int(length) > limit:
+        known = length.isdigit()
+        if known and int(length) > limit:
             raise _too_large(limit)
+        if known and self.stay is not None:
+            await self.stay.begin(int(length))
         parts: list[bytes] = []
         size = 0
         while True:
@@ -176,9 +186,16 @@ class Request:
             size += len(part)
             if size > limit:
                 raise _too_large(limit)
+            if not known and self.stay is not None:
+                await self.stay.grow(size)
             parts.append(part)
             if not message.get("more_body", False):
                 return b"".join(parts) if len(parts) > 1 else part
+
+    def forget_body(self) -> None:
+        """What the body held is somewhere else by now: its room is free, though the answer takes time."""
+        if self.stay is not None:
+            self.stay.end()
 
     def hangup(self) -> Hangup:
         """A future that is done when the client goes away."""
@@ -187,6 +204,7 @@ class Request:
 
     def close(self) -> None:
         """The answer is on its way; nobody watches the client any more."""
+        self.forget_body()
         if self._hangup is not None:
             self.connection.forget(self._hangup)
         if self.admitted is not None:

@@ -42,6 +42,8 @@ class OpenAiRoutes:
             return _models(names, "/".join(path[2:]))
         call, asked = await _call(request, "/" + "/".join(path))
         job = await self._openai.submit(endpoint, call, request.hangup())
+        del call  # what follows is long
+        request.forget_body()
         if asked.stream:
             return await self._stream(job)
         try:

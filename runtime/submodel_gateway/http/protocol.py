@@ -155,6 +155,11 @@ class BoundedProtocol(HttpToolsProtocol):
         # A large body stops the reading until it is fetched. What comes next is the end of the connection, if anything.
         self.flow.resume_reading()
 
+    def on_response_complete(self) -> None:
+        if self.cycle.response_complete:
+            self.cycle.body = bytearray()  # of a request that was answered before its body was read
+        super().on_response_complete()
+
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP gets an answer that a client can read, like every other."""
         self._end(b"400 Bad Request", encode({"error": "this is no HTTP request: its syntax is wrong"}))

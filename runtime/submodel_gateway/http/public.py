@@ -32,6 +32,7 @@ from submodel_gateway.http.openai import OpenAiRoutes
 from submodel_gateway.http.operations import Base, Operation
 from submodel_gateway.http.stream_events import StreamEvents
 from submodel_gateway.service.access import Access
+from submodel_gateway.service.bodies import Stay
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
 
@@ -52,6 +53,7 @@ def public_app(gateway: Gateway, access: Access) -> Asgi:
 class _Public:
     def __init__(self, gateway: Gateway, access: Access) -> None:
         self._access = access
+        self._bodies = gateway.bodies
         self._admission = gateway.admission
         self._clients = gateway.clients
         self._streams = gateway.streams
@@ -103,10 +105,12 @@ class _Public:
         _check_lengths(request)
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
         request.principal, request.account = caller.principal, caller.account
+        request.stay = Stay(self._bodies, caller.account, patient=False)
         request.admitted = self._admission.enter(endpoint, operation.group, caller.account)
 
     async def _worker(self, request: Request, path: list[str]) -> Reply:
         _check_lengths(request)
+        request.stay = Stay(self._bodies, ("workers", path[0]), patient=True)
         match path:
             case [endpoint, "workers", worker, "exchange"]:
                 request.operation = "exchange"
@@ -130,7 +134,9 @@ class _Public:
     async def _runsync(self, request: Request, endpoint: str) -> bytes:
         wait_ms = parameters.WAIT.read(request) or 0
         new = await _new_job(request, operations.RUNSYNC)
-        return answers.job_answer(await self._clients.submit_and_wait(endpoint, new, wait_ms, request.hangup()))
+        waiting = self._clients.submit_and_wait(endpoint, new, wait_ms, request.hangup(), request.forget_body)
+        del new  # the wait is long
+        return answers.job_answer(await waiting)
 
     async def _purge_queue(self, request: Request, endpoint: str) -> bytes:
         removed = await self._clients.purge(endpoint)
@@ -188,7 +194,10 @@ class _Public:
         message = await envelope.beside(await request.body(limits.EXCHANGE_BODY_BYTES), _message)
         if message.capacity < 0 or message.wait_ms < 0:
             raise InvalidRequest("capacity and waitMs must not be below 0")
-        return await self._workers.exchange(endpoint, worker, token, message, request.hangup())
+        hangup, forget = request.hangup(), request.forget_body
+        exchanged = self._workers.exchange(endpoint, worker, token, message, hangup, forget)
+        del message  # what it delivers is let go as soon as it is durable
+        return await exchanged
 
 
 def _no_path() -> NotFound:

@@ -116,6 +116,15 @@ WEBHOOKS: Final = Metric(
     ("outcome",),
     "Webhooks sent: `delivered`, `failed` (to be tried again) or `given_up`.",
 )
+BODY_BYTES: Final = Metric(
+    "submodel_http_body_bytes", Kind.GAUGE, (), "Bytes of request bodies above 16 KiB that are in memory."
+)
+BODIES_REFUSED: Final = Metric(
+    "submodel_http_bodies_refused",
+    Kind.COUNTER,
+    ("caller",),
+    "Requests that were told to come back because there was no room for their bodies: of a `client` or a `worker`.",
+)
 CANARY_SECONDS: Final = Metric(
     "submodel_canary_seconds",
     Kind.HISTOGRAM,
@@ -136,5 +145,5 @@ REVIEWS: Final = Metric(
 METRICS: Final = (
     BUILD, READY, REQUESTS, REQUEST_SECONDS, QUEUED, RUNNING, OLDEST, WORKERS, SUBMITTED, FINISHED, REDELIVERED, LOST,
     EXPIRED, STALE, DELAY, EXECUTION, COMMIT, GROUP, FAILURES, WEBHOOKS,
-    REVIEWS, CANARY_SECONDS, CANARY_FAILURES,
+    REVIEWS, BODY_BYTES, BODIES_REFUSED, CANARY_SECONDS, CANARY_FAILURES,
 )  # fmt: skip

@@ -120,14 +120,21 @@ class Clients:
         """
         return await self._submit(endpoint, new, self._new_id(endpoint, sync=sync))
 
-    async def submit_and_wait(self, endpoint: str, new: NewJob, wait_ms: int, hangup: Hangup) -> JobView:
-        """`submit` for a caller who waits for the outcome as in `wait`. Raises what they do."""
+    async def submit_and_wait(
+        self, endpoint: str, new: NewJob, wait_ms: int, hangup: Hangup, stored: Callable[[], None] = lambda: None
+    ) -> JobView:
+        """`submit` for a caller who waits for the outcome as in `wait`. Raises what they do.
+
+        `stored` is called when the job is, and `new` is needed no more.
+        """
         id = self._new_id(endpoint, sync=True)
         with OutcomeHold(wait_ms, hangup) as hold:
             # Watched before it is there: nothing about it has to be looked up until it ends.
             self._watchers.add(endpoint, id, hold)
             try:
                 submitted = await self._submit(endpoint, new, id)
+                del new  # the wait is long
+                stored()
                 if submitted.id == id:
                     return await self._seen(await self._outcome(endpoint, id, hold))
             finally:

@@ -11,6 +11,7 @@ from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit.figures import NO_FIGURES, Figures
 from submodel_gateway.service import canary
 from submodel_gateway.service.admission import Admission
+from submodel_gateway.service.bodies import TOTAL_BYTES, Bodies
 from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
@@ -49,6 +50,7 @@ class Gateway:
         rates: how often clients may call, per group of operations; none for no limits.
         queue_limit: queued jobs per worker that an endpoint may have; None for any number.
         reviewer: judges tokens of pods; without one they let nobody in.
+        body_bytes: bytes of request bodies that may be in memory at once.
     """
 
     def __init__(
@@ -63,13 +65,15 @@ class Gateway:
         rates: Mapping[str, Figures] = NO_FIGURES,
         queue_limit: int | None = None,
         reviewer: Reviewer | None = None,
+        body_bytes: int = TOTAL_BYTES,
     ) -> None:
         self.clock = clock
         self.ready = False
         self.measures = Measures()
         self._stores = Stores(stores, self._committed, self.measures)
         self.endpoints = Endpoints()
-        self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures)
+        self.bodies = Bodies(body_bytes, self.measures)
+        self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures, self.bodies)
         self._watchers = JobWatchers()
         self.snapshots = SnapshotFeed(self._stores, self.endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)

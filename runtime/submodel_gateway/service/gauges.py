@@ -7,6 +7,7 @@ from submodel.contract.states import WorkerPhase
 from submodel_gateway.metrics import table
 from submodel_gateway.metrics.measures import Labels, Measures
 from submodel_gateway.metrics.table import Metric
+from submodel_gateway.service.bodies import Bodies
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.stores import Stores
@@ -21,11 +22,12 @@ Values = dict[Metric, dict[Labels, float]]
 class Gauges:
     """Reads them. Endpoints that share labels are added up; of their ages the highest counts."""
 
-    def __init__(self, stores: Stores, endpoints: Endpoints, clock: Clock, measures: Measures) -> None:
+    def __init__(self, stores: Stores, endpoints: Endpoints, clock: Clock, measures: Measures, bodies: Bodies) -> None:
         self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
         self._measures = measures
+        self._bodies = bodies
         self.version = _version()
 
     async def read(self, *, ready: bool) -> Values:
@@ -39,6 +41,7 @@ class Gauges:
             backlog = backlogs.get(state.id, base.Backlog())
             self._of_endpoint(state, backlog.oldest_at, values)
         values[table.BUILD] = {(self.version, platform.python_version()): 1.0}
+        values[table.BODY_BYTES] = {(): float(self._bodies.held_bytes)}
         values[table.READY] = {(): float(ready)}
         return values
 

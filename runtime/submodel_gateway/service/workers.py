@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel.contract.exchange import (
@@ -65,6 +66,11 @@ class _Turn:
     stop_tokens: set[str] = field(default_factory=set)
     leases: tuple[base.Lease, ...] = ()
 
+    def let_go(self) -> None:
+        """Forget what was delivered, which may be large, while the request is held."""
+        if self.request.results or self.request.chunks or self.request.progress:
+            self.request = replace(self.request, results=[], chunks=[], progress=[])
+
     @property
     def wants(self) -> int:
         """How many jobs the worker may get."""
@@ -109,8 +115,16 @@ class Workers:
         """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`, `Unavailable`."""
         await self._access.worker(endpoint, worker, token)
 
-    async def exchange(self, endpoint: str, worker: str, token: str, request: ExchangeRequest, hangup: Hangup) -> bytes:
-        """The JSON answer to a worker's request.
+    async def exchange(
+        self,
+        endpoint: str,
+        worker: str,
+        token: str,
+        request: ExchangeRequest,
+        hangup: Hangup,
+        applied: Callable[[], None] = lambda: None,
+    ) -> bytes:
+        """The JSON answer to a worker's request. `applied` is called when what it delivers is durable, and let go.
 
         Raises `NotFound`, `Unauthorized`, and `Unavailable` or `OperationFailed` when the store could not apply all of
         it: the worker sends the same request again.
@@ -129,13 +143,15 @@ class Workers:
             # Its offer of capacity, above all, is not to be taken up: nobody would read what it gets.
             return encode(ExchangeAnswer(lease_ms=limits.LEASE_MS))
         with Hold(min(request.wait_ms, limits.EXCHANGE_WAIT_MS_MAX), hangup) as hold:
-            turn = asyncio.ensure_future(self._answer(_Turn(state, session, request), hold, hangup))
-            session.open[request.request] = OpenRequest(hold, turn)
+            number = request.request
+            turn = asyncio.ensure_future(self._answer(_Turn(state, session, request), hold, hangup, applied))
+            del request  # it holds all that the worker delivers, and may be held for long
+            session.open[number] = OpenRequest(hold, turn)
             try:
                 return await turn
             finally:
                 session.last_seen_ms = self._clock.now_ms()
-                del session.open[request.request]
+                del session.open[number]
 
     def close(self) -> None:
         """Answer every held request; hand out nothing more."""
@@ -152,10 +168,12 @@ class Workers:
                     del state.sessions[session.worker]
                     self._changed(state)
 
-    async def _answer(self, turn: _Turn, hold: Hold, hangup: Hangup) -> bytes:
+    async def _answer(self, turn: _Turn, hold: Hold, hangup: Hangup, applied: Callable[[], None]) -> bytes:
         if turn.session.hear(turn.request, self._clock.now_ms()):
             self._changed(turn.endpoint)
         await self._apply(turn)
+        turn.let_go()
+        applied()
         if not turn.has_news() and not self._takes.closing:
             await self._wait(turn, hold)
         if hangup.done() and turn.leases:
