@@ -41,14 +41,16 @@ async def test_an_id_that_could_spoil_a_header_or_a_log_is_replaced(odd: str) ->
         assert (await asked(w, x_request_id=odd)).headers[b"x-request-id"] != odd.encode()
 
 
-async def test_lines_about_a_request_name_it_and_hold_no_payload(caplog: pytest.LogCaptureFixture) -> None:
+async def test_lines_about_a_request_name_it_and_hold_no_payload(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = FailingStore()
     async with world(store) as w:
         store.refused = {base.Submit}
         lines: list[str] = []
-        caplog.handler.setFormatter(JsonLines())
         with caplog.at_level(logging.ERROR):
-            caplog.handler.emit = lambda record: lines.append(JsonLines().format(record))  # type: ignore[method-assign]
+            # The handler outlives this test.
+            monkeypatch.setattr(caplog.handler, "emit", lambda record: lines.append(JsonLines().format(record)))
             answer = await asked(w, f"/v2/{ENDPOINT}/run", "POST", x_request_id="mine-3")
     assert answer.status == 503
     told = [json.loads(line) for line in lines if "answered with 503" in line]
