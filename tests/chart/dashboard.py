@@ -140,7 +140,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             Panel(
                 "Since the gateway last answered",
                 "s",
-                (("seconds", "max(submodel_operator_gateway_age_seconds)"),),
+                (("seconds", "max(submodel_operator_gateway_age_seconds and submodel_operator_leader == 1)"),),
                 "Above 15 seconds the number of workers is held.",
             ),
             Panel(

@@ -4,6 +4,7 @@ import json
 import re
 from typing import Any
 
+import pytest
 import yaml
 
 from submodel_gateway.metrics.table import METRICS, Kind
@@ -22,6 +23,43 @@ def test_several_gateways_go_one_at_a_time_and_one_alone_holds_up_no_node() -> N
     labels = find("StatefulSet", "demo-gateway", *SEVERAL)["spec"]["template"]["metadata"]["labels"]
     assert budget["spec"]["selector"]["matchLabels"].items() <= labels.items()
     assert not kinds("PodDisruptionBudget")
+
+
+STANDBY = ("operator.replicas=2",)
+
+
+def test_of_several_operators_the_holder_of_a_lease_acts_and_they_go_one_at_a_time() -> None:
+    deployment = find("Deployment", "demo-operator", *STANDBY)["spec"]
+    pod = deployment["template"]["spec"]
+    lease = {each["name"]: each["value"] for each in pod["containers"][0]["env"]}["SUBMODEL_OPERATOR_LEASE"]
+    rules = find("Role", "demo-operator-lease", *STANDBY)["rules"]
+    rights = {(verb, *rule.get("resourceNames", ())) for rule in rules for verb in rule["verbs"]}
+    (subject,) = find("RoleBinding", "demo-operator-lease", *STANDBY)["subjects"]
+    budget = find("PodDisruptionBudget", "demo-operator", *STANDBY)["spec"]
+    assert (deployment["replicas"], deployment["strategy"]["type"]) == (2, "Recreate")
+    assert rights == {("create",), ("get", lease), ("update", lease)}
+    assert subject["name"] == pod["serviceAccountName"]
+    assert budget["selector"]["matchLabels"].items() <= deployment["template"]["metadata"]["labels"].items()
+
+
+def test_an_operator_alone_holds_no_lease_and_up_no_node() -> None:
+    (container,) = find("Deployment", "demo-operator")["spec"]["template"]["spec"]["containers"]
+    assert not [each for each in container["env"] if each["name"] == "SUBMODEL_OPERATOR_LEASE"]
+    assert not kinds("PodDisruptionBudget")
+    assert not [role for role in kinds("Role") if role["metadata"]["name"].endswith("-lease")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "settings"), [("StatefulSet", "demo-gateway", SEVERAL), ("Deployment", "demo-operator", STANDBY)]
+)
+def test_several_of_a_kind_lie_on_several_nodes_where_there_are_some(
+    kind: str, name: str, settings: tuple[str, ...]
+) -> None:
+    template = find(kind, name, *settings)["spec"]["template"]
+    (spread,) = template["spec"]["topologySpreadConstraints"]
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert spread["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert "topologySpreadConstraints" not in find(kind, name)["spec"]["template"]["spec"]
 
 
 def test_the_operator_is_reached_at_its_probes_alone() -> None:

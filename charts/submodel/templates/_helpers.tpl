@@ -99,6 +99,17 @@ capabilities:
     - ALL
 {{- end -}}
 
+{{- /* Pods of a component on several nodes, where there are several: (list $ "gateway"). */ -}}
+{{- define "submodel.spread" -}}
+topologySpreadConstraints:
+  - maxSkew: 1
+    topologyKey: kubernetes.io/hostname
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "submodel.selectorLabels" . | nindent 8 }}
+{{- end -}}
+
 {{- /* Where a pod may run: the values of its component. */ -}}
 {{- define "submodel.placement" -}}
 {{- with .priorityClassName }}
