@@ -27,6 +27,7 @@ def jobs(signals: Signals | None, previous: Manifest, now: float) -> Manifest | 
     snapshot = signals.snapshot
     told = {
         "queued": snapshot.queued,
+        "queuedLowPriority": snapshot.queued_low_priority or None,
         "inProgress": snapshot.in_progress,
         "oldestQueuedAt": _oldest_at(signals, previous.get("oldestQueuedAt"), now),
         "executionSecondsP95": _duration(snapshot.execution_ms_p95, previous.get("executionSecondsP95")),

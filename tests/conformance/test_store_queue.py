@@ -269,3 +269,23 @@ async def test_the_end_of_one_session_spares_what_the_worker_holds_in_another(st
     (second,) = taken(store, take(session="s-2"))
     assert swept(store, NOW, gone(only="s-1")) == [first.id]
     assert [job.id for job in await store.held(ENDPOINT, "w")] == [second.id]
+
+
+async def test_jobs_of_low_priority_are_told_apart_from_those_that_start_workers(store: Store) -> None:
+    store.apply([submit("low", low_priority=True), submit("also low", low_priority=True)], NOW)
+    assert await backlog(store, ENDPOINT, NOW) == base.Backlog(usual=0)
+    applied(store, submit("usual"), NOW + 1)
+    assert await backlog(store, ENDPOINT, NOW + 1) == base.Backlog(NOW + 1, 1, usual=1)
+    assert store.tally(ENDPOINT) == Tally(queued=3, arrived=3, arrived_low=2)
+    assert await backlog(store, "other", NOW) == base.Backlog()
+
+
+async def test_a_job_of_low_priority_is_taken_in_its_turn_and_counted_while_it_runs(store: Store) -> None:
+    store.apply([submit("low", low_priority=True), submit("usual"), submit("last", low_priority=True)], NOW)
+    low, usual = taken(store, take(limit=2))
+    assert (low.id, low.low_priority, usual.low_priority) == ("low", True, False)
+    assert await backlog(store, ENDPOINT, NOW) == base.Backlog(usual=0, running_low=1)
+    applied(store, finish(low))
+    assert await backlog(store, ENDPOINT, NOW) == base.Backlog(usual=0)
+    assert [job.id for job in taken(store)] == ["last"]
+    assert await backlog(store, ENDPOINT, NOW) == base.Backlog(running_low=1)

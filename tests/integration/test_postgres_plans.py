@@ -34,7 +34,7 @@ PLANS: list[tuple[str, Sequence[Any], set[str]]] = [
     (sql.READ_JOBS, (["a"],), {"job_pkey"}),
     (sql.RESULTS, (["a"],), {"result_pkey", "job_pkey"}),
     (sql.NEWEST, (ENDPOINT, 9, ["FAILED"], 9), {"job_newest"}),
-    (sql.BACKLOGS, ([ENDPOINT], [NOW]), {"job_waiting"}),
+    (sql.BACKLOGS, ([ENDPOINT], [NOW]), {"job_waiting", "job_low"}),
     (sql.AHEAD, (ENDPOINT, NOW, 9), {"job_ready"}),
     (sql.NEXT_DUE, (NOW,), {"job_due", "job_delayed", "idempotency_expiry"}),
 ]

@@ -69,6 +69,7 @@ class StoreComparison(StoreMachine):
         pri=st.integers(-1, 2),
         limits=st.sampled_from([(0, 60_000), (5_000, 60_000), (20_000, 10_000), (0, 900_000)]),
         policy=st.sampled_from([(1, False), (2, False), (2, True)]),
+        low_priority=st.booleans(),
         webhook=st.sampled_from([None, URL]),
     )
     def submit(
@@ -78,6 +79,7 @@ class StoreComparison(StoreMachine):
         pri: int,
         limits: tuple[int, int],
         policy: tuple[int, bool],
+        low_priority: bool,
         webhook: str | None,
     ) -> None:
         timeout_ms, ttl_ms = limits
@@ -90,6 +92,7 @@ class StoreComparison(StoreMachine):
                 ttl_ms=ttl_ms,
                 max_attempts=max_attempts,
                 retry_errors=retry_errors,
+                low_priority=low_priority,
                 webhook=webhook,
             )
 

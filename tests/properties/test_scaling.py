@@ -109,6 +109,18 @@ def test_more_queued_jobs_never_mean_fewer_workers(history: list[Tick], more: in
     assert more_workers.replicas >= fewer.replicas
 
 
+@pytest.mark.requirement("platform.low_priority")
+@settings(deadline=None)
+@given(ticks(), st.integers(1, 50))
+def test_queued_jobs_of_low_priority_change_no_number(history: list[Tick], more: int) -> None:
+    inputs, state, now = last(history)
+    if inputs.demand is None:
+        return
+    beside = replace(inputs.demand, queued_low=inputs.demand.queued_low + more)
+    alone, together = decide(inputs, state, now)[0], decide(replace(inputs, demand=beside), state, now)[0]
+    assert (alone.replicas, alone.remove, alone.term) == (together.replicas, together.remove, together.term)
+
+
 @settings(deadline=None)
 @given(ticks())
 def test_the_same_tick_twice_changes_nothing(history: list[Tick]) -> None:

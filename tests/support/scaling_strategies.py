@@ -76,7 +76,7 @@ def _situation(chance: Random, scaling: ResolvedScaling) -> ScalingInputs:
 
 
 def _demand(chance: Random, running: list[int]) -> Demand:
-    queued = chance.choice([0, chance.randint(0, 50)])
+    queued, running_low = chance.choice([0, chance.randint(0, 50)]), chance.choice([0, 0, chance.randint(0, 9)])
     return Demand(
         queued=queued,
         late=chance.randint(0, queued),
@@ -86,6 +86,8 @@ def _demand(chance: Random, running: list[int]) -> Demand:
         finished_total=chance.randint(0, 200),
         age_seconds=chance.randint(0, 16) / 8,
         fresh=chance.random() < 0.8,
+        queued_low=chance.choice([0, 0, chance.randint(0, 50)]),
+        running_low=min(running_low, sum(running)),
     )
 
 

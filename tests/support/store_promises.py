@@ -169,6 +169,7 @@ class Promises:
     def _count(self, known: Known, before: JobState | None, after: JobState, *, reopened: bool) -> None:
         total = self.totals.setdefault(known.submit.endpoint, Counter())
         total["arrived"] += before is None or reopened
+        total["arrived_low"] += known.submit.low_priority and (before is None or reopened)
         total["retried"] += before is RUNNING and after is QUEUED
         if after.terminal and before is not after:
             total[after.value.lower()] += 1

@@ -72,13 +72,23 @@ def check(reading: Reading, promises: Promises, endpoint: str, now: int, late_at
     for id, closely in reading.closely.items():
         assert closely == JobReading(_content(known[id]), tuple(known[id].items)), "every reader sees the same"
     _check_tally(reading, promises, endpoint)
-    queued = [job.queued_at for job in reading.jobs if job.state is JobState.IN_QUEUE]
-    assert reading.backlog == base.Backlog(min(queued, default=None), sum(at <= late_at for at in queued))
+    assert reading.backlog == _backlog(reading.jobs, late_at)
     held = {job.id for jobs in reading.held.values() for job in jobs}
     assert held == {job.id for job in reading.jobs if job.state is JobState.IN_PROGRESS}
     assert all(job.worker == worker for worker, jobs in reading.held.items() for job in jobs)
     losses = sum(now - loss.at < 600_000 for loss in reading.breaker.losses)
     assert (losses > 5) == promises.probing(endpoint, now), "the breaker is open exactly after so many losses"
+
+
+def _backlog(jobs: Collection[Job], late_at: int) -> base.Backlog:
+    queued = [job for job in jobs if job.state is JobState.IN_QUEUE]
+    usual = [job.queued_at for job in queued if not job.low_priority]
+    return base.Backlog(
+        oldest_at=min(usual, default=None),
+        late=sum(at <= late_at for at in usual),
+        usual=None if len(usual) == len(queued) else len(usual),
+        running_low=sum(job.low_priority and job.state is JobState.IN_PROGRESS for job in jobs),
+    )
 
 
 def _check_tally(reading: Reading, promises: Promises, endpoint: str) -> None:

@@ -401,11 +401,14 @@ class JobsStatus(StatusModel):
     queued: int = 0
     """Jobs that wait for a worker."""
 
+    queued_low_priority: int | None = None
+    """Those of them that start no worker."""
+
     in_progress: int = 0
     """Jobs that run."""
 
     oldest_queued_at: Instant | None = None
-    """Since when the oldest of the queued jobs waits."""
+    """Since when the oldest of the queued jobs waits that may start workers."""
 
     execution_seconds_p95: float | None = None
     """Of the last jobs that ended, 95 in a hundred ran no longer than this; two digits."""
@@ -415,7 +418,10 @@ class DecisionInputs(StatusModel):
     """What a decision rested on."""
 
     queued: int | None = None
-    """Jobs that waited."""
+    """Jobs that waited, without those of low priority."""
+
+    queued_low_priority: int | None = None
+    """Jobs of low priority that waited; they start no worker."""
 
     late: int | None = None
     """Jobs that had waited longer than scalerValue; counted with QUEUE_DELAY."""

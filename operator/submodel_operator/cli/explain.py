@@ -61,9 +61,11 @@ async def _from_cluster(namespace: str, name: str) -> Status:
 def _account(name: str, status: Status) -> Iterator[str]:
     workers, jobs = status.get("workers") or {}, status.get("jobs") or {}
     wanted = counted(workers.get("desired", 0), "worker")
+    low = jobs.get("queuedLowPriority", 0)
+    starts_none = f" ({low} of low priority, which start no worker)" if low else ""
     yield (
         f"{name}: {wanted} wanted, {workers.get('ready', 0)} ready, {workers.get('busy', 0)} busy; "
-        f"{counted(jobs.get('queued', 0), 'job')} queued, {jobs.get('inProgress', 0)} running."
+        f"{counted(jobs.get('queued', 0), 'job')} queued{starts_none}, {jobs.get('inProgress', 0)} running."
     )
     autoscaling = status.get("autoscaling") or {}
     if decision := autoscaling.get("lastDecision"):

@@ -156,14 +156,16 @@ def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:
     snapshot = signals.snapshot
     oldest = snapshot.oldest_queued_ms
     return Demand(
-        queued=snapshot.queued,
+        queued=max(0, snapshot.queued - snapshot.queued_low_priority),
         late=snapshot.late,
         oldest_seconds=None if oldest is None else _age_seconds(signals, oldest),
         in_progress=sum(worker.running for worker in working),
-        arrived_total=snapshot.arrived_total,
+        arrived_total=max(0, snapshot.arrived_total - snapshot.arrived_low_priority_total),
         finished_total=snapshot.completed_total + snapshot.failed_total,
         age_seconds=signals.age_seconds,
         fresh=signals.fresh,
+        queued_low=snapshot.queued_low_priority,
+        running_low=snapshot.in_progress_low_priority,
     )
 
 

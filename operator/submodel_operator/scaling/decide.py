@@ -39,7 +39,7 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
     if inputs.demand is None:
         return _hold_without_signals(inputs, now), state
     demand, estimates = inputs.demand, estimate(inputs, state, now)
-    proposal = POLICIES[inputs.scaling.scaler_type](inputs, demand, estimates)
+    proposal = _with_low_priority(POLICIES[inputs.scaling.scaler_type](inputs, demand, estimates), demand)
     wanted = limits.limited(inputs, state, now, proposal)
     window = _window_seconds(inputs, state)
     state = memory.remember_wanted(state, wanted.workers, window, now)
@@ -64,6 +64,14 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
         ),
         state,
     )
+
+
+def _with_low_priority(proposal: Proposal, demand: Demand) -> Proposal:
+    """Says what the policy did not count."""
+    if not demand.queued_low:
+        return proposal
+    words = f"{counted(demand.queued_low, 'queued job')} of low priority start no worker"
+    return replace(proposal, message=f"{proposal.message}; {words}")
 
 
 def _hold_without_signals(inputs: ScalingInputs, now: float) -> ScalingDecision:

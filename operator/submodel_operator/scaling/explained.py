@@ -72,6 +72,8 @@ def _inputs(inputs: ScalingInputs, estimates: Estimates | None) -> Described:
     }
     if demand := inputs.demand:
         described |= {"queued": demand.queued, "running": demand.in_progress}
+        if demand.queued_low:
+            described["queuedLowPriority"] = demand.queued_low
         described["signalsAgeSeconds"] = round(demand.age_seconds, 1)
         if ScalerType.QUEUE_DELAY in (inputs.scaling.scaler_type, inputs.scaling.shadow):
             described["late"] = demand.late
@@ -93,6 +95,8 @@ def _inputs_in_words(inputs: Mapping[str, Any]) -> str:
         oldest = f", the oldest for {inputs['oldestSeconds']:g} s" if "oldestSeconds" in inputs else ""
         late = f", {inputs['late']} of them late" if inputs.get("late") else ""
         words.append(f"{counted(inputs['queued'], 'job')} queued{oldest}{late}, {inputs['running']} running")
+    if "queuedLowPriority" in inputs:
+        words.append(f"{counted(inputs['queuedLowPriority'], 'queued job')} of low priority, which start no worker")
     if "arrivalsPerSecond" in inputs:
         words.append(f"{inputs['arrivalsPerSecond']:g} jobs/s arrived that run {inputs['serviceSeconds']:g} s")
     if "coldStartSeconds" in inputs:

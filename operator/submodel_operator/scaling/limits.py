@@ -42,12 +42,13 @@ def floor(inputs: ScalingInputs, now: float, proposal: Proposal) -> Proposal:
 def _standby(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
     """Workers in reserve, as long as there is work at all."""
     standby, demand = inputs.scaling.standby, inputs.demand
-    if not standby or demand is None or not demand.queued + demand.in_progress:
+    if not standby or demand is None or not demand.calling:
         return proposal
-    wanted = inputs.busy + standby
+    busy = min(inputs.busy, demand.running_usual)
+    wanted = busy + standby
     if proposal.workers >= wanted:
         return proposal
-    message = f"{counted(inputs.busy, 'worker')} busy and {standby} in reserve (standby)"
+    message = f"{counted(busy, 'worker')} busy and {standby} in reserve (standby)"
     return Proposal(wanted, Term.STANDBY, message)
 
 

@@ -10,12 +10,11 @@ from submodel_operator.scaling.signals import Demand, ScalingInputs
 def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
     """`ceil((queued + in progress) / scalerValue)`, as the hosted platforms document it. Estimates are not used."""
     jobs_per_worker = inputs.scaling.scaler_value
-    jobs = demand.queued + demand.in_progress
-    workers = ceil(jobs / jobs_per_worker)
+    workers = ceil(demand.calling / jobs_per_worker)
     return Proposal(
         workers,
         Term.REQUEST_COUNT,
-        f"{demand.queued} queued and {demand.in_progress} running jobs at {jobs_per_worker:g} per worker "
+        f"{demand.queued} queued and {demand.calling - demand.queued} running jobs at {jobs_per_worker:g} per worker "
         f"need {workers}",
         f"another worker comes above {workers * jobs_per_worker:g} jobs, queued and running together",
     )

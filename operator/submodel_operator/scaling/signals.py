@@ -46,7 +46,7 @@ class StartingWorker:
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """The queue of the endpoint."""
+    """The queue of the endpoint, without jobs of low priority: those start no worker, and run where one is."""
 
     queued: int
     late: int
@@ -69,6 +69,25 @@ class Demand:
 
     fresh: bool = True
     """Whether a shrink may rest on it. The last word of a silent gateway still lets the endpoint grow."""
+
+    queued_low: int = 0
+    """Queued jobs of low priority, which `queued` does not count."""
+
+    running_low: int = 0
+    """Running jobs of low priority, which `in_progress` counts: they fill their workers as others do."""
+
+    @property
+    def calling(self) -> int:
+        """Jobs, queued and running, that are a reason for workers.
+
+        One of low priority that runs is none for itself; but where others wait, it is in their way.
+        """
+        return self.queued + (self.in_progress if self.queued else self.running_usual)
+
+    @property
+    def running_usual(self) -> int:
+        """Running jobs that are not of low priority."""
+        return max(0, self.in_progress - self.running_low)
 
 
 @dataclass(frozen=True, slots=True)

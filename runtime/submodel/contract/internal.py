@@ -150,14 +150,24 @@ class EndpointSnapshot(Message):
 
     queued: int
     late: int
-    """Queued jobs that have waited longer than `late_after_ms`; 0 when no limit is set."""
+    """Queued jobs that have waited longer than `late_after_ms`, without those of low priority; 0 when no limit is
+    set."""
 
     in_progress: int
     owner: str = ""
     """As in the registration."""
 
     oldest_queued_ms: int | None = None
-    """Instant at which the oldest queued job was accepted."""
+    """Instant at which the oldest queued job was accepted that is not of low priority."""
+
+    queued_low_priority: int = 0
+    """Queued jobs that start no worker; `queued` counts them too."""
+
+    in_progress_low_priority: int = 0
+    """Running jobs that would have started no worker; `in_progress` counts them too."""
+
+    arrived_low_priority_total: int = 0
+    """Jobs that start no worker; `arrived_total` counts them too."""
 
     arrived_total: int = 0
     completed_total: int = 0

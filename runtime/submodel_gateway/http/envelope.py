@@ -31,7 +31,8 @@ _HANDLED = {"input", "policy", *_WEBHOOKS}
 
 
 class Policy(Message, forbid_unknown_fields=True):
-    """What a client may set for one job: limits in milliseconds, and how far ahead of others it goes."""
+    """What a client may set for one job: limits in milliseconds, how far ahead of others it goes, and whether it may
+    start workers."""
 
     execution_timeout: int | None = None
     ttl: int | None = None
@@ -128,6 +129,7 @@ def _new_job(fields: dict[str, msgspec.Raw]) -> NewJob:
         execution_timeout_ms=policy.execution_timeout,
         ttl_ms=policy.ttl,
         priority=policy.priority,
+        low_priority=policy.low_priority,
         webhook=_webhook(fields),
     )
 
@@ -201,8 +203,6 @@ def _policy(raw: msgspec.Raw) -> Policy:
         )
     if not -PRIORITY_MAX <= policy.priority <= PRIORITY_MAX:
         raise InvalidRequest(f'"policy.priority" is {policy.priority}; give -{PRIORITY_MAX} to {PRIORITY_MAX}')
-    if policy.low_priority:
-        raise InvalidRequest('"policy.lowPriority" is not available yet; leave it out')
     return policy
 
 

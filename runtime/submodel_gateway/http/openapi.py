@@ -54,7 +54,11 @@ _POLICY: dict[str, Any] = {
             "default": 0,
             "description": "A job of a higher priority goes first.",
         },
-        "lowPriority": {"type": "boolean", "const": False, "description": "Not available."},
+        "lowPriority": {
+            "type": "boolean",
+            "default": False,
+            "description": "Whether the job starts no worker; it runs once one is there for other jobs.",
+        },
     },
 }
 _WEBHOOK = {"type": ["string", "null"], "format": "uri", "description": "A URL that hears of the outcome."}

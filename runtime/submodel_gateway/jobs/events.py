@@ -14,6 +14,7 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     ttl_ms: int
     retention_ms: int
     pri: int = 0
+    low_priority: bool = False
     retry_errors: bool = False
     webhook: bool = False
     keyed: bool = False

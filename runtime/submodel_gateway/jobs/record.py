@@ -62,6 +62,10 @@ class Job(msgspec.Struct, frozen=True):
     pri: int = 0
     """Higher goes first."""
 
+    low_priority: bool = False
+    """Whether it starts no worker: it waits until one is there for other jobs. It takes its place in the queue all the
+    same."""
+
     gen: int = 1
     """Grows with each retry by the client; a terminal state belongs to one generation."""
 

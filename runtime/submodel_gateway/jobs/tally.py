@@ -25,6 +25,9 @@ class Tally(msgspec.Struct, frozen=True, kw_only=True):
     retried: int = 0
     """Executions that were lost or given back, each a return to the queue."""
 
+    arrived_low: int = 0
+    """Arrivals of jobs of low priority; `arrived` counts them too."""
+
 
 _FIELD = {
     JobState.IN_QUEUE: "queued",
@@ -36,8 +39,8 @@ _FIELD = {
 }
 
 
-Step = tuple[JobState | None, JobState]
-"""From which state to which. From none: an arrival."""
+Step = tuple[JobState | None, JobState, bool]
+"""From which state to which; from none: an arrival. And whether it is an arrival of low priority."""
 
 
 def count(tally: Tally, done: Transition) -> Tally:
@@ -51,15 +54,19 @@ def step(done: Transition) -> Step | None:
     before, after = _state(done.before), _state(done.after)
     if before is after or after is None:
         return None
-    return None if done.reopened else before, after
+    arrives = before is None or done.reopened
+    low = arrives and done.after is not None and done.after.low_priority
+    return None if arrives else before, after, low
 
 
 def add(tally: Tally, kind: Step, times: int = 1) -> Tally:
     """The tally after as many steps of one kind."""
-    before, after = kind
+    before, after, low = kind
     changes = {_FIELD[after]: getattr(tally, _FIELD[after]) + times}
     if before is None:
         changes["arrived"] = tally.arrived + times
+        if low:
+            changes["arrived_low"] = tally.arrived_low + times
     else:
         changes[_FIELD[before]] = getattr(tally, _FIELD[before]) - times
     if before is JobState.IN_PROGRESS and after is JobState.IN_QUEUE:

@@ -107,6 +107,7 @@ def _new(event: events.Submitted, now: int) -> Job:
         state=JobState.IN_QUEUE,
         seq=event.seq,
         pri=event.pri,
+        low_priority=event.low_priority,
         max=event.max_attempts,
         retry_errors=event.retry_errors,
         created_at=now,

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from submodel.contract.internal import TERMINATING, WorkerPresence
 from submodel.contract.states import WorkerPhase
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.endpoints import EndpointState
 from submodel_gateway.service.words import Word, newest
 
@@ -27,6 +28,7 @@ class WaitReason(StrEnum):
     NO_CAPACITY = "NO_CAPACITY"
     WORKERS_FAIL = "WORKERS_FAIL"
     NO_WORKERS = "NO_WORKERS"
+    LOW_PRIORITY = "LOW_PRIORITY"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,22 +39,22 @@ class Wait:
     message: str
 
 
-def why(state: EndpointState, run_at: int, now: int, *, held_back: bool) -> Wait | None:
-    """Why a job that may go at `run_at` has not gone; None when a worker is free and about to take one."""
+def why(state: EndpointState, job: Job, now: int, *, held_back: bool) -> Wait | None:
+    """Why a queued job has not gone; None when a worker is free and about to take one."""
     if state.registration.workers_max == 0:
         return Wait(WaitReason.PAUSED, "the endpoint is parked: its workersMax is 0")
     if held_back:
         return Wait(WaitReason.CRASH_LOOP, HELD_BACK)
-    if run_at > now:
-        return Wait(WaitReason.RETRY_DELAY, f"its worker was lost; it may go again in {run_at - now} ms")
+    if job.run_at > now:
+        return Wait(WaitReason.RETRY_DELAY, f"its worker was lost; it may go again in {job.run_at - now} ms")
     ready = [each for each in _heard(state) if _ready(each)]
     if ready:
         busy = all(each.idle_since_ms is None for each in ready)
         return Wait(WaitReason.BUSY, f"all {len(ready)} workers run other jobs") if busy else None
-    return _without_workers(state)
+    return _without_workers(state, low_priority=job.low_priority)
 
 
-def _without_workers(state: EndpointState) -> Wait:
+def _without_workers(state: EndpointState, *, low_priority: bool) -> Wait:
     unheard = _unheard(state)
     if any(each.phase is WorkerPhase.STARTING for each in _heard(state)):
         return Wait(WaitReason.STARTING, "a worker is starting")
@@ -63,6 +65,10 @@ def _without_workers(state: EndpointState) -> Wait:
     failing = sorted({worker.phase for worker in unheard} | {each.reason for each in _ill(state) if each.reason})
     if failing or _ill(state):
         return Wait(WaitReason.WORKERS_FAIL, f"workers do not come up: {', '.join(failing) or 'they are unhealthy'}")
+    if low_priority:
+        return Wait(
+            WaitReason.LOW_PRIORITY, "its low priority starts no worker; it runs once one is there for other jobs"
+        )
     return Wait(WaitReason.NO_WORKERS, "no worker runs yet; one has been asked for")
 
 

@@ -44,6 +44,7 @@ class NewJob(msgspec.Struct, frozen=True):
     execution_timeout_ms: int | None = None
     ttl_ms: int | None = None
     priority: int = 0
+    low_priority: bool = False
     webhook: str | None = None
     """URL that shall hear of the outcome, as the client gave it."""
 
@@ -187,6 +188,7 @@ class Clients:
             ttl_ms=_or(new.ttl_ms, registration.ttl_ms),
             retention_ms=limits.RESULT_TTL_SYNC_MS if is_sync(id) else limits.RESULT_TTL_ASYNC_MS,
             pri=new.priority,
+            low_priority=new.low_priority,
             webhook=webhook,
             idempotency=None if new.key is None else _key(new.key, self._stores.now_ms(state.id)),
         )
@@ -291,7 +293,7 @@ class Clients:
             return await self.view(job)
         ahead = await self._stores.at(job.endpoint).ahead(job)
         held_back = await self._held_back(job.endpoint)
-        wait = why(state, job.run_at, self._stores.now_ms(job.endpoint), held_back=held_back)
+        wait = why(state, job, self._stores.now_ms(job.endpoint), held_back=held_back)
         return JobView(job, waits=Waiting(ahead + 1 if ahead < base.AHEAD_MAX else None, wait))
 
     async def view(self, job: Job) -> JobView:

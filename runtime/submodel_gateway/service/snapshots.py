@@ -101,7 +101,7 @@ class SnapshotFeed:
             for state in self._endpoints.all()
             if since == 0 or state.version > since or self._stores.tally(state.id).queued
         ]
-        queues = {state.id: self._late_at(state) for state in states if self._stores.tally(state.id).queued}
+        queues = {state.id: self._late_at(state) for state in states if self._waits(state)}
         backlogs = await self._stores.backlogs(queues)
         return Snapshots(
             boot=self._boot,
@@ -110,6 +110,11 @@ class SnapshotFeed:
             endpoints=[await self._snapshot(state, backlogs.get(state.id, _NOBODY_WAITS), now) for state in states],
             deleted=[endpoint for endpoint, version in self._deleted.items() if version > since > 0],
         )
+
+    def _waits(self, state: EndpointState) -> bool:
+        """Whether more is to be known than the counters tell."""
+        tally = self._stores.tally(state.id)
+        return bool(tally.queued or (tally.in_progress and tally.arrived_low))
 
     def _late_at(self, state: EndpointState) -> int | None:
         """When the youngest of the jobs was accepted that wait too long."""
@@ -125,10 +130,13 @@ class SnapshotFeed:
             owner=registration.owner,
             registration=f"{registration.epoch}/{registration.generation}",
             queued=tally.queued,
+            queued_low_priority=0 if backlog.usual is None else max(0, tally.queued - backlog.usual),
             late=backlog.late,
             in_progress=tally.in_progress,
+            in_progress_low_priority=backlog.running_low,
             oldest_queued_ms=None if backlog.oldest_at is None else backlog.oldest_at - ahead,
             arrived_total=tally.arrived,
+            arrived_low_priority_total=tally.arrived_low,
             completed_total=tally.completed,
             failed_total=tally.failed + tally.timed_out,
             execution_ms_p95=state.run_ms_p95(),

@@ -72,6 +72,7 @@ __all__ = [
     "BLOB_BYTES",
     "LATE_MAX",
     "SCAN_MAX",
+    "USUAL_MAX",
     "AppendChunk",
     "Applied",
     "Backlog",
@@ -130,7 +131,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """Age of an endpoint's queue."""
+    """What waits for workers at an endpoint. Ages are those of jobs that may start workers, not of low priority."""
 
     oldest_at: int | None = None
     """When the oldest queued job was accepted, or retried."""
@@ -138,9 +139,19 @@ class Backlog(msgspec.Struct, frozen=True):
     late: int = 0
     """Queued jobs accepted at or before the asked instant; counted up to `LATE_MAX`."""
 
+    usual: int | None = None
+    """Queued jobs that may start workers, counted up to `USUAL_MAX`; None when none of low priority is queued, and so
+    all of them may."""
+
+    running_low: int = 0
+    """Jobs of low priority that workers hold; counted up to `LATE_MAX`."""
+
 
 LATE_MAX = 1_000
 """More late jobs than this are reported as this many: no decision needs the exact number."""
+
+USUAL_MAX = 10_000
+"""Beside jobs of low priority, more jobs that may start workers than this are reported as this many."""
 
 
 AHEAD_MAX = 1_000

@@ -122,6 +122,7 @@ def _submit(rows: Rows, op: base.Submit, now: int) -> base.Outcome:
         ttl_ms=op.ttl_ms,
         retention_ms=op.retention_ms,
         pri=op.pri,
+        low_priority=op.low_priority,
         retry_errors=op.retry_errors,
         webhook=op.webhook is not None,
         keyed=op.idempotency is not None,

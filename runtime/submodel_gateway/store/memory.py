@@ -99,9 +99,13 @@ class MemoryStore:
         return {endpoint: self._backlog(endpoint, at) for endpoint, at in late_at.items()}
 
     def _backlog(self, endpoint: str, late_at: int | None) -> base.Backlog:
-        accepted = [job.queued_at for job in self._rows.queued(endpoint)]
+        queued = self._rows.queued(endpoint)
+        accepted = [job.queued_at for job in queued if not job.low_priority]
         late = 0 if late_at is None else sum(instant <= late_at for instant in accepted)
-        return base.Backlog(min(accepted, default=None), min(late, base.LATE_MAX))
+        usual = None if len(accepted) == len(queued) else min(len(accepted), base.USUAL_MAX)
+        running_low = sum(job.low_priority for job in self._rows.leased() if job.endpoint == endpoint)
+        oldest_at = min(accepted, default=None)
+        return base.Backlog(oldest_at, min(late, base.LATE_MAX), usual, min(running_low, base.LATE_MAX))
 
     async def ahead(self, job: Job) -> int:
         before = [each for each in self._rows.queued(job.endpoint) if (each.place, each.seq) < (job.place, job.seq)]

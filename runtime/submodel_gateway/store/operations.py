@@ -51,6 +51,7 @@ class Submit(msgspec.Struct, frozen=True, kw_only=True):
     ttl_ms: int
     retention_ms: int
     pri: int = 0
+    low_priority: bool = False
     retry_errors: bool = False
     webhook: str | None = None
     """URL that hears of the outcome."""

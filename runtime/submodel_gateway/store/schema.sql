@@ -1,14 +1,15 @@
--- Schema 2 of the SQLite store. Applied when the file is new; the row `schema` in `meta` names the version.
+-- Schema 3 of the SQLite store. Applied when the file is new; the row `schema` in `meta` names the version.
 --
 -- A row of `job` is narrow: payloads live in tables of their own, under the job's row number `key`, so that scans and
--- index updates never touch them. The columns of `job` between `key` and `place` are the fields of `jobs.record.Job`.
+-- index updates never touch them. The columns of `job` are `key`, the fields of `jobs.record.Job`, and what is
+-- reckoned from them for the indexes.
 -- Instants are milliseconds of the gateway's clock. A payload column holds BLOB bytes, or TEXT `name:size` for a file.
 
 CREATE TABLE meta (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 -- schema: version of this file; owner_epoch: times it was opened; seq: last queue number given; now: instant of the
 -- last committed group; swept_at, hold_until: see `execute.Mark`; blob_bytes: size of all owned files
 INSERT INTO meta (name, value)
-VALUES ('schema', 2), ('owner_epoch', 0), ('seq', 0), ('now', 0), ('swept_at', 0), ('hold_until', 0), ('blob_bytes', 0);
+VALUES ('schema', 3), ('owner_epoch', 0), ('seq', 0), ('now', 0), ('swept_at', 0), ('hold_until', 0), ('blob_bytes', 0);
 
 CREATE TABLE endpoint (id TEXT PRIMARY KEY, registration BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE breaker (endpoint TEXT PRIMARY KEY, losses BLOB NOT NULL) WITHOUT ROWID;  -- JSON of `jobs.breaker.Breaker`
@@ -16,7 +17,8 @@ CREATE TABLE breaker (endpoint TEXT PRIMARY KEY, losses BLOB NOT NULL) WITHOUT R
 CREATE TABLE tally (
     endpoint TEXT PRIMARY KEY,
     queued INTEGER NOT NULL, in_progress INTEGER NOT NULL, arrived INTEGER NOT NULL, completed INTEGER NOT NULL,
-    failed INTEGER NOT NULL, cancelled INTEGER NOT NULL, timed_out INTEGER NOT NULL, retried INTEGER NOT NULL
+    failed INTEGER NOT NULL, cancelled INTEGER NOT NULL, timed_out INTEGER NOT NULL, retried INTEGER NOT NULL,
+    arrived_low INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
 CREATE TABLE job (
@@ -53,11 +55,13 @@ CREATE TABLE job (
     keyed INTEGER NOT NULL,
     webhook TEXT NOT NULL,
     place INTEGER NOT NULL,
-    due_at INTEGER NOT NULL
+    due_at INTEGER NOT NULL,
+    low_priority INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE INDEX ready ON job (endpoint, place, seq) WHERE state = 'IN_QUEUE';    -- the take
-CREATE INDEX waiting ON job (endpoint, queued_at) WHERE state = 'IN_QUEUE';   -- age of the queue
+CREATE INDEX waiting ON job (endpoint, queued_at) WHERE state = 'IN_QUEUE' AND low_priority = 0;  -- age of the queue
+CREATE INDEX low ON job (endpoint, state) WHERE low_priority = 1;             -- jobs that start no worker
 CREATE INDEX delayed ON job (run_at) WHERE state = 'IN_QUEUE' AND run_at > 0; -- when a lost job may go again
 CREATE INDEX holder ON job (endpoint, worker) WHERE state = 'IN_PROGRESS';    -- jobs of a worker that is gone
 CREATE INDEX due ON job (due_at, seq);  -- the sweeper: lease, limits and retention in one index, the earliest counts

@@ -12,9 +12,9 @@ from pathlib import Path
 from submodel_gateway.errors import StoreUnusable
 from submodel_gateway.store.owner import unwritable
 
-SCHEMA = 2
+SCHEMA = 3
 _HEADER = b"SQLite format 3\0"
-_MIGRATIONS = {1: "schema_1_to_2.sql"}
+_MIGRATIONS = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql"}
 """How a file of each older version becomes one of the next."""
 
 

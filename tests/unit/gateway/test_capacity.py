@@ -34,11 +34,27 @@ def told(
     held_back: bool = False,
     run_at: int = 0,
     workers_max: int | None = None,
+    low_priority: bool = False,
 ) -> Wait | None:
     state = EndpointState(registration(workers_max=workers_max))
     state.sessions = {each.worker: each for each in sessions}
     state.presence = {each.worker: each for each in workers}
-    return why(state, run_at, NOW, held_back=held_back)
+    job = Job(
+        id="a",
+        endpoint=ENDPOINT,
+        state=JobState.IN_QUEUE,
+        seq=1,
+        max=3,
+        created_at=1,
+        queued_at=1,
+        ttl_ms=9,
+        deadline=10,
+        execution_timeout_ms=0,
+        retention_ms=1,
+        run_at=run_at,
+        low_priority=low_priority,
+    )
+    return why(state, job, NOW, held_back=held_back)
 
 
 READY, BUSY = session(WorkerPhase.READY), session(WorkerPhase.READY, busy=True)
@@ -59,6 +75,9 @@ CASES: list[tuple[Wait | None, WaitReason | None, str]] = [
     (told([READY], run_at=NOW + 20), WaitReason.RETRY_DELAY, "in 20 ms"),
     (told([READY], workers_max=0), WaitReason.PAUSED, "workersMax is 0"),
     (told([READY], workers_max=1), None, ""),
+    (told(low_priority=True), WaitReason.LOW_PRIORITY, "starts no worker"),
+    (told([BUSY], low_priority=True), WaitReason.BUSY, "all 1 workers"),
+    (told([], [presence("new", "Running")], low_priority=True), WaitReason.STARTING, "is starting"),
 ]  # fmt: skip
 
 

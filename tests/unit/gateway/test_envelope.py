@@ -97,10 +97,14 @@ def test_empty_options_are_no_options(option: bytes) -> None:
         (b'{"input": 1, "policy": {"ttl": 604800001}}', '"policy.ttl" is 604800001'),
         (b'{"input": 1, "policy": {"executionTimeout": 4999}}', '"policy.executionTimeout" is 4999; give 5000'),
         (b'{"input": 1, "policy": {"ttl": 10000, "executionTimeout": 10001}}', "policy.ttl must not be shorter than"),
-        (b'{"input": 1, "policy": {"lowPriority": true}}', '"policy.lowPriority" is not available yet'),
         (b'{"input": 1, "policy": {"timeout": 1}}', '"policy" does not fit.*timeout'),
     ],
 )
 def test_what_cannot_be_served_is_refused_with_a_sentence(body: bytes, sentence: str) -> None:
     with pytest.raises(InvalidRequest, match=sentence):
         new_job(body)
+
+
+def test_a_job_of_low_priority_says_so_in_its_policy() -> None:
+    assert new_job(b'{"input": 1, "policy": {"lowPriority": true}}').low_priority
+    assert not new_job(b'{"input": 1, "policy": {"lowPriority": false}}').low_priority

@@ -181,3 +181,19 @@ def test_of_the_last_runs_one_in_twenty_may_be_longer(runs: Iterable[int], told:
     state = EndpointState(registration())
     state.runs_ms.extend(runs)
     assert state.run_ms_p95() == told
+
+
+async def test_jobs_of_low_priority_are_told_apart_queued_running_and_arrived() -> None:
+    async with world() as w:
+        await w.submit(low_priority=True)
+        w.clock.ms += 10
+        await w.submit(low_priority=True)
+        await w.submit()
+        snapshot = await w.snapshot()
+        assert (snapshot.queued, snapshot.queued_low_priority) == (3, 2)
+        assert snapshot.oldest_queued_ms == w.clock.ms
+        await Worker(w).take(3)
+        snapshot = await w.snapshot()
+        assert (snapshot.queued, snapshot.queued_low_priority, snapshot.oldest_queued_ms) == (0, 0, None)
+        assert (snapshot.in_progress, snapshot.in_progress_low_priority) == (3, 2)
+        assert (snapshot.arrived_total, snapshot.arrived_low_priority_total) == (3, 2)

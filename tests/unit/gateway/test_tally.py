@@ -7,10 +7,12 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 
-BUSY = Tally(queued=5, in_progress=5, arrived=50, completed=10, failed=10, cancelled=10, timed_out=10, retried=7)
+BUSY = Tally(
+    queued=5, in_progress=5, arrived=50, completed=10, failed=10, cancelled=10, timed_out=10, retried=7, arrived_low=4
+)
 
 
-def job(state: JobState | None) -> Job | None:
+def job(state: JobState | None, *, low_priority: bool = False) -> Job | None:
     if state is None:
         return None
     return Job(
@@ -25,6 +27,7 @@ def job(state: JobState | None) -> Job | None:
         deadline=10,
         execution_timeout_ms=0,
         retention_ms=1,
+        low_priority=low_priority,
     )
 
 
@@ -56,3 +59,10 @@ def test_a_change_counts_as(before: JobState | None, after: JobState | None, cha
     assert counted == Tally(**expected)
     live = counted.queued + counted.in_progress
     assert counted.arrived == live + counted.completed + counted.failed + counted.cancelled + counted.timed_out
+
+
+@pytest.mark.parametrize("before", [None, FAILED])
+def test_an_arrival_of_low_priority_is_counted_apart_too(before: JobState | None) -> None:
+    counted = count(BUSY, Transition(job(before, low_priority=True), job(QUEUED, low_priority=True)))
+    assert (counted.arrived - BUSY.arrived, counted.arrived_low - BUSY.arrived_low) == (1, 1)
+    assert count(BUSY, Transition(job(QUEUED, low_priority=True), job(RUNNING, low_priority=True))).arrived_low == 4

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from submodel_operator.api.v1alpha1 import ScalerType
+from submodel_operator.reconcile.gather import scaling_inputs
 from submodel_operator.resolve import ResolvedScaling, ResolvedSchedule
 from submodel_operator.scaling import (
     Demand,
@@ -19,7 +20,7 @@ from submodel_operator.scaling import (
     WorkerSignal,
     decide,
 )
-from tests.support.endpoints import scaling
+from tests.support.endpoints import observed, resolved, scaling, signals
 
 EIGHT_ON_A_MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC).timestamp()
 
@@ -48,6 +49,8 @@ class Scene:
         starting: tuple[StartingWorker, ...] = (),
         silent: bool = False,
         fresh: bool = True,
+        low: int = 0,
+        running_low: int = 0,
         **others: Any,
     ) -> ScalingDecision:
         """What is decided now. As many workers were asked for as are there, if nothing else is said."""
@@ -60,6 +63,8 @@ class Scene:
             arrived_total=self.arrived,
             finished_total=self.finished,
             fresh=fresh,
+            queued_low=low,
+            running_low=running_low,
         )
         replicas = others.pop("replicas", len(workers) + len(starting))
         seen = ScalingInputs(
@@ -79,8 +84,8 @@ def idle(name: str, seconds: float = 0.0, age: float = 100.0) -> WorkerSignal:
     return WorkerSignal(name, 0, seconds, age_seconds=age)
 
 
-def busy(name: str) -> WorkerSignal:
-    return WorkerSignal(name, 1, None, age_seconds=100.0)
+def busy(name: str, running: int = 1) -> WorkerSignal:
+    return WorkerSignal(name, running, None, age_seconds=100.0)
 
 
 def steady_traffic(scene: Scene, per_second: int, service_seconds: float, seconds: int) -> tuple[WorkerSignal, ...]:
@@ -359,3 +364,35 @@ def test_another_gateway_that_lags_behind_makes_nobody_forget_the_rate() -> None
     scene.arrived, scene.finished = scene.arrived - 3, scene.finished - 3
     lagging = scene.at(120.2).decide(*workers)
     assert (lagging.replicas, lagging.term) == (before.replicas, Term.ARRIVAL_RATE)
+
+
+EVERY_SCALER = pytest.mark.parametrize("scaler", list(ScalerType))
+
+
+@pytest.mark.requirement("platform.low_priority")
+@EVERY_SCALER
+def test_a_job_of_low_priority_starts_no_worker_and_the_decision_says_so(scaler: ScalerType) -> None:
+    scene = Scene(scaling(scaler_type=scaler, scaler_value=1.0))
+    decision = scene.decide(low=5)
+    assert (decision.replicas, decision.proposal and decision.proposal.workers) == (0, 0)
+    assert decision.proposal
+    assert decision.proposal.message.endswith("5 queued jobs of low priority start no worker")
+    assert scene.decide(queued=1, low=5).replicas == 1
+
+
+def test_running_jobs_of_low_priority_ask_for_no_worker_beside_theirs() -> None:
+    scene = Scene(scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=1.0, concurrency=4, standby=1))
+    assert scene.decide(busy("a", 4), running_low=4).replicas == 1
+    assert scene.decide(busy("a", 4), running_low=1).replicas == 3
+
+
+def test_a_worker_that_runs_jobs_of_low_priority_is_no_room_for_others() -> None:
+    scene = Scene(scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=1.0))
+    assert scene.decide(busy("a"), running_low=1, queued=1).replicas == 2
+
+
+def test_arrivals_of_low_priority_are_no_rate() -> None:
+    snapshot = signals(arrived_total=10, arrived_low_priority_total=9, queued=7, queued_low_priority=5)
+    demand = scaling_inputs(resolved(), observed(), "r1", snapshot).demand
+    assert demand
+    assert (demand.arrived_total, demand.queued, demand.queued_low) == (1, 2, 5)

@@ -26,8 +26,8 @@ JOB_COLUMNS = JOB_FIELDS + SIZES
 """What is read of a job."""
 
 _TEXTS = {"id", "endpoint", "state", "worker", "session", "webhook"}
-_FLAGS = {"retry_errors", "keyed"}
-_FIXED = {"id", "endpoint", "pri", "max", "retry_errors", "created_at", "ttl_ms", "execution_timeout_ms", "keyed"}
+_FLAGS = {"low_priority", "retry_errors", "keyed"}
+_FIXED = {"id", "endpoint", "pri", "max", "created_at", "ttl_ms", "execution_timeout_ms", *_FLAGS}
 JOB_WRITTEN = JOB_FIELDS + DERIVED + SIZES
 JOB_CHANGING = tuple(name for name in JOB_WRITTEN if name not in _FIXED | {"retention_ms", "input_bytes"})
 

@@ -3,7 +3,7 @@
 `%s` and `%b` are the driver's places for values; `%b` sends the binary form, which spares payloads an escape.
 """
 
-from submodel_gateway.store.base import AHEAD_MAX, LATE_MAX, SCAN_MAX
+from submodel_gateway.store.base import AHEAD_MAX, LATE_MAX, SCAN_MAX, USUAL_MAX
 from submodel_gateway.store.postgres.columns import (
     COUNT_FIELDS,
     JOB_CHANGING,
@@ -224,17 +224,29 @@ SELECT count(*) FROM (
     SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND (place, seq) < (%s, %s) LIMIT {AHEAD_MAX}
 ) AS before
 """
+_WAITS = "state = 'IN_QUEUE' AND NOT low_priority"
 # Nothing is at or before NULL, and a queue whose oldest job is in time has no late ones to count.
 BACKLOGS = f"""
 SELECT oldest.at, CASE WHEN oldest.at <= asked.late_at THEN (
     SELECT count(*) FROM (
         SELECT 1 FROM job
-        WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE' AND queued_at <= asked.late_at LIMIT {LATE_MAX}
+        WHERE job.endpoint = asked.endpoint AND {_WAITS} AND queued_at <= asked.late_at LIMIT {LATE_MAX}
     ) AS late
-) ELSE 0 END
+) ELSE 0 END,
+CASE WHEN EXISTS (SELECT 1 FROM job WHERE job.endpoint = asked.endpoint AND low_priority AND state = 'IN_QUEUE') THEN (
+    SELECT count(*) FROM (
+        SELECT 1 FROM job WHERE job.endpoint = asked.endpoint AND {_WAITS} LIMIT {USUAL_MAX}
+    ) AS usual
+) END,
+(
+    SELECT count(*) FROM (
+        SELECT 1 FROM job
+        WHERE job.endpoint = asked.endpoint AND low_priority AND state = 'IN_PROGRESS' LIMIT {LATE_MAX}
+    ) AS running_low
+)
 FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS asked (endpoint, late_at, place)
 CROSS JOIN LATERAL (
-    SELECT min(queued_at) AS at FROM job WHERE job.endpoint = asked.endpoint AND state = 'IN_QUEUE'
+    SELECT min(queued_at) AS at FROM job WHERE job.endpoint = asked.endpoint AND {_WAITS}
 ) AS oldest
 ORDER BY asked.place
 """
