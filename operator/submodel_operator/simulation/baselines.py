@@ -5,6 +5,7 @@ cluster loses workers as Kubernetes chooses them, with the grace of 30 s that a 
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from math import ceil
@@ -14,23 +15,52 @@ from submodel_operator.simulation.cluster import Cluster, Order
 POD_GRACE_SECONDS = 30.0
 
 
-@dataclass
-class Fixed:
-    """Always so many."""
+@dataclass(kw_only=True)
+class Rule:
+    """What they have in common, but for those that say otherwise; see `cluster.Scaler`."""
 
-    workers: int
-    name: str = "FIXED"
-    period_seconds: float = 60.0
+    name: str
+    period_seconds: float = 1.0
     sleeps: bool = False
     wakes: bool = False
     grace_seconds: float = POD_GRACE_SECONDS
+
+
+class _Window:
+    """Numbers of the last seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: deque[tuple[float, int]] = deque()
+
+    @property
+    def newest_at(self) -> float:
+        """When the last one came; long ago when none did."""
+        return self._seen[-1][0] if self._seen else float("-inf")
+
+    def add(self, now: float, number: int) -> None:
+        self._seen.append((now, number))
+
+    def of(self, now: float, seconds: float | None = None) -> list[int]:
+        """Those of the whole window, or of its last `seconds`."""
+        while self._seen and self._seen[0][0] <= now - self._seconds:
+            self._seen.popleft()
+        return [number for at, number in self._seen if seconds is None or at > now - seconds]
+
+
+@dataclass(kw_only=True)
+class Fixed(Rule):
+    """Always so many."""
+
+    workers: int
+    period_seconds: float = 60.0
 
     def decide(self, cluster: Cluster) -> Order:
         return Order(self.workers)
 
 
-@dataclass
-class Hpa:
+@dataclass(kw_only=True)
+class Hpa(Rule):
     """HorizontalPodAutoscaler of Kubernetes 1.37 on jobs per worker, to zero and from it.
 
     Every 15 s `ceil(jobs / target)` with 10 % tolerance; up by at most the larger of 100 % and 4 per period; down to
@@ -39,12 +69,10 @@ class Hpa:
 
     target: float = 1.0
     down_seconds: float = 300.0
-    name: str = "HPA"
     period_seconds: float = 15.0
-    sleeps: bool = False
-    wakes: bool = False
-    grace_seconds: float = POD_GRACE_SECONDS
-    _recommended: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def __post_init__(self) -> None:
+        self._recommended = _Window(self.down_seconds)
 
     def decide(self, cluster: Cluster) -> Order:
         return Order(self.recommend(cluster, cluster.wanted))
@@ -55,14 +83,12 @@ class Hpa:
         if present and abs(jobs / (self.target * present) - 1) <= 0.1:
             wanted = present
         wanted = min(wanted, max(2 * present, present + 4))
-        self._recommended.append((cluster.now, wanted))
-        while self._recommended[0][0] <= cluster.now - self.down_seconds:
-            self._recommended.popleft()
-        return max(wanted, min(present, max(each for _, each in self._recommended)))
+        self._recommended.add(cluster.now, wanted)
+        return max(wanted, min(present, max(self._recommended.of(cluster.now))))
 
 
-@dataclass
-class Keda:
+@dataclass(kw_only=True)
+class Keda(Rule):
     """KEDA over an HPA: it alone goes to one and to zero, at its polls; the HPA does the rest.
 
     By default it polls every 30 s, and goes to zero 300 s after the last activity.
@@ -71,16 +97,11 @@ class Keda:
     target: float = 1.0
     poll_seconds: float = 30.0
     cooldown_seconds: float = 300.0
-    name: str = "KEDA"
-    sleeps: bool = False
-    wakes: bool = False
-    grace_seconds: float = POD_GRACE_SECONDS
     _active_at: float = float("-inf")
     _hpa_at: float = float("-inf")
-    _hpa: Hpa = field(default_factory=Hpa)
 
     def __post_init__(self) -> None:
-        self._hpa.target = self.target
+        self._hpa = Hpa(name=self.name, target=self.target)
         self.period_seconds = min(self.poll_seconds, self._hpa.period_seconds)
 
     def decide(self, cluster: Cluster) -> Order:
@@ -97,8 +118,8 @@ class Keda:
         return Order(wanted)
 
 
-@dataclass
-class Knative:
+@dataclass(kw_only=True)
+class Knative(Rule):
     """Knative's pod autoscaler: mean concurrency over 60 s at 70 % utilisation, and over 6 s in a panic.
 
     A look every 2 s; panic at twice what is ready, in which it only rises; down by at most half per look; to zero 30 s
@@ -106,24 +127,19 @@ class Knative:
     """
 
     utilisation: float = 0.7
-    name: str = "KPA"
     period_seconds: float = 2.0
-    sleeps: bool = False
     wakes: bool = True
-    grace_seconds: float = POD_GRACE_SECONDS
-    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _seen: _Window = field(default_factory=lambda: _Window(60.0))
     _panic_at: float | None = None
     _panic_workers: int = 0
     _empty_at: float | None = None
 
     def decide(self, cluster: Cluster) -> Order:
         now = cluster.now
-        self._seen.append((now, _jobs(cluster)))
-        while self._seen[0][0] <= now - 60.0:
-            self._seen.popleft()
+        self._seen.add(now, _jobs(cluster))
         per_worker = self.utilisation * cluster.conditions.concurrency
-        stable = ceil(_mean(self._seen, now - 60.0) / per_worker)
-        panic = ceil(_mean(self._seen, now - 6.0) / per_worker)
+        stable = ceil(_mean(self._seen.of(now)) / per_worker)
+        panic = ceil(_mean(self._seen.of(now, 6.0)) / per_worker)
         ready = max(1, sum(worker.ready for worker in cluster.workers.values()))
         if panic >= 2 * ready:
             self._panic_at = now
@@ -145,16 +161,13 @@ class Knative:
         return 0 if cluster.now - self._empty_at >= 30.0 else max(wanted, 1)
 
 
-@dataclass
-class KubeAi:
+@dataclass(kw_only=True)
+class KubeAi(Rule):
     """KubeAI: every 10 s the mean of the last 60 looks over the target; down after three lower ones in a row."""
 
     target: float = 1.0
-    name: str = "KUBEAI"
     period_seconds: float = 10.0
-    sleeps: bool = False
     wakes: bool = True
-    grace_seconds: float = POD_GRACE_SECONDS
     _seen: deque[int] = field(default_factory=lambda: deque([0] * 60, maxlen=60))
     _lower: int = 0
 
@@ -167,31 +180,26 @@ class KubeAi:
         return Order(wanted if wanted > cluster.wanted or self._lower >= 3 else cluster.wanted)
 
 
-@dataclass
-class RayServe:
+@dataclass(kw_only=True)
+class RayServe(Rule):
     """Ray Serve: jobs over the target, a mean of 30 s of samples every 10 s; up after 30 s, down after 600 s."""
 
     target: float = 2.0
     up_seconds: float = 30.0
     down_seconds: float = 600.0
-    name: str = "RAY"
-    period_seconds: float = 1.0
-    sleeps: bool = False
     wakes: bool = True
     grace_seconds: float = 20.0
-    _seen: deque[tuple[float, int]] = field(default_factory=deque)
+    _seen: _Window = field(default_factory=lambda: _Window(30.0))
     _since: float | None = None
     _way: int = 0
 
     def decide(self, cluster: Cluster) -> Order:
         now, present = cluster.now, cluster.wanted
-        if not self._seen or now - self._seen[-1][0] >= 10.0:
-            self._seen.append((now, _jobs(cluster)))
-        while self._seen[0][0] <= now - 30.0:
-            self._seen.popleft()
+        if now - self._seen.newest_at >= 10.0:
+            self._seen.add(now, _jobs(cluster))
         if not present:
             return Order(max(1, ceil(_jobs(cluster) / self.target)) if cluster.queue else 0)
-        wanted = ceil(_mean(self._seen, now - 30.0) / self.target)
+        wanted = ceil(_mean(self._seen.of(now)) / self.target)
         way = (wanted > present) - (wanted < present)
         if way != self._way:
             self._way, self._since = way, now
@@ -202,17 +210,13 @@ class RayServe:
         return Order(present)
 
 
-@dataclass
-class Beta9:
+@dataclass(kw_only=True)
+class Beta9(Rule):
     """beta9: every second one worker per task in flight; only one that held nothing for 10 s may go."""
 
     tasks_per_worker: float = 1.0
     keep_warm_seconds: float = 10.0
-    name: str = "BETA9"
-    period_seconds: float = 1.0
-    sleeps: bool = False
     wakes: bool = True
-    grace_seconds: float = POD_GRACE_SECONDS
 
     def decide(self, cluster: Cluster) -> Order:
         wanted = ceil(_jobs(cluster) / self.tasks_per_worker)
@@ -223,18 +227,14 @@ class Beta9:
         return Order(max(wanted, len(cluster.workers) - len(gone)), tuple(gone))
 
 
-@dataclass
-class Oracle:
+@dataclass(kw_only=True)
+class Oracle(Rule):
     """Knows every job: enough workers are ready when it comes, and one stays as long as another start would take."""
 
     concurrency_at: tuple[int, ...]
     """Jobs that would run in each second if each began as it came."""
 
     cold_start_seconds: float
-    name: str = "ORACLE"
-    period_seconds: float = 1.0
-    sleeps: bool = False
-    wakes: bool = False
     grace_seconds: float = float("inf")
 
     def decide(self, cluster: Cluster) -> Order:
@@ -262,6 +262,5 @@ def _jobs(cluster: Cluster) -> int:
     return len(cluster.queue) + cluster.in_progress
 
 
-def _mean(seen: deque[tuple[float, int]], since: float) -> float:
-    values = [value for at, value in seen if at > since]
-    return sum(values) / len(values) if values else 0.0
+def _mean(numbers: Sequence[int]) -> float:
+    return sum(numbers) / len(numbers) if numbers else 0.0

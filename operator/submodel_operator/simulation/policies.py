@@ -98,11 +98,24 @@ def _fixed(text: str, numbers: Numbers, workload: Workload, conditions: Conditio
     busy = running_at(workload.jobs, conditions.concurrency)
     mean = round(sum(job.seconds for job in workload.jobs) / workload.seconds / conditions.concurrency)
     workers = numbers.get("workers", max(busy) if text.upper().endswith("PEAK") else max(1, mean))
-    return Fixed(int(workers), text)
+    return Fixed(name=text, workers=int(workers))
 
 
 def _oracle(text: str, numbers: Numbers, workload: Workload, conditions: Conditions) -> Scaler:
-    return Oracle(running_at(workload.jobs, conditions.concurrency), conditions.cold_start_seconds, text)
+    return Oracle(
+        name=text,
+        concurrency_at=running_at(workload.jobs, conditions.concurrency),
+        cold_start_seconds=conditions.cold_start_seconds,
+    )
+
+
+def _theirs(description: str, rule: Callable[..., Scaler], **fields: str) -> Choice:
+    """A rule of others, whose options are these fields of it."""
+
+    def build_one(text: str, numbers: Numbers, workload: Workload, conditions: Conditions) -> Scaler:
+        return rule(name=text, **{fields[option]: number for option, number in numbers.items()})
+
+    return Choice(description, tuple(fields), build_one)
 
 
 _OURS: Final = tuple(_SETTINGS)
@@ -111,34 +124,21 @@ CHOICES: Final[Mapping[str, Choice]] = {
     "ADAPTIVE": Choice("ours; value is the late limit and idle is auto", _OURS, _ours(ScalerType.ADAPTIVE)),
     "QUEUE_DELAY": Choice("the hosted rule, value 4 and idle 5", _OURS, _ours(ScalerType.QUEUE_DELAY)),
     "REQUEST_COUNT": Choice("the hosted rule, value 4 and idle 5", _OURS, _ours(ScalerType.REQUEST_COUNT)),
-    "HPA": Choice(
-        "Kubernetes 1.37 with zero, target 1",
-        ("target", "down"),
-        lambda text, n, *_: Hpa(n.get("target", 1.0), n.get("down", 300.0), text),
-    ),
-    "KEDA": Choice(
+    "HPA": _theirs("Kubernetes 1.37 with zero, target 1", Hpa, target="target", down="down_seconds"),
+    "KEDA": _theirs(
         "target 1, poll 30, cooldown 300",
-        ("target", "poll", "cooldown", "grace"),
-        lambda text, n, *_: Keda(
-            n.get("target", 1.0),
-            n.get("poll", 30.0),
-            n.get("cooldown", 300.0),
-            text,
-            grace_seconds=n.get("grace", 30.0),
-        ),
+        Keda,
+        target="target",
+        poll="poll_seconds",
+        cooldown="cooldown_seconds",
+        grace="grace_seconds",
     ),
-    "KPA": Choice("Knative", ("utilisation",), lambda text, n, *_: Knative(n.get("utilisation", 0.7), text)),
-    "KUBEAI": Choice("target 1", ("target",), lambda text, n, *_: KubeAi(n.get("target", 1.0), text)),
-    "RAY": Choice(
-        "Ray Serve, target 2, up 30, down 600",
-        ("target", "up", "down"),
-        lambda text, n, *_: RayServe(n.get("target", 2.0), n.get("up", 30.0), n.get("down", 600.0), text),
+    "KPA": _theirs("Knative", Knative, utilisation="utilisation"),
+    "KUBEAI": _theirs("target 1", KubeAi, target="target"),
+    "RAY": _theirs(
+        "Ray Serve, target 2, up 30, down 600", RayServe, target="target", up="up_seconds", down="down_seconds"
     ),
-    "BETA9": Choice(
-        "one worker per task, warm 10",
-        ("tasks", "warm"),
-        lambda text, n, *_: Beta9(n.get("tasks", 1.0), n.get("warm", 10.0), text),
-    ),
+    "BETA9": _theirs("one worker per task, warm 10", Beta9, tasks="tasks_per_worker", warm="keep_warm_seconds"),
     "FIXED-PEAK": Choice("as many as the peak needs", ("workers",), _fixed),
     "FIXED-MEAN": Choice("as many as the mean needs", ("workers",), _fixed),
     "ORACLE": Choice("knows every job in advance", (), _oracle),
