@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +59,12 @@ def write(folder: Path, source: str, **scaling: Any) -> Path:
     return path
 
 
-def up(path: Path, folder: Path, port: int = 0, env: Mapping[str, str] | None = None) -> Following:
+def up(
+    path: Path, folder: Path, port: int = 0, env: Mapping[str, str] | None = None, arguments: Sequence[str] = ()
+) -> Following:
     """`submodel up` on this manifest."""
-    return Following([SUBMODEL, "up", "-f", str(path), "--port", str(port), "--data", str(folder / "data")], env)
+    options = ["-f", str(path), "--port", str(port), "--data", str(folder / "data"), *arguments]
+    return Following([SUBMODEL, "up", *options], env)
 
 
 def call(url: str, body: object = None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,14 @@ class Console:
 
     def __init__(self, local_time: LocalTime) -> None:
         self._local_time = local_time
+
+    @contextmanager
+    def screen(self) -> Iterator[None]:
+        """Lines need no screen of their own."""
+        yield
+
+    async def run(self) -> None:
+        """Nothing moves but by what is told."""
 
     def welcome(self, manifest: Path, url: str, folder: Path) -> None:
         """The address and a command that works, before anything else."""

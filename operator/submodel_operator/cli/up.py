@@ -5,7 +5,6 @@ import logging
 import os
 import secrets
 import signal
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -16,8 +15,8 @@ import click
 
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import SubModelEndpoint
-from submodel_operator.cli.console import Console
 from submodel_operator.cli.local_status import remove_local_status, write_local_status
+from submodel_operator.cli.watch import console
 from submodel_operator.clock import SystemClock
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable, InvalidEndpoint, UsageError
 from submodel_operator.gateway_client import GatewayClient
@@ -50,7 +49,8 @@ STATUS_PERIOD_SECONDS = 0.1
     help="Folder of the job database; jobs in it survive a restart.",
 )
 @click.option("--decisions", type=click.Path(path_type=Path), help="File to which scaling decisions are appended.")
-def command(path: Path, port: int, folder: Path, decisions: Path | None) -> None:
+@click.option("--watch", is_flag=True, help="Show queue, workers and the last decision as a picture that moves.")
+def command(path: Path, port: int, folder: Path, decisions: Path | None, watch: bool) -> None:
     """Run an endpoint on this machine: gateway, job database and workers that scale to zero and back.
 
     The manifest is the one you would `kubectl apply`; it is read again whenever it changes. Ctrl-C lets running jobs
@@ -63,26 +63,37 @@ def command(path: Path, port: int, folder: Path, decisions: Path | None) -> None
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--data: cannot create {folder}: {error.strerror}") from error
-    asyncio.run(_Up(path, endpoint, port, folder.resolve(), decisions).run())
+    run = _Up(path, endpoint, port, folder.resolve(), decisions, watch=watch)
+    with run.console.screen():
+        asyncio.run(run.run())
 
 
 class _Up:
     """One run of `submodel up`."""
 
-    def __init__(self, path: Path, endpoint: SubModelEndpoint, port: int, folder: Path, decisions: Path | None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        endpoint: SubModelEndpoint,
+        port: int,
+        folder: Path,
+        decisions: Path | None,
+        *,
+        watch: bool,
+    ) -> None:
         self._path = path
         self._endpoint = endpoint
         self._key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
         self._folder = folder
         self._decisions = DecisionLog(decisions) if decisions else None
-        self._console = Console(time.localtime)
-        logging.basicConfig(level=logging.WARNING, handlers=[self._console.log_handler()])
+        self.console = console(f"{self._key.namespace}/{self._key.name}", watch=watch)
+        logging.basicConfig(level=logging.WARNING, handlers=[self.console.log_handler()])
         self._queue: KeyedQueue[Key] = KeyedQueue()
-        self._gateway = LocalGateway(folder, f"127.0.0.1:{port}", self._console.line)
+        self._gateway = LocalGateway(folder, f"127.0.0.1:{port}", self.console.line)
         self._cluster = LocalCluster(
             folder=folder / "handlers",
             variables=os.environ,
-            announce=self._console.line,
+            announce=self.console.line,
             changed=self._queue.add,
             status_written=self._status_written,
         )
@@ -99,7 +110,7 @@ class _Up:
         finally:
             await self._gateway.stop()
             remove_local_status(self._folder)
-        self._console.line(f"stopped; unfinished jobs wait in {self._folder}")
+        self.console.line(f"stopped; unfinished jobs wait in {self._folder}")
 
     async def _serve(self, client: GatewayClient) -> None:
         reconciler = Reconciler(
@@ -108,6 +119,7 @@ class _Up:
         self._put(self._endpoint)
         gateway = asyncio.create_task(self._gateway.run())
         others = [
+            asyncio.create_task(self._tick()),
             asyncio.create_task(Controller(reconciler, self._queue, workers=1).run()),
             asyncio.create_task(client.watch(self._gateway_changed)),
             asyncio.create_task(self._reload()),
@@ -120,9 +132,13 @@ class _Up:
         for task in done:
             task.result()
 
+    async def _tick(self) -> None:
+        await self.console.run()
+        await self._stop.wait()
+
     async def _end_workers(self, client: GatewayClient) -> None:
         if self._cluster.has_workers:
-            self._console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
+            self.console.line("stopping: running jobs may end; press Ctrl-C again to stop at once")
         await self._cluster.close(self._hurry)
         with suppress(GatewayUnavailable, GatewayRefused):  # then what a killed worker held waits for its lease to end
             for endpoint_id in client.ids_of(self._key):
@@ -139,15 +155,15 @@ class _Up:
         try:
             endpoint = _read(self._path)
         except (UsageError, InvalidEndpoint) as error:
-            self._console.problem(f"{error}; the last good manifest stays in force")
+            self.console.problem(f"{error}; the last good manifest stays in force")
             return
         if Key(endpoint.metadata.namespace, endpoint.metadata.name) != self._key:
-            self._console.problem(f"metadata.name changed from {self._key.name}: stop and start again to rename")
+            self.console.problem(f"metadata.name changed from {self._key.name}: stop and start again to rename")
         elif endpoint.spec.endpoint_id != self._endpoint.spec.endpoint_id:
-            self._console.problem("spec.endpointId changed, which it cannot while jobs wait: stop and start again")
+            self.console.problem("spec.endpointId changed, which it cannot while jobs wait: stop and start again")
         elif endpoint.spec != self._endpoint.spec:
             self._endpoint = endpoint
-            self._console.line(f"{self._path} changed")
+            self.console.line(f"{self._path} changed")
             self._put(endpoint)
 
     def _put(self, endpoint: SubModelEndpoint) -> None:
@@ -157,9 +173,9 @@ class _Up:
 
     def _status_written(self, before: Manifest, after: Manifest) -> None:
         if "url" in after and "url" not in before:  # from now on the gateway knows the endpoint
-            self._console.welcome(self._path, after["url"], self._folder)
+            self.console.welcome(self._path, after["url"], self._folder)
         write_local_status(self._folder, self._key, after)
-        self._console.status(before, after)
+        self.console.status(before, after)
 
     def _gateway_changed(self, key: Key) -> None:
         if key == self._key:
