@@ -18,6 +18,7 @@ from submodel.contract.internal import (
     EndpointSnapshot,
     GoneWorker,
     Snapshots,
+    TrafficRecord,
     WorkerNames,
     WorkerPresence,
     WorkersGone,
@@ -114,6 +115,18 @@ class GatewayClient:
 
     async def watch(self, changed: Callable[[Key], None]) -> None:
         """Follow the gateway's snapshots for ever; `changed` is called with each endpoint that has news.
+
+
+    async def record(self, endpoint_id: str) -> TrafficRecord:
+        """When the endpoint's jobs came, how long they waited and ran."""
+        answer = await self._request("GET", f"endpoints/{endpoint_id}/record")
+        try:
+            return wire.decode(answer, TrafficRecord)
+        except msgspec.DecodeError as error:
+            raise GatewayUnavailable(f"the gateway's record cannot be read: {error}") from error
+
+    async def watch(self, changed: Callable[[str], None]) -> None:
+        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint id that has news.
 
         When the gateway falls silent or comes back, every known endpoint has news.
         """

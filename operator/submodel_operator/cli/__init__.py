@@ -16,8 +16,9 @@ COMMANDS = {
     "explain": "Say why an endpoint has as many workers as it has.",
     "replay": "Make the decisions of a log again.",
     "simulate": "Compare scalers on made-up or recorded traffic.",
+    "what-if": "Try another scaling on the traffic that an endpoint had.",
 }
-"""Name and one-line help of each command; `submodel_operator.cli.<name>` holds `command`."""
+"""Name and one-line help of each command; `submodel_operator.cli.<name>` holds `command`, with `_` for `-`."""
 
 
 class LazyGroup(click.Group):
@@ -31,7 +32,7 @@ class LazyGroup(click.Group):
         """The command called `cmd_name`, imported now."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = import_module(f"submodel_operator.cli.{cmd_name}").command
+        command: click.Command = import_module(f"submodel_operator.cli.{cmd_name.replace('-', '_')}").command
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

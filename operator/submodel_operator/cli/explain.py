@@ -3,17 +3,16 @@
 It reads what the operator wrote into the endpoint's status, from Kubernetes or from the data folder of `submodel up`.
 """
 
-import asyncio
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from submodel_operator.cli.cluster_endpoint import read_cluster_endpoint
 from submodel_operator.cli.local_status import read_local_status
-from submodel_operator.errors import ClusterUnavailable, UsageError
+from submodel_operator.errors import UsageError
 from submodel_operator.scaling.decision import counted
 from submodel_operator.scaling.explained import in_words, proposal_in_words
 
@@ -31,7 +30,7 @@ def command(endpoint: str | None, namespace: str, data: Path | None, as_json: bo
     if data is not None:
         name, status = read_local_status(data)
     elif endpoint:
-        name, status = f"{namespace}/{endpoint}", asyncio.run(_from_cluster(namespace, endpoint))
+        name, status = f"{namespace}/{endpoint}", read_cluster_endpoint(namespace, endpoint).get("status") or {}
     else:
         raise UsageError("name the endpoint, or the data folder of submodel up: --data .submodel")
     if as_json:
@@ -39,23 +38,6 @@ def command(endpoint: str | None, namespace: str, data: Path | None, as_json: bo
         return
     for line in _account(name, status):
         click.echo(line)
-
-
-async def _from_cluster(namespace: str, name: str) -> Status:
-    from submodel_operator.kube import open_client  # loads the Kubernetes client; local mode has none
-    from submodel_operator.kube.resources import ENDPOINTS
-
-    usual = Path.home() / ".kube" / "config"
-    path = os.environ.get("KUBECONFIG") or (str(usual) if usual.is_file() else "")
-    async with open_client({"KUBECONFIG": path}) as client:
-        try:
-            found = await client.get(ENDPOINTS, namespace, name)
-        except ClusterUnavailable as error:
-            raise UsageError(f"Kubernetes does not answer: {error}") from error
-    if found is None:
-        raise UsageError(f"there is no endpoint {name} in namespace {namespace}; kubectl get sme -A lists them all")
-    status: Status = found.get("status") or {}
-    return status
 
 
 def _account(name: str, status: Status) -> Iterator[str]:

@@ -15,7 +15,7 @@ import click
 
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.api.v1alpha1 import SubModelEndpoint
-from submodel_operator.cli.local_status import remove_local_status, write_local_status
+from submodel_operator.cli.local_status import remove_local_status, write_local_gateway, write_local_status
 from submodel_operator.cli.watch import console
 from submodel_operator.clock import SystemClock
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable, InvalidEndpoint, UsageError
@@ -104,6 +104,7 @@ class _Up:
         """Run until a signal; then end workers, then the gateway."""
         await self._gateway.start()
         try:
+            write_local_gateway(self._folder, self._gateway.internal_url, self._gateway.token)
             with self._signals():
                 async with GatewayClient(self._gateway.internal_url, self._gateway.token, SystemClock()) as client:
                     await self._serve(client)
@@ -116,7 +117,7 @@ class _Up:
         reconciler = Reconciler(
             self._cluster, client, SystemClock(), self._worker_settings(), STATUS_PERIOD_SECONDS, self._decisions
         )
-        self._put(self._endpoint)
+        self._put()
         gateway = asyncio.create_task(self._gateway.run())
         others = [
             asyncio.create_task(self._tick()),
@@ -164,17 +165,21 @@ class _Up:
         elif endpoint.spec != self._endpoint.spec:
             self._endpoint = endpoint
             self.console.line(f"{self._path} changed")
-            self._put(endpoint)
+            self._put()
 
-    def _put(self, endpoint: SubModelEndpoint) -> None:
-        manifest = endpoint.model_dump(mode="json", by_alias=True, exclude_none=True)
+    def _put(self) -> None:
         # To the gateway it is the endpoint of the last run, whose jobs go on; and every start is newer than the last.
-        self._cluster.put_endpoint(self._key, f"local-{self._key.endpoint_id}", int(SystemClock().now()), manifest)
+        self._cluster.put_endpoint(
+            self._key, f"local-{self._key.endpoint_id}", int(SystemClock().now()), self._manifest()
+        )
+
+    def _manifest(self) -> Manifest:
+        return self._endpoint.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def _status_written(self, before: Manifest, after: Manifest) -> None:
         if "url" in after and "url" not in before:  # from now on the gateway knows the endpoint
             self.console.welcome(self._path, after["url"], self._folder)
-        write_local_status(self._folder, self._key, after)
+        write_local_status(self._folder, self._key, after, self._manifest())
         self.console.status(before, after)
 
     def _gateway_changed(self, key: Key) -> None:

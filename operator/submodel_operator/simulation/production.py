@@ -14,6 +14,7 @@ class Production:
     """`scaling.decide`, with the settings of an endpoint.
 
     It looks at most once a second, when something changed or when it asked to; a job at zero workers wakes it at once.
+    The observation begins at `beginning`, in seconds since the epoch: schedules depend on it.
     The cluster's workers that leave hold nothing, so what takes a drain and an answer in production takes no time here.
     """
 
@@ -22,8 +23,9 @@ class Production:
     wakes = True
     grace_seconds = float("inf")
 
-    def __init__(self, name: str, scaling: ResolvedScaling) -> None:
+    def __init__(self, name: str, scaling: ResolvedScaling, beginning: float = BEGINNING) -> None:
         self.name = name
+        self._beginning = beginning
         self._scaling = scaling
         self._state = ScalerState()
 
@@ -38,7 +40,7 @@ class Production:
             demand=_demand(cluster, self._scaling.scaler_value),
             revision="r1",
         )
-        decision, self._state = decide(inputs, self._state, BEGINNING + cluster.now)
+        decision, self._state = decide(inputs, self._state, self._beginning + cluster.now)
         return Order(decision.replicas, decision.remove, decision.evaluate_after_seconds)
 
 

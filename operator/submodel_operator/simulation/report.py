@@ -52,8 +52,12 @@ def cells(entry: Entry) -> tuple[str, ...]:
 
 def table(entries: Sequence[Entry]) -> list[str]:
     """Lines with aligned columns; the names on the left, numbers on the right."""
-    rows = [HEADER, *(cells(entry) for entry in entries)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADER))]
+    return aligned([HEADER, *(cells(entry) for entry in entries)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of columns of one width each: the first on the left, the others on the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [
         "  ".join(
             [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]

@@ -191,3 +191,21 @@ class Snapshots(Message):
     now_ms: int
     endpoints: list[EndpointSnapshot] = []
     deleted: list[str] = []
+
+
+class TrafficRecord(Message):
+    """`GET endpoints/{id}/record`: when jobs came, how long they waited for a worker, and how long they ran.
+
+    A job per index, the oldest first: those that were accepted at `since_ms` or later, ran, and have ended. Jobs of low
+    priority are not among them. One gateway's part, of the `gateways` that serve the endpoint.
+    """
+
+    now_ms: int
+    since_ms: int
+    """From when on nothing is missing; 0 when no job has ended."""
+
+    gateways: int
+    accepted_at_ms: list[int]
+    waited_ms: list[int]
+    ran_ms: list[int]
+    """Of the last execution."""

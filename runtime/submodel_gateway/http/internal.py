@@ -61,6 +61,8 @@ class _Internal:
         match request.method, path:
             case "GET", ["snapshots"]:
                 return await self._snapshots(request)
+            case "GET", ["endpoints", endpoint, "record"]:
+                return encode(await self._gateway.record(endpoint))
             case "PUT", ["endpoints", endpoint]:
                 body = await request.body(BODY_BYTES)
                 await self._registry.put(endpoint, envelope.parse(body, _REGISTRATION))

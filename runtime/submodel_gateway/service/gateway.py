@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from submodel.contract.internal import TrafficRecord
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Transition
@@ -23,6 +24,7 @@ from submodel_gateway.service.legacy_posts import LegacyPosts
 from submodel_gateway.service.legacy_sessions import LegacySessions
 from submodel_gateway.service.openai import OpenAi
 from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.records import Records
 from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.sharing import Sharing
@@ -83,6 +85,7 @@ class Gateway:
         self.openai = OpenAi(self.clients, self.streams, self.endpoints, lambda: not self.ready)
         self.webhooks = Webhooks(self._stores, self.endpoints, clock, self.clients.view, random_bits, outgoing)
         sharing = self._sharing = Sharing(self._stores, self.endpoints, clock, self.snapshots.changed)
+        self.records = Records(lambda id: self.endpoints.find(id) is not None)
         changed = self._changed if sharing.shared else self.snapshots.changed
         sessions = Sessions(self._stores, clock, sharing, changed)
         takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed)
@@ -91,7 +94,7 @@ class Gateway:
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
         self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)
-        self.registry = Registry(self._stores, self.endpoints, clock, sharing, changed, self.snapshots.deleted)
+        self.registry = Registry(self._stores, self.endpoints, clock, sharing, changed, self._deleted)
         self._changed_at = changed
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
         self.sweepers = list(self._sweeper_of.values())
@@ -145,6 +148,24 @@ class Gateway:
         self.snapshots.changed(state)
         self._sharing.touched(state)
 
+    def _deleted(self, endpoint: str) -> None:
+        self.records.forget(endpoint)
+        self.snapshots.deleted(endpoint)
+
+    async def record(self, endpoint: str) -> TrafficRecord:
+        """When the endpoint's jobs came, how long they waited and ran. Raises `NotFound`."""
+        self.endpoints.get(endpoint)
+        since_ms, runs = self.records.of(endpoint)
+        accepted, waited, ran = zip(*runs, strict=True) if runs else ((), (), ())
+        return TrafficRecord(
+            now_ms=self._stores.now_ms(endpoint),
+            since_ms=since_ms,
+            gateways=self._gateways(endpoint),
+            accepted_at_ms=list(accepted),
+            waited_ms=list(waited),
+            ran_ms=list(ran),
+        )
+
     def _sweeper(self, store: str) -> Sweeper:
         group = self._stores.groups[store]
 
@@ -179,6 +200,8 @@ class Gateway:
                 self._tell_session(change, now)
                 self._note_run(change)
                 self.measures.changed(change, self._stores.now_ms(job.endpoint))
+                if change.ended:
+                    self.records.ended(job)
             if change.after is None:
                 self.streams.forget(job.id)
             self._watchers.tell(job.endpoint, job.id, change.after)
