@@ -22,7 +22,15 @@ class Terminal:
         self._end, theirs = os.openpty()
         self.resize(columns, rows)
         environment: Mapping[str, str] = {**os.environ, "TERM": "xterm", **env}  # noqa: TID251 # a child inherits it
-        self.process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+        self.process = subprocess.Popen(
+            command,
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env=environment,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # Ctrl-C reaches only whoever it belongs to
+        )
         os.close(theirs)
         self.written = ""
 

@@ -29,7 +29,7 @@ FRAME_SECONDS: Final = 0.05
 _ENTER: Final = "\x1b[?1049h\x1b[?25l"
 _LEAVE: Final = "\x1b[?25h\x1b[?1049l"
 _HOME: Final = "\x1b[H"
-_LINE_END: Final = "\x1b[K\r\n"
+_LINE_END: Final = "\x1b[K\n"
 _END: Final = "\x1b[K\x1b[J"
 
 
@@ -58,8 +58,8 @@ class Watch(Console):
         """The view is on the terminal, which is as it was before afterwards."""
         self._write(_ENTER)
         self._shown = True
-        self._draw()
         try:
+            self._draw()
             yield
         finally:
             self._shown = False
@@ -124,8 +124,8 @@ class Watch(Console):
             time=time.strftime("%H:%M:%S", self._local_time()),
             url=self._url,
             status=self._status,
-            queue=self._queue,
-            lines=self._lines,
+            queue=tuple(self._queue),
+            lines=tuple(self._lines),
         )
         # The last line has no end: it would push the first one out at the top.
         self._write(_HOME + _LINE_END.join(frame(picture, columns, rows)) + _END)

@@ -224,6 +224,8 @@ SELECT count(*) FROM (
     SELECT 1 FROM job WHERE endpoint = %s AND state = 'IN_QUEUE' AND (place, seq) < (%s, %s) LIMIT {AHEAD_MAX}
 ) AS before
 """
+# As a range, the state fits no index but that of low priorities: another one would be read through for a few of them.
+_LOW = "job.endpoint = asked.endpoint AND low_priority AND state BETWEEN '{0}' AND '{0}'"
 _WAITS = "state = 'IN_QUEUE' AND NOT low_priority"
 # Nothing is at or before NULL, and a queue whose oldest job is in time has no late ones to count.
 BACKLOGS = f"""
@@ -233,15 +235,14 @@ SELECT oldest.at, CASE WHEN oldest.at <= asked.late_at THEN (
         WHERE job.endpoint = asked.endpoint AND {_WAITS} AND queued_at <= asked.late_at LIMIT {LATE_MAX}
     ) AS late
 ) ELSE 0 END,
-CASE WHEN EXISTS (SELECT 1 FROM job WHERE job.endpoint = asked.endpoint AND low_priority AND state = 'IN_QUEUE') THEN (
+CASE WHEN EXISTS (SELECT 1 FROM job WHERE {_LOW.format("IN_QUEUE")}) THEN (
     SELECT count(*) FROM (
         SELECT 1 FROM job WHERE job.endpoint = asked.endpoint AND {_WAITS} LIMIT {USUAL_MAX}
     ) AS usual
 ) END,
 (
     SELECT count(*) FROM (
-        SELECT 1 FROM job
-        WHERE job.endpoint = asked.endpoint AND low_priority AND state = 'IN_PROGRESS' LIMIT {LATE_MAX}
+        SELECT 1 FROM job WHERE {_LOW.format("IN_PROGRESS")} LIMIT {LATE_MAX}
     ) AS running_low
 )
 FROM unnest(%s::text[], %s::bigint[]) WITH ORDINALITY AS asked (endpoint, late_at, place)
