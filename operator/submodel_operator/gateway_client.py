@@ -113,10 +113,6 @@ class GatewayClient:
         await self._request("DELETE", f"endpoints/{endpoint_id}" + (f"?epoch={epoch}" if epoch else ""))
         self._drop(endpoint_id)
 
-    async def watch(self, changed: Callable[[Key], None]) -> None:
-        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint that has news.
-
-
     async def record(self, endpoint_id: str) -> TrafficRecord:
         """When the endpoint's jobs came, how long they waited and ran."""
         answer = await self._request("GET", f"endpoints/{endpoint_id}/record")
@@ -125,8 +121,8 @@ class GatewayClient:
         except msgspec.DecodeError as error:
             raise GatewayUnavailable(f"the gateway's record cannot be read: {error}") from error
 
-    async def watch(self, changed: Callable[[str], None]) -> None:
-        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint id that has news.
+    async def watch(self, changed: Callable[[Key], None]) -> None:
+        """Follow the gateway's snapshots for ever; `changed` is called with each endpoint that has news.
 
         When the gateway falls silent or comes back, every known endpoint has news.
         """

@@ -59,11 +59,12 @@ def command(
     """
     manifest = _manifest(endpoint, namespace, data)
     key = Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    endpoint_id = manifest["spec"].get("endpointId") or key.endpoint_id
     present, other = _settings(manifest), _of_file(manifest, path)
     for whose, each in (("the endpoint's", present), (f"{path}'s", other)):
         if not each.workers_max:
             raise UsageError(f"{whose} workersMax is 0 (or spec.suspend is true): no job would ever run")
-    records = asyncio.run(_records(key.endpoint_id, *_gateways(data, urls)))
+    records = asyncio.run(_records(endpoint_id, *_gateways(data, urls)))
     seen = what_if.traffic(records, hours)
     if seen is None:
         raise UsageError(f"no job of {key.namespace}/{key.name} has run and ended within {hours:g} h of the record")
