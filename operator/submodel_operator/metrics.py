@@ -58,7 +58,12 @@ class Metrics:
         )
         self._desired = self._endpoint_gauge("submodel_endpoint_workers_desired", "Workers that should run.")
         self._ready = self._endpoint_gauge("submodel_endpoint_workers_ready", "Workers that take jobs.")
-        self._queued = self._endpoint_gauge("submodel_endpoint_jobs_queued", "Jobs that wait for a worker.")
+        self._queued = self._endpoint_gauge(
+            "submodel_endpoint_jobs_queued", "Jobs that wait for a worker, without those of low priority."
+        )
+        self._queued_low = self._endpoint_gauge(
+            "submodel_endpoint_jobs_queued_low_priority", "Jobs that wait and start no worker."
+        )
         self._running = self._endpoint_gauge("submodel_endpoint_jobs_in_progress", "Jobs that run.")
         self._healthy = self._endpoint_gauge("submodel_endpoint_ready", "1 when the condition Ready is true, else 0.")
 
@@ -75,14 +80,16 @@ class Metrics:
         workers, jobs = status.get("workers") or {}, status.get("jobs") or {}
         self._desired.labels(namespace, name).set(workers.get("desired", 0))
         self._ready.labels(namespace, name).set(workers.get("ready", 0))
-        self._queued.labels(namespace, name).set(jobs.get("queued", 0))
+        low = jobs.get("queuedLowPriority", 0)
+        self._queued.labels(namespace, name).set(jobs.get("queued", 0) - low)
+        self._queued_low.labels(namespace, name).set(low)
         self._running.labels(namespace, name).set(jobs.get("inProgress", 0))
         ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
         self._healthy.labels(namespace, name).set(ready)
 
     def forget_endpoint(self, namespace: str, name: str) -> None:
         """The endpoint is gone, and its numbers with it. Harmless when there are none."""
-        for gauge in (self._desired, self._ready, self._queued, self._running, self._healthy):
+        for gauge in (self._desired, self._ready, self._queued, self._queued_low, self._running, self._healthy):
             gauge.remove_by_labels({"namespace": namespace, "name": name})
 
     def text(self) -> bytes:

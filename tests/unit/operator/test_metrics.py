@@ -26,16 +26,19 @@ def world() -> dict[str, Any]:
 
 
 async def test_numbers_of_an_endpoint_are_shown_and_go_with_it(world: dict[str, Any]) -> None:
-    world["gateway"].say(signals(queued=7))
+    world["gateway"].say(signals(queued=7, queued_low_priority=2))
     await world["reconciler"].reconcile(KEY)
     place = {"namespace": KEY.namespace, "name": KEY.name}
     metrics: Metrics = world["metrics"]
-    assert value(metrics, "submodel_endpoint_jobs_queued", **place) == 7
+    assert value(metrics, "submodel_endpoint_jobs_queued", **place) == 5
+    assert value(metrics, "submodel_endpoint_jobs_queued_low_priority", **place) == 2
     assert value(metrics, "submodel_endpoint_workers_desired", **place) == 1
     assert value(metrics, "submodel_endpoint_ready", **place) == 1
     world["cluster"].endpoints.clear()
     await world["reconciler"].reconcile(KEY)
-    assert b"submodel_endpoint_jobs_queued{" not in metrics.text()
+    assert b"submodel_endpoint_jobs_queued" not in b"".join(
+        line for line in metrics.text().splitlines() if not line.startswith(b"#")
+    )
 
 
 @pytest.mark.parametrize(
