@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from tests.cluster.helm import RELEASE, upgrade
+from tests.cluster.helm import IMAGE_TAG, RELEASE, upgrade
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, run, wait_for_path
 from tests.cluster.test_endpoint import ECHO, GATED, apply
@@ -34,7 +34,7 @@ def test_helm_test_that_fails_says_what_the_endpoint_says(release: str) -> None:
         assert "WorkersHealthy is False, ImagePullFailed" in said
         assert not kubectl("get", "sme", TEST, "-n", release, check=False).out
     finally:
-        upgrade(release, "--set=worker.image.tag=dev", "--set=test.timeoutSeconds=240")
+        upgrade(release, f"--set=worker.image.tag={IMAGE_TAG}", "--set=test.timeoutSeconds=240")
 
 
 def test_an_upgrade_under_load_loses_no_job_and_interrupts_none(release: str, namespace: str, api: JobApi) -> None:

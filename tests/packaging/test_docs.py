@@ -13,6 +13,7 @@ import submodel_operator.settings as operator
 from submodel.client import settings as client
 from submodel.contract import env, legacy_env
 from submodel.serverless import settings as worker
+from submodel_operator.api import crd
 from submodel_operator.api.constants import KIND
 from submodel_operator.api.manifest import read_manifest
 from submodel_operator.cli import COMMANDS, cli
@@ -139,6 +140,18 @@ def test_every_endpoint_on_a_page_can_be_applied() -> None:
     assert found
     for source, block in found:
         read_manifest(block, source)
+
+
+def test_pages_name_the_images_of_the_present_version() -> None:
+    version = yaml.safe_load((ROOT / "charts/submodel/Chart.yaml").read_text(encoding="utf-8"))["appVersion"]
+    named = {tag for path in PAGES for tag in re.findall(r"submodel-(?:\$?\w+):([0-9.]+)", path.read_text())}
+    assert named == {version}
+
+
+def test_the_table_in_the_readme_has_the_columns_of_kubectl() -> None:
+    columns = crd.custom_resource_definition()["spec"]["versions"][0]["additionalPrinterColumns"]
+    shown = next(line for line in README.splitlines() if line.startswith("NAME "))
+    assert shown.split() == ["NAME", *(each["name"].upper() for each in columns if not each.get("priority"))]
 
 
 def test_the_handler_and_the_manifest_in_the_readme_are_those_of_the_example() -> None:
