@@ -29,8 +29,10 @@ class Serving:
         return replace(self, handler=handler)
 
 
-def read(config: Mapping[str, Any]) -> Serving:
+def read(config: object) -> Serving:
     """The keys of `config` that have a meaning; others are ignored. Raises `ConfigurationError`."""
+    if not isinstance(config, Mapping):
+        raise ConfigurationError(f'start() is given {type(config).__name__}; it takes a dict: start({{"handler": fn}})')
     modifier = config.get("concurrency_modifier")
     if modifier is not None and not callable(modifier):
         found = type(modifier).__name__
@@ -40,7 +42,10 @@ def read(config: Mapping[str, Any]) -> Serving:
         )
     handler = config.get("handler")
     if not callable(handler):
-        found = "is missing" if handler is None else f"is {type(handler).__name__}, not a callable"
+        found = f"is {type(handler).__name__}, not a callable"
+        if handler is None:
+            others = ", ".join(f'"{key}"' for key in config if key != "handler")
+            found = "is missing" + (f" beside {others}" if others else "")
         raise ConfigurationError(f'start(): config["handler"] {found}; pass the function that runs a job')
     return Serving(
         handler=handler,

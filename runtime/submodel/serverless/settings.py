@@ -53,7 +53,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
     if missing:
         raise ConfigurationError(
             f"this process is not started as a worker: {', '.join(missing)} not set. "
-            "To run the handler on this machine, describe its endpoint and use: submodel up -f endpoint.yaml"
+            "To try the handler on this machine, run its file: python handler.py --rp_serve_api. "
+            "To run it with a gateway, describe its endpoint and use: submodel up -f endpoint.yaml"
         )
     return Settings(
         gateway_url=_url(environ[env.GATEWAY_URL]),

@@ -249,6 +249,23 @@ def test_the_arguments_are_taken_from_the_line_and_given_to_the_handler(
     assert '{"output": [["handler.py", "--mine", "x"], 8000, 8000]}' in capsys.readouterr().out
 
 
+def test_an_option_that_does_not_exist_is_told(start: Start) -> None:
+    code, printed = start(value_of, "--test_input", '{"input": 1}', "--rp_server_api", "--mine")
+    assert code == 0
+    assert "WARN   | --rp_server_api is no option of submodel: it is left to the handler." in printed
+    assert "--mine is" not in printed
+
+
+def test_a_handler_that_cannot_be_called_with_a_job_is_told_without_an_empty_traceback(start: Start) -> None:
+    def handler() -> None:
+        """Forgets the job."""
+
+    code, printed = start(handler, "--test_input", '{"input": 1}')
+    assert code == 1
+    assert "takes 0 positional arguments but 1 was given\nTypeError: " in printed
+    assert "Traceback" not in printed
+
+
 def test_what_is_no_handler_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="not a callable"):
         serverless.start(cast("ServerlessConfig", {"handler": "text"}))

@@ -11,6 +11,9 @@ from typing import Any
 
 from submodel.errors import ConfigurationError
 
+PREFIXES = ("--rp_", "--sm_")
+"""Of the names of options: nobody else's begin like this."""
+
 LOG_LEVELS = ("NOTSET", "TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
 

@@ -78,6 +78,9 @@ def _run(chosen: Mode, given: Arguments, handler: Handler, aggregate: bool, list
 def _arguments(config: dict[str, Any]) -> Arguments:
     given, rest = arguments.parse(sys.argv[1:])
     sys.argv[1:] = rest
+    for item in rest:
+        if item.startswith(arguments.PREFIXES):
+            RunPodLogger().warn(f"{item} is no option of submodel: it is left to the handler. --help lists all.")
     config["rp_args"] = given.as_config("rp")
     config["sm_args"] = given.as_config("sm")
     return given

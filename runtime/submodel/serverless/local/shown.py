@@ -34,8 +34,8 @@ def readable(error: str) -> str:
 
 def _own_frames(traceback: str) -> str:
     """A traceback without the frames of the runtime, which lead every one."""
-    head, *frames = re.split(r'(?m)^(?=  File ")', traceback.rstrip())
-    return head + "".join(frame for frame in frames if not frame.startswith(f'  File "{RUNTIME}'))
+    own = re.sub(rf'(?m)^  File "{re.escape(RUNTIME)}.*\n(?:    .*\n)*', "", traceback)
+    return (own if '  File "' in own else own.removeprefix("Traceback (most recent call last):\n")).rstrip()
 
 
 def _summary(error: str) -> str:
