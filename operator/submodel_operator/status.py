@@ -14,6 +14,7 @@ from submodel_operator.api import constants
 from submodel_operator.api.conditions import REMEDIES, ConditionType, Reason
 from submodel_operator.cold_start import newest_start
 from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, problem, workers_problem
+from submodel_operator.handler_syntax import syntax_problem
 from submodel_operator.ports import Manifest, Observed, Signals
 from submodel_operator.resolve import ResolvedEndpoint
 from submodel_operator.scaling import ScalingDecision, ScalingInputs
@@ -60,7 +61,7 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         account = replace(account, revision=previous.get("revision"))
     workers = _workers(account)
     trouble = _trouble(account, previous)
-    problem = account.problem or (None if workers["ready"] else trouble.workers or trouble.capacity)
+    problem = account.problem or (None if workers["ready"] else _first_of(trouble))
     status: dict[str, Any] = {
         "observedGeneration": account.observed.generation,
         "phase": _phase(account, problem, workers),
@@ -102,12 +103,24 @@ class _Trouble:
     failures: list[Failure]
     workers: Problem | None
     capacity: Problem | None
+    handler: Problem | None
 
 
 def _trouble(account: Account, previous: Mapping[str, Any]) -> _Trouble:
     found = failures(account.observed, account.revision, _views(account), account.overdue)
     capacity = capacity_problem(account.observed, account.revision)
-    return _Trouble(found, workers_problem(found) or _overdue_before(account, previous), capacity)
+    workers = workers_problem(found) or _overdue_before(account, previous)
+    return _Trouble(found, workers, capacity, _handler_problem(account.endpoint))
+
+
+def _first_of(trouble: _Trouble) -> Problem | None:
+    """A worker knows best what is wrong."""
+    return trouble.workers or trouble.handler or trouble.capacity
+
+
+def _handler_problem(endpoint: ResolvedEndpoint | None) -> Problem | None:
+    words = syntax_problem(endpoint.handler_source) if endpoint and endpoint.handler_source else ""
+    return problem(Reason.HANDLER_INVALID, f"spec.worker.handler {words}") if words else None
 
 
 def _overdue_before(account: Account, previous: Mapping[str, Any]) -> Problem | None:

@@ -29,6 +29,7 @@ class Reason(StrEnum):
     INVALID_SPEC = "InvalidSpec"
     ENDPOINT_ID_TAKEN = "EndpointIdTaken"
     REFERENCE_MISSING = "ReferenceMissing"
+    HANDLER_INVALID = "HandlerInvalid"
     NAME_CONFLICT = "NameConflict"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"
     GATEWAY_REFUSED = "GatewayRefused"
@@ -106,6 +107,12 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
                 "False",
                 "A Secret, ConfigMap or key that the manifest names is not there. Workers stay as they are.",
                 "create it; the endpoint goes on by itself",
+            ),
+            Reason.HANDLER_INVALID: ReasonText(
+                "False",
+                "The source of the handler does not compile, and jobs wait. A worker that works all the same, with a "
+                "newer Python, makes it true.",
+                "mend the source",
             ),
             Reason.NAME_CONFLICT: ReasonText(
                 "False",

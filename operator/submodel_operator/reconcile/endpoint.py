@@ -325,9 +325,8 @@ def _taken(endpoint_id: str, holder: Key | None, key: Key) -> str:
 
 def _problem(error: OperatorError) -> Problem:
     reason = next(reason for kind, reason in _PROBLEM_REASONS.items() if isinstance(error, kind))
-    # The words of the others say what to do, or are another's.
-    tells = isinstance(error, (ReferenceMissing, EndpointIdTaken))
-    return problem(reason, str(error)) if tells else Problem(reason, str(error))
+    tells_what_to_do = isinstance(error, (InvalidEndpoint, NameConflict))
+    return Problem(reason, str(error)) if tells_what_to_do else problem(reason, str(error))
 
 
 def _earliest(*seconds: float | None) -> float | None:
