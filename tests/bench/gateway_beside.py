@@ -3,14 +3,16 @@
 import asyncio
 import json
 import time
+from collections.abc import Awaitable, Callable
 from itertools import count
 from statistics import median
 
 from tests.bench.beside import percentile
 from tests.bench.engines import Engine
+from tests.bench.event_lines import EventLine
 from tests.bench.gateway_rates import BODY
 from tests.bench.http_lines import Line, ask_all, lines, request
-from tests.bench.places import BESIDE, ENDPOINT, STREAMING, WORKER_TOKEN, gateway
+from tests.bench.places import ENDPOINT, STREAMING, WORKER_TOKEN, gateway, publisher
 from tests.bench.table import Bounds, Row
 
 POLLS = 1_000
@@ -24,7 +26,6 @@ PER_SECOND = 50
 
 SMALL_CLIENTS = 64
 SMALL_REQUESTS = 8_000
-LARGE_BYTES = 20 * 1024 * 1024 - 2
 
 
 async def idle(engine: Engine, rounds: int, factor: float) -> list[Row]:
@@ -53,46 +54,47 @@ async def streams(engine: Engine, rounds: int, factor: float) -> list[Row]:
     """Readers of as many streams, from the yield in a handler to the reader's hands; all of it in order."""
     del rounds
     chunks = int(CHUNKS * factor)
+    return [*await _streams(engine, chunks, _events, "by events"), *await _streams(engine, chunks, _polls, "by polls")]
+
+
+async def _streams(
+    engine: Engine, chunks: int, read: Callable[[int, bytes, int], Awaitable[list[float]]], how: str
+) -> list[Row]:
+    asked = request("POST", f"/v2/{ENDPOINT}/run", json.dumps({"input": [chunks, 1 / PER_SECOND]}).encode())
     with engine.place() as store, gateway(store, 1, STREAMING, STREAMS) as place:
-        async with lines(place.port, STREAMS) as opened:
-            started, used = time.perf_counter(), place.cpu_seconds()
-            asked = request("POST", f"/v2/{ENDPOINT}/run", json.dumps({"input": [chunks, 1 / PER_SECOND]}).encode())
-            delays = await asyncio.gather(*(_read(line, asked, chunks) for line in opened))
-            seconds = time.perf_counter() - started
-            share = 100 * (place.cpu_seconds() - used) / seconds
+        started, used, workers = time.perf_counter(), place.cpu_seconds(), place.workers_cpu_seconds()
+        load = time.process_time()
+        delays = await asyncio.gather(*(read(place.port, asked, chunks) for _ in range(STREAMS)))
+        seconds = time.perf_counter() - started
+        used, workers = place.cpu_seconds() - used, place.workers_cpu_seconds() - workers
+        load = time.process_time() - load
     flat = [delay for each in delays for delay in each]
+    bounds = Bounds(50, 50, most=True) if read is _events else None
     return [
-        Row(f"items of {STREAMS} streams", len(flat) / seconds, "/s"),
+        Row(f"items of {STREAMS} streams, read {how}", len(flat) / seconds, "/s"),
         Row("p50 of an item, from handler to reader", percentile(flat, 0.5), "ms"),
-        Row("p99 of an item, from handler to reader", percentile(flat, 0.99), "ms", Bounds(50, 50, most=True)),
-        Row("a core's share meanwhile", share, "%"),
+        Row("p99 of an item, from handler to reader", percentile(flat, 0.99), "ms", bounds),
+        Row("a core's share meanwhile: gateway", 100 * used / seconds, "%"),
+        Row("a core's share meanwhile: worker", 100 * workers / seconds, "%"),
+        Row("a core's share meanwhile: readers", 100 * load / seconds, "%"),
     ]
 
 
 async def large(engine: Engine, rounds: int, factor: float) -> list[Row]:
     """Small jobs beside somebody who has results of 20 MB made and reads them."""
     small = request("POST", f"/v2/{ENDPOINT}/runsync", BODY)
-    big = request("POST", f"/v2/{BESIDE}/runsync", json.dumps({"input": {"size": LARGE_BYTES}}).encode())
-    alone, beside, seconds = [], [], []
+    alone: list[float] = []
+    beside: list[float] = []
+    seconds: list[float] = []
     requests = int(SMALL_REQUESTS * factor)
     for _ in range(rounds):
         with engine.place() as store, gateway(store, 1, beside=True) as place:
             async with lines(place.port, SMALL_CLIENTS) as opened:
-                await ask_all(opened, requests // 4, lambda line: _completed(line, small))
-                alone.append(percentile(await ask_all(opened, requests, lambda line: _completed(line, small)), 0.99))
-                over = asyncio.Event()
-
-                async def publish(port: int = place.port, over: asyncio.Event = over) -> None:
-                    async with lines(port, 1) as (line,):
-                        while not over.is_set():
-                            started = time.perf_counter()
-                            assert len(await _completed(line, big)) > LARGE_BYTES
-                            seconds.append(time.perf_counter() - started)
-
-                publisher = asyncio.create_task(publish())
-                beside.append(percentile(await ask_all(opened, requests, lambda line: _completed(line, small)), 0.99))
-                over.set()
-                await publisher
+                await ask_all(opened, requests // 4, small, _completed)
+                alone.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
+                with publisher(place.port) as each:
+                    beside.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
+                seconds += each
     return [
         Row(
             f"p99 of /runsync, {SMALL_CLIENTS} clients, beside results of 20 MB",
@@ -112,24 +114,37 @@ async def _poll(line: Line, number: int) -> None:
         assert status == 204, status
 
 
-async def _read(line: Line, asked: bytes, chunks: int) -> list[float]:
-    """Milliseconds of each item of a new job, as its reader sees it."""
-    _, body = await line.ask(asked)
-    id = json.loads(body)["id"]
+async def _events(port: int, asked: bytes, chunks: int) -> list[float]:
+    """Milliseconds of each item of a new job, for a reader of its events."""
+    path = f"/v2/{ENDPOINT}/stream/{await _new_job(port, asked)}"
+    line = await EventLine.open(port, request("GET", path, Accept="text/event-stream"))
+    await line.ended
+    assert len(line.delays) == chunks, len(line.delays)
+    return line.delays
+
+
+async def _polls(port: int, asked: bytes, chunks: int) -> list[float]:
+    """The same for a reader that asks again and again."""
+    id = await _new_job(port, asked)
     delays: list[float] = []
-    while len(delays) < chunks:
-        status, body = await line.ask(request("GET", f"/v2/{ENDPOINT}/stream/{id}?wait=20000&offset={len(delays)}"))
-        now = time.monotonic()
-        assert status == 200, body
-        for item in json.loads(body)["stream"]:
-            number, sent = item["output"]
-            assert number == len(delays), "out of order"
-            delays.append(1_000 * (now - sent))
+    async with lines(port, 1) as (line,):
+        while len(delays) < chunks:
+            status, body = await line.ask(request("GET", f"/v2/{ENDPOINT}/stream/{id}?wait=20000&offset={len(delays)}"))
+            now = time.monotonic()
+            assert status == 200, body
+            for item in json.loads(body)["stream"]:
+                number, sent = item["output"]
+                assert number == len(delays), "out of order"
+                delays.append(1_000 * (now - sent))
     return delays
 
 
-async def _completed(line: Line, asked: bytes) -> bytes:
-    status, body = await line.ask(asked)
-    assert status == 200, body[:300]
-    assert b'"COMPLETED"' in body[:300], body[:300]
-    return body
+async def _new_job(port: int, asked: bytes) -> str:
+    async with lines(port, 1) as (line,):
+        _, body = await line.ask(asked)
+    id: str = json.loads(body)["id"]
+    return id
+
+
+def _completed(body: bytes) -> bool:
+    return b'"COMPLETED"' in body[:300]

@@ -5,9 +5,12 @@ It knows just enough HTTP for the servers of these measurements: answers have a 
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Self
+
+Then = Callable[[int, bytes], None]
+"""Hears status and body of an answer."""
 
 
 class Line(asyncio.Protocol):
@@ -15,7 +18,8 @@ class Line(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
+        self._then: Then | None = None
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._parts: list[bytes] = []
         self._missing = 0
         """Bytes of the body that have yet to come; 0 while the head has not."""
@@ -27,12 +31,25 @@ class Line(asyncio.Protocol):
         _, line = await asyncio.get_running_loop().create_connection(cls, "127.0.0.1", port)
         return line
 
+    def send(self, request: bytes, then: Then) -> None:
+        """Send a request; futures and tasks for each would cost as much as all the rest of a load generator."""
+        assert self._transport is not None
+        self._then = then
+        self._transport.write(request)
+
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         """Status and body."""
-        assert self._transport is not None
-        self._answer = asyncio.get_running_loop().create_future()
-        self._transport.write(request)
-        return await self._answer
+        answers: list[tuple[int, bytes]] = []
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def then(status: int, body: bytes) -> None:
+            answers.append((status, body))
+            answered.set_result(None)
+
+        self.send(request, then)
+        await asyncio.wait((answered, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        assert answers, "the server closed the connection"
+        return answers[0]
 
     def close(self) -> None:
         if self._transport is not None:
@@ -42,8 +59,7 @@ class Line(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(exc or ConnectionError("the server closed the connection"))
+        self.lost.set_result(None)
 
     def data_received(self, data: bytes) -> None:
         if not self._missing:
@@ -57,10 +73,10 @@ class Line(asyncio.Protocol):
             self._missing = _length(head)
         self._parts.append(data)
         self._missing -= len(data)
-        if not self._missing and self._answer is not None:
-            body = b"".join(self._parts)
+        if not self._missing and self._then is not None:
+            body = data if len(self._parts) == 1 else b"".join(self._parts)
             self._parts.clear()
-            self._answer.set_result((self._status, body))
+            self._then(self._status, body)
 
 
 def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
@@ -81,18 +97,37 @@ async def lines(port: int, count: int) -> AsyncIterator[list[Line]]:
             line.close()
 
 
-async def ask_all(opened: list[Line], requests: int, turn: Callable[[Line], Awaitable[object]]) -> list[float]:
-    """Seconds of each of so many turns, which the lines take as fast as they can."""
+async def ask_all(
+    opened: list[Line], requests: int, asked: bytes, is_right: Callable[[bytes], bool] = bool
+) -> list[float]:
+    """Seconds of each of so many requests, which the lines send as fast as they are answered.
+
+    Raises `AssertionError` for an answer that is not a 200, or not right.
+    """
     waits: list[float] = []
     turns = iter(range(requests))
+    done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def caller(line: Line) -> None:
-        for _ in turns:
-            started = time.perf_counter()
-            await turn(line)
-            waits.append(time.perf_counter() - started)
+    def send(line: Line) -> None:
+        began = time.perf_counter()
 
-    await asyncio.gather(*map(caller, opened))
+        def then(status: int, body: bytes) -> None:
+            waits.append(time.perf_counter() - began)
+            if status != 200 or not is_right(body):
+                done.set_exception(AssertionError(f"{status}: {body[:300]!r}"))
+            elif next(turns, None) is not None:
+                send(line)
+            elif len(waits) == requests:
+                done.set_result(None)
+
+        line.send(asked, then)
+
+    for line in opened:
+        if next(turns, None) is not None:
+            send(line)
+    await asyncio.wait([done, *(line.lost for line in opened)], return_when=asyncio.FIRST_COMPLETED)
+    assert done.done(), "the server closed a connection"
+    await done
     return waits
 
 

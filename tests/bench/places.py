@@ -59,11 +59,16 @@ class Place:
 
     port: int
     pid: int
+    workers: tuple[int, ...] = ()
+    """Their process ids."""
 
     def cpu_seconds(self) -> float:
         """What it has used up."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+        return _cpu_seconds(self.pid)
+
+    def workers_cpu_seconds(self) -> float:
+        """What its workers have used up together."""
+        return sum(map(_cpu_seconds, self.workers))
 
     def resident_mb(self) -> float:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * PAGE_BYTES / 1e6
@@ -94,6 +99,7 @@ def gateway(
         with Http(running.internal, INTERNAL_TOKEN) as operator:
             for endpoint in (ENDPOINT, BESIDE):
                 operator.ok("PUT", f"/internal/v1/endpoints/{endpoint}", _registration(endpoint))
+        pids: list[int] = []
         for number, endpoint in enumerate([ENDPOINT] * workers + [BESIDE] * beside):
             environment = {
                 "SUBMODEL_GATEWAY_URL": f"http://127.0.0.1:{public}",
@@ -104,10 +110,27 @@ def gateway(
             }
             home = folder / f"w-{number}"
             home.mkdir()
-            stack.enter_context(WorkerProcess(home, source, environment))
+            pids.append(stack.enter_context(WorkerProcess(home, source, environment)).pid)
         while _ready(public) < workers:
             pass
-        yield Place(public, running.serving_pid())
+        yield Place(public, running.serving_pid(), tuple(pids))
+
+
+@contextmanager
+def publisher(port: int) -> Iterator[list[float]]:
+    """Somebody who has results of 20 MB made at `BESIDE` and reads them; afterwards, the seconds of each."""
+    seconds: list[float] = []
+    command = [sys.executable, "-m", "tests.bench.publisher", str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield seconds
+        told, _ = process.communicate()
+    assert process.returncode == 0, "results of 20 MB are not answered"
+    seconds += map(float, told.split())
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 def _registration(endpoint: str) -> dict[str, Any]:
