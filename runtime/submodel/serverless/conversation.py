@@ -32,6 +32,11 @@ class Conversation(ABC):
         self._lock = threading.Lock()
         self._something_to_say = threading.Condition(self._lock)
         self._room = threading.Condition(self._lock)
+        self._listening = 0
+        """Threads that wait for something to say."""
+
+        self._called = False
+        """Whether one of them was woken and has not looked since."""
 
     @abstractmethod
     def start(self) -> None:
@@ -47,13 +52,13 @@ class Conversation(ABC):
             self._facts.set_startup(startup)
             self._on_news = on_news
             self._facts.ready()
-            self._something_to_say.notify()
+            self._call_thread()
 
     def fail(self, reason: str) -> None:
         """Tell the gateway that this worker cannot serve."""
         with self._something_to_say:
             self._facts.fail(reason)
-            self._something_to_say.notify()
+            self._call_thread()
 
     def begin(self, token: str) -> bool:
         """See `SessionFacts`; so are the next ones."""
@@ -64,18 +69,18 @@ class Conversation(ABC):
         with self._something_to_say:
             flow, earlier = self._facts.add_chunk(token, chunk)
             if earlier:  # a thread that is woken for each item takes the interpreter from the generator each time
-                self._something_to_say.notify()
+                self._call_thread()
             return flow
 
     def set_progress(self, job_id: str, value: bytes) -> None:
         with self._something_to_say:
             self._facts.set_progress(job_id, value)
-            self._something_to_say.notify()
+            self._call_thread()
 
     def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
         with self._something_to_say:
             self._facts.finish(token, outcome, execution_ms)
-            self._something_to_say.notify()
+            self._call_thread()
             self._check_settled()
 
     def limit(self, concurrency: int) -> bool:
@@ -85,7 +90,7 @@ class Conversation(ABC):
     def set_concurrency(self, concurrency: int) -> None:
         with self._something_to_say:
             self._facts.set_concurrency(concurrency)
-            self._something_to_say.notify()
+            self._call_thread()
 
     def wait_for_room(self) -> None:
         with self._room:
@@ -95,7 +100,7 @@ class Conversation(ABC):
         """Give back the jobs that still run; returns how many."""
         with self._something_to_say:
             tokens = self._facts.give_up()
-            self._something_to_say.notify()
+            self._call_thread()
             return len(tokens)
 
     # -- for the dialects -----------------------------------------------------------------------------------------
@@ -103,6 +108,22 @@ class Conversation(ABC):
     def _start(self, name: str, converse: Callable[[], None]) -> None:
         """Run `converse` in a thread of its own; a defect in it ends the process, which could not serve without."""
         threading.Thread(target=_guarded, args=(converse,), name=name, daemon=True).start()
+
+    def _call_thread(self) -> None:
+        """Under the lock: let a thread look what there is to say. Until it does, whatever comes up is a part of that.
+
+        A thread that is woken for each of many results takes the interpreter from the handlers each time.
+        """
+        if self._listening and not self._called:
+            self._called = True
+            self._something_to_say.notify()
+
+    def _listen(self, seconds: float) -> None:
+        """Under the lock, in a protocol thread: wait for a call, at most so long."""
+        self._listening += 1
+        self._something_to_say.wait(min(seconds, threading.TIMEOUT_MAX))
+        self._listening -= 1
+        self._called = False
 
     def _tell(self, news: News) -> None:
         """Under the lock, so that two answers reach the executor in the order in which they were read."""

@@ -83,7 +83,7 @@ class Exchange(Conversation):
                 if link := self._carriers.get(flight.request.request):
                     link.cut()
             self._gateway_back.notify_all()
-            self._something_to_say.notify()
+            self._call_thread()
             self._check_settled()
 
     # -- threads ------------------------------------------------------------------------------------------------
@@ -105,9 +105,9 @@ class Exchange(Conversation):
                 step = self._session.next_request(now)
                 if isinstance(step, Flight):
                     # This thread cannot keep the time of what is due next: another one has to.
-                    self._something_to_say.notify()
+                    self._call_thread()
                     return step
-                self._something_to_say.wait(min(step - now, threading.TIMEOUT_MAX))
+                self._listen(step - now)
 
     def _deliver(self, links: list[Link], flight: Flight, failures: int) -> ExchangeAnswer | None:
         """The answer, or None when the request was given up."""

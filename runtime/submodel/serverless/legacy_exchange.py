@@ -60,7 +60,7 @@ class LegacyExchange(Conversation):
                     self._taking = None
                 self._hear(call, reply)
                 self._tell(self._session.answered(call, reply, time.monotonic(), random.random()))
-                self._something_to_say.notify()
+                self._call_thread()
 
     def _next(self, links: dict[str, Link]) -> tuple[Call, Link]:
         with self._something_to_say:
@@ -73,9 +73,9 @@ class LegacyExchange(Conversation):
                     if step.kind is Kind.TAKE:
                         self._taking = link
                     # This thread cannot keep the time of what is due next: another one has to.
-                    self._something_to_say.notify()
+                    self._call_thread()
                     return step, link
-                self._something_to_say.wait(min(step - now, threading.TIMEOUT_MAX))
+                self._listen(step - now)
 
     def _make(self, call: Call, link: Link) -> Reply | None:
         parts = urlsplit(call.url)

@@ -198,8 +198,9 @@ class Session(Concurrency):
         """Whether a worker that leaves has nothing left to do or to say, or one that failed has said so."""
         if self._reason:
             return self._said_phase is WorkerPhase.UNHEALTHY
-        waiting = Kind.TAKE in self._flights or any(flight.must_be_answered for flight in self._flights.values())
-        return self._said_goodbye and not self._leases and not waiting
+        if self._leases or not self._said_goodbye:
+            return False
+        return Kind.TAKE not in self._flights and not any(each.must_be_answered for each in self._flights.values())
 
     @property
     def congested(self) -> bool:
