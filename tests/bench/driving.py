@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequen
 from contextlib import asynccontextmanager
 from itertools import count, islice
 
-from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.store import base
 from submodel_gateway.store.group import GROUP_MAX, GroupCommit
@@ -54,9 +53,9 @@ class Driver:
     async def close(self) -> None:
         await self._group.close()
 
-    def _committed(self, changes: Iterable[Transition]) -> None:
+    def _committed(self, done: Iterable[tuple[base.Operation, base.Outcome]]) -> None:
         self.groups += 1
-        for _ in changes:
+        for _ in done:
             pass
 
 

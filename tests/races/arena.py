@@ -5,7 +5,6 @@ import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
 from tests.races.catalogue import NOW
@@ -62,6 +61,6 @@ class Arena:
         return itertools.cycle(self._random.sample(self._doors, len(self._doors)))
 
 
-def _ignore(changes: Iterable[Transition]) -> None:
-    for _ in changes:
+def _ignore(done: Iterable[tuple[base.Operation, base.Outcome]]) -> None:
+    for _ in done:
         pass

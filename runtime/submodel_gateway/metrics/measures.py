@@ -79,8 +79,8 @@ class Measures:
         for labels in [each for each in series if each[:2] in gone]:
             del series[labels]
 
-    def changed(self, change: Transition, now: int) -> None:
-        """A job's state is another one, at `now` of its store."""
+    def changed(self, change: Transition, *, expired: bool) -> None:
+        """A job's state is another one; `expired` when a lease had come to its end by then."""
         before, after = change.before, change.after
         if after is None:
             return
@@ -95,7 +95,7 @@ class Measures:
             self._ended(after, labels)
         if change.lost and before is not None:
             self.count(table.LOST, labels)
-            if before.lease_until is not None and before.lease_until <= now:
+            if expired:
                 self.count(table.EXPIRED, labels)
 
     def group(self, store: str, operations: int, seconds: float, failed: int) -> None:

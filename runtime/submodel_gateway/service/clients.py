@@ -137,7 +137,8 @@ class Clients:
                 del new  # the wait is long
                 stored()
                 if submitted.id == id:
-                    return await self._seen(await self._outcome(endpoint, id, hold))
+                    job = await self._outcome(endpoint, id, hold)
+                    return await self._seen(job, hold.content if job is hold.job else None)
             finally:
                 self._watchers.remove(endpoint, id, hold)
         return await self.wait(endpoint, submitted.id, wait_ms, hangup)
@@ -227,7 +228,7 @@ class Clients:
                     job = await self._outcome(endpoint, id, hold)
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        return await self._seen(job)
+        return await self._seen(job, hold.content if job is hold.job else None)
 
     async def _outcome(self, endpoint: str, id: str, hold: OutcomeHold) -> Job:
         """The job once it has ended, or as it is when `hold` ends."""
@@ -286,11 +287,11 @@ class Clients:
         losses = await self._stores.at(endpoint).breaker(endpoint)
         return breaker.is_open(losses, self._stores.now_ms(endpoint))
 
-    async def _seen(self, job: Job) -> JobView:
+    async def _seen(self, job: Job, content: base.Content | None = None) -> JobView:
         """The job as its client sees it: `view`, and for a queued one why it waits."""
         state = self._endpoints.find(job.endpoint)
         if job.state is not JobState.IN_QUEUE or state is None:
-            return await self.view(job)
+            return await (self.view(job) if content is None else self._view(job, content))
         ahead = await self._stores.at(job.endpoint).ahead(job)
         held_back = await self._held_back(job.endpoint)
         wait = why(state, job, self._stores.now_ms(job.endpoint), held_back=held_back)
@@ -304,6 +305,9 @@ class Clients:
             now = await self._stores.job(job.endpoint, job.id)
             if (now.gen, now.state) != (job.gen, job.state):
                 return await self.view(now)
+        return await self._view(job, content)
+
+    async def _view(self, job: Job, content: base.Content) -> JobView:
         if content.output is None:
             return JobView(job, None, content.error)
         try:

@@ -37,6 +37,7 @@ from submodel_gateway.service.waiting import JobWatchers
 from submodel_gateway.service.webhooks import Webhooks
 from submodel_gateway.service.worker_access import Reviewer, WorkerAccess
 from submodel_gateway.service.workers import Workers
+from submodel_gateway.store import base
 from submodel_gateway.webhooks.targets import Rules
 
 
@@ -188,35 +189,43 @@ class Gateway:
                 self._wake_takers(state)
                 self.snapshots.changed(state)
 
-    def _committed(self, changes: Iterable[Transition]) -> None:
+    def _committed(self, done: Iterable[tuple[base.Operation, base.Outcome]]) -> None:
         now = self.clock.now_ms()
         touched: dict[str, None] = {}
-        for change in changes:
-            job = change.after or change.before
-            if job is None or job.endpoint == canary.ENDPOINT:
-                continue
-            if _counts(change):
-                touched[job.endpoint] = None
-                self._tell_session(change, now)
-                self._note_run(change)
-                self.measures.changed(change, self._stores.now_ms(job.endpoint))
-                if change.ended:
-                    self.records.ended(job)
-            if change.after is None:
-                self.streams.forget(job.id)
-            self._watchers.tell(job.endpoint, job.id, change.after)
-            self.webhooks.committed(change)
+        for operation, outcome in done:
+            for change in base.changes(outcome):
+                job = change.after or change.before
+                if job is None or job.endpoint == canary.ENDPOINT:
+                    continue
+                if _counts(change):
+                    touched[job.endpoint] = None
+                    self._tell_session(change, now)
+                    self._note_run(change)
+                    self.measures.changed(change, expired=change.lost and self._expired(change))
+                    if change.ended:
+                        self.records.ended(job)
+                if change.after is None:
+                    self.streams.forget(job.id)
+                self._watchers.tell(job.endpoint, job.id, change.after, _content(operation, change))
+                self.webhooks.committed(change)
         for endpoint in touched:
             state = self.endpoints.find(endpoint)
             if state is not None:
                 self._wake_takers(state)
                 self._changed_at(state)
 
+    def _expired(self, change: Transition) -> bool:
+        """Whether the lease had come to its end."""
+        before = change.before
+        if before is None or before.lease_until is None:
+            return False
+        return before.lease_until <= self._stores.now_ms(before.endpoint)
+
     def _tell_session(self, change: Transition, now: int) -> None:
         before, after = change.before, change.after
-        if before is not None and (session := self._holder(before)) is not None:
+        if before is not None and before.state is JobState.IN_PROGRESS and (session := self._holder(before)):
             session.lose(before.id, now, stop=change.stop)
-        if after is not None and (session := self._holder(after)) is not None:
+        if after is not None and after.state is JobState.IN_PROGRESS and (session := self._holder(after)):
             session.hold(after, now)
 
     def _note_run(self, change: Transition) -> None:
@@ -227,8 +236,6 @@ class Gateway:
             state.runs_ms.append(job.finished_at - job.taken_at)
 
     def _holder(self, job: Job) -> Session | None:
-        if job.state is not JobState.IN_PROGRESS:
-            return None
         state = self.endpoints.find(job.endpoint)
         session = state.sessions.get(job.worker or "") if state else None
         return session if session and session.id == job.session else None
@@ -241,6 +248,13 @@ class Gateway:
         self.legacy_sessions.renew_quiet()
         for state in self.endpoints.all():
             self._wake_takers(state)
+
+
+def _content(operation: base.Operation, change: Transition) -> base.Content | None:
+    """What a job ended with by this operation; None where only the store knows."""
+    if isinstance(operation, base.Finish) and change.ended:
+        return base.Content(operation.output, operation.error)
+    return None
 
 
 def _counts(change: Transition) -> bool:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from submodel_gateway.errors import NotFound
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
-from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.observing import GroupWatch
 from submodel_gateway.store.base import Backlog, Store
-from submodel_gateway.store.group import GroupCommit
+from submodel_gateway.store.group import GroupCommit, OnCommit
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ class Stores:
     def __init__(
         self,
         stores: Sequence[NamedStore],
-        on_commit: Callable[[Iterable[Transition]], None],
+        on_commit: OnCommit,
         measures: Measures,
     ) -> None:
         self.clocks = {each.name: each.clock for each in stores}

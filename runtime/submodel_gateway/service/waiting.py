@@ -5,6 +5,7 @@ from collections import defaultdict
 from typing import Self
 
 from submodel_gateway.jobs.record import Job
+from submodel_gateway.store.base import Content
 
 Hangup = asyncio.Future[None]
 """Done as soon as the caller of a held request has gone away; nobody reads the answer then."""
@@ -20,7 +21,8 @@ class Hold:
         self.ended = wait_ms <= 0 or hangup.done()
         self._wait_ms = wait_ms
         self._hangup = hangup
-        self._event = asyncio.Event()
+        self._woken = False
+        self._waiter: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
         self._timer = asyncio.get_running_loop().call_later(self._wait_ms / 1000, self.end)
@@ -32,20 +34,25 @@ class Hold:
         self._hangup.remove_done_callback(self._hung_up)
 
     def wake(self) -> None:
-        self._event.set()
+        self._woken = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     def end(self) -> None:
         self.ended = True
-        self._event.set()
+        self.wake()
 
     async def woken(self) -> None:
-        """Wait for the next wake or the end."""
-        if not self.ended:
-            await self._event.wait()
-            self._event.clear()
+        """Wait for the next wake or the end; one at a time."""
+        if self.ended:
+            return
+        if not self._woken:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        self._woken = False
 
-    def hear(self, job: Job | None) -> None:
-        """A watched job has changed, to `job`; None when only that is known."""
+    def hear(self, job: Job | None, content: Content | None) -> None:
+        """A watched job has changed, to `job`; None when only that is known. `content` is that of one that ended."""
         self.wake()
 
     def _hung_up(self, hangup: Hangup) -> None:
@@ -58,9 +65,12 @@ class OutcomeHold(Hold):
     job: Job | None = None
     """The job as it ended; None while it has not, or while only its store knows."""
 
-    def hear(self, job: Job | None) -> None:
+    content: Content | None = None
+    """What it ended with; None while only its store knows."""
+
+    def hear(self, job: Job | None, content: Content | None) -> None:
         if job is None or job.state.terminal:
-            self.job = job
+            self.job, self.content = job, content
             self.wake()
 
 
@@ -81,17 +91,17 @@ class JobWatchers:
         if not jobs:
             del self._holds[endpoint]
 
-    def tell(self, endpoint: str, id: str, job: Job | None) -> None:
-        """The job has changed, or is gone."""
+    def tell(self, endpoint: str, id: str, job: Job | None, content: Content | None) -> None:
+        """The job has changed, or is gone. `content` is what it ended with, where that is known."""
         if (jobs := self._holds.get(endpoint)) is not None:
             for hold in jobs.get(id, ()):
-                hold.hear(job)
+                hold.hear(job, content)
 
     def tell_all_of(self, endpoint: str) -> None:
         """Some jobs of the endpoint have changed elsewhere."""
         for holds in self._holds.get(endpoint, {}).values():
             for hold in holds:
-                hold.hear(None)
+                hold.hear(None, None)
 
     def end_all(self) -> None:
         for jobs in self._holds.values():

@@ -54,6 +54,7 @@ from submodel_gateway.store.operations import (
 )
 from submodel_gateway.store.outcomes import (
     Applied,
+    Content,
     DueWebhook,
     Failed,
     Lease,
@@ -121,13 +122,6 @@ __all__ = [
     "payload_bytes",
     "size_of",
 ]
-
-
-class Content(msgspec.Struct, frozen=True):
-    """What a reader sees of a job beside its record. `output` of a running job is its latest progress value."""
-
-    output: Payload | None = None
-    error: str | None = None
 
 
 class Backlog(msgspec.Struct, frozen=True):

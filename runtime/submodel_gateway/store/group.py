@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from submodel_gateway.errors import OperationFailed, StoreAway, StoreError, StoreFull, Unavailable
-from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 
 GROUP_MAX = 256
@@ -24,6 +23,8 @@ log = logging.getLogger(__name__)
 
 Watch = Callable[[Iterable[tuple[Sequence[base.Operation], Sequence[base.Outcome]]], float], None]
 
+OnCommit = Callable[[Iterable[tuple[base.Operation, base.Outcome]]], None]
+
 _Waiting = tuple[Sequence[base.Operation], "asyncio.Future[list[base.Outcome]]"]
 
 
@@ -33,7 +34,7 @@ class GroupCommit:
     Args:
         store: the engine.
         now: the clock, in milliseconds; read once per group.
-        on_commit: told the transitions of each group, after its commit and before its callers go on.
+        on_commit: told each operation of a group with its outcome, after the commit and before the callers go on.
         watch: told the operations and outcomes of each group, batch by batch, and the seconds that it took.
     """
 
@@ -41,7 +42,7 @@ class GroupCommit:
         self,
         store: base.Store,
         now: Callable[[], int],
-        on_commit: Callable[[Iterable[Transition]], None],
+        on_commit: OnCommit,
         watch: Watch | None = None,
     ) -> None:
         self.store = store
@@ -124,7 +125,8 @@ class GroupCommit:
             if self._watch is not None:
                 batches = zip((operations for operations, _ in group), outcomes, strict=True)
                 self._watch(batches, time.perf_counter() - began)
-            self._on_commit(change for batch in outcomes for outcome in batch for change in base.changes(outcome))
+            pairs = zip(group, outcomes, strict=True)
+            self._on_commit(done for (operations, _), batch in pairs for done in zip(operations, batch, strict=True))
         finally:
             for (_, done), batch in zip(group, outcomes, strict=True):
                 if not done.done():

@@ -16,6 +16,13 @@ class Applied(msgspec.Struct, frozen=True):
     change: Transition
 
 
+class Content(msgspec.Struct, frozen=True):
+    """What a reader sees of a job beside its record. `output` of a running job is its latest progress value."""
+
+    output: Payload | None = None
+    error: str | None = None
+
+
 class Refused(msgspec.Struct, frozen=True):
     """The operation had no effect. `job` is the job as it is, None when there is none of that id."""
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from submodel_gateway.errors import OperationFailed, StoreError, Unavailable
-from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
 from submodel_gateway.store.group import GROUP_MAX, GroupCommit
 from submodel_gateway.store.memory import MemoryStore
@@ -30,10 +29,10 @@ class RecordingStore(MemoryStore):
 
 
 def front(store: base.Store, seen: list[str] | None = None) -> GroupCommit:
-    def on_commit(changes: Iterable[Transition]) -> None:
-        for change in changes:
-            if seen is not None and change.after is not None:
-                seen.append(change.after.id)
+    def on_commit(done: Iterable[tuple[base.Operation, base.Outcome]]) -> None:
+        for _, outcome in done:
+            if seen is not None and isinstance(outcome, base.Applied) and outcome.change.after is not None:
+                seen.append(outcome.change.after.id)
 
     return GroupCommit(store, lambda: 1_000, on_commit)
 
