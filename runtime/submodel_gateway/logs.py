@@ -55,4 +55,3 @@ def configure(level: str, form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if form == JSON else TextLines())
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -24,7 +24,7 @@ from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.errors import ConfigurationError, StoreError
 from submodel_gateway.http.answers import job_answer
 from submodel_gateway.http.internal import internal_app
-from submodel_gateway.http.protocol import Bounds
+from submodel_gateway.http.peers import Bounds
 from submodel_gateway.http.public import public_app
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.parent.handover import READY, READY_ALONE, Handover

@@ -11,7 +11,7 @@ import pytest
 from submodel_gateway.http import answers
 from submodel_gateway.http.answers import Route
 from submodel_gateway.http.messages import Request
-from submodel_gateway.http.protocol import Bounds
+from submodel_gateway.http.peers import Bounds
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.settings import Address
 from submodel_gateway.sockets import bind

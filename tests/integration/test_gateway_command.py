@@ -17,7 +17,7 @@ def test_help_says_what_it_is() -> None:
 
 
 def test_without_its_extra_one_sentence_says_what_to_install() -> None:
-    for missing in ("uvicorn", "uvloop"):
+    for missing in ("httptools", "uvloop"):
         program = f"import runpy, sys; sys.modules['{missing}'] = None; sys.argv[1:] = []; "
         done = run("-c", program + "runpy.run_module('submodel_gateway', run_name='__main__')")
         assert done.returncode == 2

@@ -189,7 +189,7 @@ def test_without_the_worker_environment_start_says_how_to_run_locally(tmp_path: 
 
 
 def test_importing_the_runtime_stays_light() -> None:
-    heavy = ["kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "uvicorn", "sqlite3", "urllib3"]
+    heavy = ["kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "httptools", "sqlite3", "urllib3"]
     code = f"import sys, submodel; submodel.serverless.start; print([m for m in {heavy} if m in sys.modules])"
     code += f"; import submodel.serverless.__main__; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

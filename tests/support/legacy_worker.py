@@ -2,10 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from submodel_gateway.http.messages import Asgi, Connection
+from submodel_gateway.http.messages import App, Grow, Header, Line, Request, Streamed, too_large
 from submodel_gateway.http.public import public_app
 from submodel_gateway.service.access import Open
 from tests.support.gateway_world import ENDPOINT, TOKEN, World
@@ -26,23 +27,40 @@ class Answer:
         return json.loads(self.body)
 
 
+class _Caller(Line):
+    """The client's side of one request."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__()
+        self.unread: bytes | None = body
+        self.got: Answer | None = None
+
+    async def body(self, limit: int, grow: Grow | None) -> bytes:
+        assert self.unread is not None, "a body is read once"
+        body, self.unread = self.unread, None
+        if len(body) > limit:
+            raise too_large(limit)
+        if grow is not None:
+            await grow(len(body))
+        return body
+
+    def answer(self, status: int, body: bytes | None, headers: Iterable[Header]) -> None:
+        self.got = Answer(status, body or b"", dict(headers))
+
+    async def stream(self, answer: Streamed, headers: Iterable[Header]) -> None:
+        body = b"".join([part async for part in answer.parts])
+        self.got = Answer(200, body, {b"content-type": answer.content_type, **dict(headers)})
+
+
 class Call:
     """One request on its way; `hang_up` closes its connection."""
 
-    def __init__(self, app: Asgi, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
-        self._connection = Connection()
-        self._messages: list[dict[str, Any]] = []
-        self._body: bytes | None = body
+    def __init__(self, app: App, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        self._caller = _Caller(body)
         path, _, query = path.partition("?")
-        scope = {
-            "type": "http",
-            "method": method,
-            "path": path,
-            "query_string": query.encode(),
-            "headers": [(name.lower().encode(), value.encode()) for name, value in headers.items()],
-            Connection.SCOPE_KEY: self._connection,
-        }
-        self._task = asyncio.ensure_future(app(scope, self._receive, self._send))
+        sent = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        request = Request(method, path, query.encode(), sent, self._caller)
+        self._task = asyncio.ensure_future(self._serve(app, request))
 
     @property
     def done(self) -> bool:
@@ -51,24 +69,18 @@ class Call:
     @property
     def unread(self) -> bool:
         """Whether nobody has looked at the body."""
-        return self._body is not None
+        return self._caller.unread is not None
 
     def hang_up(self) -> None:
-        self._connection.lose()
+        self._caller.lose()
 
     async def answer(self) -> Answer:
         await self._task
-        start = next(message for message in self._messages if message["type"] == "http.response.start")
-        body = b"".join(message.get("body", b"") for message in self._messages)
-        return Answer(start["status"], body, dict(start["headers"]))
+        assert self._caller.got is not None, "every request is answered"
+        return self._caller.got
 
-    async def _receive(self) -> dict[str, Any]:
-        assert self._body is not None, "a body is read once"
-        body, self._body = self._body, None
-        return {"type": "http.request", "body": body}
-
-    async def _send(self, message: Any) -> None:
-        self._messages.append(dict(message))
+    async def _serve(self, app: App, request: Request) -> None:
+        await app(request)
 
 
 class LegacyWorker:

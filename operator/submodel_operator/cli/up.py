@@ -56,7 +56,7 @@ def command(path: Path, port: int, folder: Path, decisions: Path | None, watch: 
     The manifest is the one you would `kubectl apply`; it is read again whenever it changes. Ctrl-C lets running jobs
     end; a second Ctrl-C stops at once, and unfinished jobs wait in the database.
     """
-    if not all(map(find_spec, ("submodel_gateway", "uvicorn", "uvloop", "watchfiles"))):
+    if not all(map(find_spec, ("submodel_gateway", "httptools", "uvloop", "watchfiles"))):
         raise UsageError("local mode needs the gateway: pip install 'submodel-operator[local]'")
     endpoint = _read(path)
     try:

@@ -20,20 +20,7 @@ from submodel_gateway.http.documents import (
     WebhookStatus,
     WorkerCounts,
 )
-from submodel_gateway.http.messages import (
-    Answer,
-    Asgi,
-    Header,
-    Receive,
-    Reply,
-    Request,
-    Scope,
-    Send,
-    Streamed,
-    send_json,
-    send_nothing,
-    send_stream,
-)
+from submodel_gateway.http.messages import Answer, App, Header, Reply, Request, Streamed
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit import bucket
@@ -73,32 +60,27 @@ class MethodNotAllowed(Exception):
         self.allowed = allowed
 
 
-def application(route: Route, measures: Measures | None = None) -> Asgi:
-    """An ASGI application that serves `route` and turns what it raises into answers, in this one place."""
+def application(route: Route, measures: Measures | None = None) -> App:
+    """An application that serves `route` and turns what it raises into answers, in this one place."""
 
     counted = measures or Measures()
 
-    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        request, began, status = Request(scope, receive), time.perf_counter(), 499
+    async def serve(request: Request) -> None:
+        began, status = time.perf_counter(), 499
         id = logs.id_of(request.id)
         logs.request_id.set(id)
         try:
             reply = await _reply(route, request)
             told, status = [*_rates(request), (b"x-request-id", id.encode())], _status(reply)
             if isinstance(reply, Streamed):
-                await send_stream(send, reply, told)
+                await request.line.stream(reply, told)
         finally:
             request.close()
             counted.request(request.operation, status, time.perf_counter() - began)
-        with request.connection.whole_answer():
-            if isinstance(reply, bytes):
-                await send_json(send, 200, reply, told)
-            elif isinstance(reply, Answer):
-                await send_json(send, reply.status, reply.body, (*reply.headers, *told))
-            elif reply is None:
-                await send_nothing(send, told)
+        if isinstance(reply, Answer):
+            request.line.answer(reply.status, reply.body, (*reply.headers, *told))
+        elif not isinstance(reply, Streamed):
+            request.line.answer(status, reply, told)
 
     return serve
 

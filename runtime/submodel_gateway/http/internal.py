@@ -12,7 +12,7 @@ from submodel.contract.internal import EndpointRegistration, WorkerNames, Worker
 from submodel.contract.wire import encode
 from submodel_gateway.errors import NotFound, Unauthorized, Unavailable
 from submodel_gateway.http import answers, envelope
-from submodel_gateway.http.messages import Asgi, Reply, Request, Streamed
+from submodel_gateway.http.messages import App, Reply, Request, Streamed
 from submodel_gateway.metrics import exposition
 from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.gateway import Gateway
@@ -27,7 +27,7 @@ _GONE = msgspec.json.Decoder(WorkersGone)
 _DONE = encode({})
 
 
-def internal_app(gateway: Gateway, token: str) -> Asgi:
+def internal_app(gateway: Gateway, token: str) -> App:
     """The application of the internal port; `token` is what the operator must present."""
     return answers.application(_Internal(gateway, token).route, gateway.measures)
 

@@ -1,13 +1,12 @@
-"""One HTTP request and its answer on raw ASGI: bounded bodies, typed query values, JSON out.
+"""One HTTP request and its answer, as routes see them: bounded bodies, typed query values, JSON out.
 
 A framework would cost several times as much per request as everything else here together.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import parse_qs
 
 from submodel.contract.wire import encode
@@ -16,16 +15,12 @@ from submodel_gateway.service.admission import Pass
 from submodel_gateway.service.bodies import Stay
 from submodel_gateway.service.waiting import Hangup
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
-
 Header = tuple[bytes, bytes]
 ErrorBody = Callable[[int, str], bytes]
 """The JSON text of an error, from its status and its sentence."""
 
-_JSON = (b"content-type", b"application/json")
+Grow = Callable[[int], Awaitable[None]]
+
 WHOLE_MAX = 9_999_999_999
 
 
@@ -55,48 +50,73 @@ def sentence(status: int, text: str) -> bytes:
     return encode({"error": text})
 
 
-class Connection:
-    """What a request can know of its client's connection beyond ASGI; the server puts it into the scope.
+class Line(ABC):
+    """What a request can know of its client, and how the client gets its answer; made by the server.
 
-    It tells of its end: a task per held request that waits for one would cost as much as all else that is done for it.
+    It tells of the client's end: a task per held request that waits for one would cost as much as all else that is
+    done for it.
     """
 
-    SCOPE_KEY = "submodel.connection"
+    __slots__ = ("_hangup", "_lost")
 
     def __init__(self) -> None:
         self._lost = False
-        self._hangups: set[Hangup] = set()
+        self._hangup: Hangup | None = None
 
-    def watch(self) -> Hangup:
-        """A future that is done as soon as the connection is lost."""
-        hangup: Hangup = asyncio.get_running_loop().create_future()
-        if self._lost:
-            hangup.set_result(None)
-        else:
-            self._hangups.add(hangup)
-        return hangup
-
-    def forget(self, hangup: Hangup) -> None:
-        self._hangups.discard(hangup)
-
-    def whole_answer(self) -> AbstractContextManager[None]:
-        """Within it an answer is sent from its head to its end, so that the server may write it at once."""
-        return nullcontext()
+    def hangup(self) -> Hangup:
+        """A future that is done as soon as the client has gone away."""
+        if self._hangup is None:
+            self._hangup = asyncio.get_running_loop().create_future()
+            if self._lost:
+                self._hangup.set_result(None)
+        return self._hangup
 
     def lose(self) -> None:
         """The client has gone away."""
         self._lost = True
-        for hangup in self._hangups:
-            if not hangup.done():
-                hangup.set_result(None)
-        self._hangups.clear()
+        if self._hangup is not None and not self._hangup.done():
+            self._hangup.set_result(None)
+
+    @abstractmethod
+    async def body(self, limit: int, grow: Grow | None) -> bytes:
+        """The whole body. Raises `too_large`, and `InvalidRequest` when the client goes away in the middle of it.
+
+        `grow` hears how large it is so far, and is waited for before more of it is read. Raises what that raises.
+        """
+
+    @abstractmethod
+    def answer(self, status: int, body: bytes | None, headers: Iterable[Header]) -> None:
+        """Write the whole answer: a body of JSON text, or None for no content. Whoever is gone does not get it."""
+
+    @abstractmethod
+    async def stream(self, answer: Streamed, headers: Iterable[Header]) -> None:
+        """Write the parts of an answer as they come. Raises what they raise; the connection breaks off then."""
 
 
 class Request:
-    """A request as the routes see it. `path` holds the decoded segments, without the leading slash."""
+    """A request as the routes see it.
 
-    def __init__(self, scope: Scope, receive: Receive) -> None:
-        self.method: str = scope["method"]
+    Args:
+        path: decoded; kept as its segments, without the leading slash.
+        headers: names in lower case.
+    """
+
+    __slots__ = (
+        "_headers",
+        "_query",
+        "account",
+        "admitted",
+        "error_body",
+        "line",
+        "method",
+        "operation",
+        "path",
+        "principal",
+        "stay",
+    )
+
+    def __init__(self, method: str, path: str, query: bytes, headers: list[Header], line: Line) -> None:
+        self.method = method
         self.principal = ""
         """Who sent it, once it was let in."""
 
@@ -115,13 +135,11 @@ class Request:
         self.error_body: ErrorBody = sentence
         """How this caller reads errors."""
 
-        self.path: list[str] = scope["path"].strip("/").split("/")
-        self._query: bytes = scope["query_string"]
+        self.path = path.strip("/").split("/")
+        self._query = query
         # The first of a name counts.
-        self._headers: dict[bytes, bytes] = dict(reversed(scope["headers"]))
-        self._receive = receive
-        self.connection: Connection = scope[Connection.SCOPE_KEY]
-        self._hangup: Hangup | None = None
+        self._headers: dict[bytes, bytes] = dict(reversed(headers))
+        self.line = line
 
     def header(self, name: bytes) -> str:
         """The first header of that (lower-case) name, or an empty text."""
@@ -173,24 +191,12 @@ class Request:
         length = self.header(b"content-length")
         known = length.isdigit()
         if known and int(length) > limit:
-            raise _too_large(limit)
-        if known and self.stay is not None:
+            raise too_large(limit)
+        if self.stay is None:
+            return await self.line.body(limit, None)
+        if known:
             await self.stay.begin(int(length))
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await self._receive()
-            if message["type"] == "http.disconnect":
-                raise InvalidRequest("the body ended before its time")
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            if not known and self.stay is not None:
-                await self.stay.grow(size)
-            parts.append(part)
-            if not message.get("more_body", False):
-                return b"".join(parts) if len(parts) > 1 else part
+        return await self.line.body(limit, None if known else self.stay.grow)
 
     def forget_body(self) -> None:
         """What the body held is somewhere else by now: its room is free, though the answer takes time."""
@@ -199,40 +205,19 @@ class Request:
 
     def hangup(self) -> Hangup:
         """A future that is done when the client goes away."""
-        self._hangup = self.connection.watch()
-        return self._hangup
+        return self.line.hangup()
 
     def close(self) -> None:
-        """The answer is on its way; nobody watches the client any more."""
+        """The answer is on its way."""
         self.forget_body()
-        if self._hangup is not None:
-            self.connection.forget(self._hangup)
         if self.admitted is not None:
             self.admitted.end()
 
 
-async def send_json(send: Send, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
-    """Write an answer whose body is JSON text."""
-    length = (b"content-length", str(len(body)).encode())
-    await send({"type": "http.response.start", "status": status, "headers": [_JSON, length, *headers]})
-    await send({"type": "http.response.body", "body": body})
+App = Callable[[Request], Awaitable[None]]
+"""Serves a request, and sees to it that it is answered."""
 
 
-async def send_nothing(send: Send, headers: Iterable[Header] = ()) -> None:
-    """Write a 204."""
-    await send({"type": "http.response.start", "status": 204, "headers": list(headers)})
-    await send({"type": "http.response.body"})
-
-
-async def send_stream(send: Send, answer: Streamed, headers: Iterable[Header] = ()) -> None:
-    """Write the parts as they come. Raises what `parts` raises: the server breaks the connection off then."""
-    kind = [(b"content-type", answer.content_type), (b"cache-control", b"no-store"), (b"x-accel-buffering", b"no")]
-    await send({"type": "http.response.start", "status": 200, "headers": [*kind, *headers]})
-    async with aclosing(answer.parts) as parts:
-        async for part in parts:
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-    await send({"type": "http.response.body"})
-
-
-def _too_large(limit: int) -> TooLarge:
+def too_large(limit: int) -> TooLarge:
+    """What is said of a body beyond `limit`."""
     return TooLarge(f"the body is larger than {limit} bytes; send less, or pass a reference to the data")

@@ -1,231 +1,324 @@
-"""HTTP connections with bounds: what a client may send before it is believed, and how long it may take.
+"""HTTP/1.1 connections with bounds: what a client may send before it is believed, and how long it may take.
 
-uvicorn's parser keeps whatever heads come and waits for bodies for ever; each of these costs memory or a connection.
-A request that arrives in one piece, as nearly all do, costs nothing: timers are armed only while a part is missing.
+httptools parses, an `App` serves, one request after another per connection. An ASGI server in between costs as much as
+all of this: messages, events and timers per request that no route here has a use for. A connection has one timer that
+looks at a deadline when it fires; a request that arrives in one piece, as nearly all do, only moves the deadline.
 """
 
 import asyncio
-from collections import Counter
-from dataclasses import dataclass
-from typing import Any, Self
+import logging
+import math
+from collections import deque
+from enum import Enum, auto
+from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
 
 from submodel.contract.wire import encode
-from submodel_gateway.http.messages import Connection, Receive, Scope, Send, send_json
+from submodel_gateway.http.incoming import Incoming
+from submodel_gateway.http.messages import App, Header, Request
+from submodel_gateway.http.peers import Peers
+
+log = logging.getLogger(__name__)
+
+_NO_HTTP = b"400 Bad Request", encode({"error": "this is no HTTP request: its syntax is wrong"})
+_LARGE_HEAD = encode({"error": "the request line and headers are too large; send fewer or shorter ones"})
+_OLD_VERSIONS = ("0.9", "1.0")
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What one connection, and all of them together, may use up."""
+class _Awaited(Enum):
+    """What a connection may not be late with."""
 
-    head_bytes: int = 65_536
-    """Request line and headers."""
+    NOTHING = auto()
+    """A request is being served."""
 
-    headers: int = 100
-    head_seconds: float = 10.0
-    """From the first byte of a request, or from the connection, to the end of its headers."""
-
-    body_seconds: float = 15.0
-    """Within each of these spans a body that is not complete must bring `body_bytes`."""
-
-    body_bytes: int = 15_360
-    connections: int = 10_000
-    connections_per_address: int | None = None
-    """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
+    HEAD = auto()
+    BODY = auto()
+    REQUEST = auto()
 
 
-class Line(Connection):
-    """A connection between uvicorn and its transport: head and body of an answer leave in one write, not in two."""
+class HttpConnection(asyncio.Protocol):
+    """One client's connection to `app`; `peers` are the others of the same server."""
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__()
-        self._transport = transport
-        self._held: list[bytes] | None = None
-        self.is_closing = transport.is_closing
-        self.get_extra_info = transport.get_extra_info
-
-    def whole_answer(self) -> Self:
-        return self
-
-    def __enter__(self) -> None:
-        self._held = []
-
-    def __exit__(self, *exc: object) -> None:
-        self._release()
-
-    def write(self, data: bytes) -> None:
-        if self._held is None:
-            self._transport.write(data)
-        else:
-            self._held.append(data)
-
-    def close(self) -> None:
-        self._release()
-        self._transport.close()
-
-    def _release(self) -> None:
-        held, self._held = self._held, None
-        # uvloop raises when the client has gone away; asyncio's own transports do not.
-        if held and not self._transport.is_closing():
-            self._transport.writelines(held)
-
-
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol within `bounds`."""
-
-    bounds = Bounds()
-    addresses: Counter[str]
-    """How many connections there are of each address, where that is bounded; shared by those of one server."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self._head_bytes = 0
+    def __init__(self, app: App, peers: Peers) -> None:
+        self._app = app
+        self._peers = peers
+        self._bounds = peers.bounds
+        self._loop = asyncio.get_running_loop()
+        self._parser: httptools.HttpRequestParser | None = None
+        self._url = b""
+        self._headers: list[Header] = []
         self._in_head = True
-        self._body_bytes = 0
-        self._address = ""
+        self._head_bytes = self._body_bytes = 0
+        self._reading = True
+        self._deaf = False
+        """Whether what comes is not looked at any more."""
+
+        self._leaving = False
+        """Whether the connection ends after the answer to what is served."""
+
+        self._newest: Incoming | None = None
+        """The request that is, or was last, coming in."""
+
+        self._served: Incoming | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._waiting: deque[tuple[App, Request, Incoming]] = deque()
+        self._unread: asyncio.Future[None] | None = None
+        """There while the client does not read what was sent."""
+
+        self._awaited = _Awaited.NOTHING
+        self._deadline = self._timer_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in its base
-        super().connection_made(transport)
-        self._line = Line(transport)
-        self.transport = self._line  # type: ignore[assignment]  # as much of one as uvicorn uses
-        if len(self.connections) > self.bounds.connections:
-            self.logger.warning("more than %d connections; a new one was closed", self.bounds.connections)
+    # -- for the event loop ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a stream
+        self._transport = transport
+        self._parser = httptools.HttpRequestParser(self)
+        # What follows a request that is the last one is no reason to refuse that request.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        peer = transport.get_extra_info("peername")
+        if self._peers.enter(self, str(peer[0]) if isinstance(peer, tuple) else ""):
+            self._await(_Awaited.HEAD, self._bounds.head_seconds)
+        else:
+            self._deaf = True
             transport.abort()
-            return
-        if not self._enter():
-            transport.abort()
-            return
-        self._arm(self.bounds.head_seconds, self._head_is_late)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
-        self._leave()
-        super().connection_lost(exc)
-        self._line.lose()
+        self._deaf = True
+        self._parser = None  # it knows this connection too
+        if self._timer is not None:
+            self._timer.cancel()
+        self._peers.go(self)
+        for incoming in (self._served, self._newest, *(waiting for _, _, waiting in self._waiting)):
+            if incoming is not None:
+                incoming.lose()
+        self._waiting.clear()
+        self.resume_writing()
 
     def data_received(self, data: bytes) -> None:
+        if self._deaf or self._parser is None:
+            return
         if self._in_head:
             self._head_bytes += len(data)
         else:
             self._body_bytes += len(data)
-        super().data_received(data)
-        if self.transport.is_closing():
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._deaf = True
+        except httptools.HttpParserError as error:
+            if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, _BadTarget):
+                log.error("the parser of HTTP failed", exc_info=error)
+            self._refuse(*_NO_HTTP)
             return
-        if self._in_head and self._head_bytes > self.bounds.head_bytes:
-            self._refuse_head()
-        elif self._in_head and self._head_bytes:
-            self._arm(self.bounds.head_seconds, self._head_is_late)
-        elif not self._in_head and not self.cycle.response_complete:
-            self._arm(self.bounds.body_seconds, self._check_body)
+        if not self._in_head:
+            if self._awaited is not _Awaited.BODY:
+                self._await_body()
+        elif self._head_bytes > self._bounds.head_bytes:
+            self._refuse(b"431 Request Header Fields Too Large", _LARGE_HEAD)
+        elif self._head_bytes:
+            if self._awaited is not _Awaited.HEAD:
+                self._await(_Awaited.HEAD, self._bounds.head_seconds)
         else:
-            self._disarm()
+            self._await_next()
+
+    def pause_writing(self) -> None:
+        self._unread = self._loop.create_future()
+
+    def resume_writing(self) -> None:
+        if self._unread is not None:
+            self._unread.set_result(None)
+            self._unread = None
+            self._serve_next()
+
+    # -- for the parser ----------------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope[Connection.SCOPE_KEY] = self._line  # type: ignore[literal-required]  # no key of ASGI
+        self._url = b""
+        self._headers = []
         self._in_head = True
 
-    def on_headers_complete(self) -> None:
-        self._disarm()
-        too_large = self._head_is_too_large()
-        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
-        if too_large:
-            served, self.app = self.app, _refuse
-            try:
-                super().on_headers_complete()
-            finally:
-                self.app = served
-        else:
-            super().on_headers_complete()
+    def on_url(self, url: bytes) -> None:
+        self._url += url
 
-    def _head_is_too_large(self) -> bool:
-        if len(self.headers) > self.bounds.headers:
-            return True
-        # What came was counted, and the head is a part of it; but not when it came with the end of the last request.
-        if 0 < self._head_bytes <= self.bounds.head_bytes:
-            return False
-        size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
-        return size > self.bounds.head_bytes
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        assert self._parser is not None, "it calls"
+        method, version = self._parser.get_method().decode("ascii"), self._parser.get_http_version()
+        path, query = _target(self._url)
+        modern = version not in _OLD_VERSIONS
+        too_large = self._head_is_too_large()
+        goes_on = modern and not too_large and not self._parser.should_upgrade() and self._parser.should_keep_alive()
+        incoming = Incoming(self, head_only=method == "HEAD", chunks=modern, keep_alive=goes_on)
+        request = Request(method, path, query, self._headers, incoming)
+        incoming.expects = modern and request.header(b"expect").lower() == "100-continue"
+        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
+        self._newest = incoming
+        app = _refuse_head if too_large else self._app
+        if self._served is None and self._unread is None:
+            self._serve(app, request, incoming)
+        else:
+            self._waiting.append((app, request, incoming))
+            self.pause_reading()
+
+    def on_body(self, data: bytes) -> None:
+        if self._newest is not None:
+            self._newest.feed(data)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        if self._newest is not None:
+            self._newest.complete()
         self._in_head, self._head_bytes = True, 0
-        # A large body stops the reading until it is fetched. What comes next is the end of the connection, if anything.
-        self.flow.resume_reading()
+        if not self._waiting:
+            # A large body stops the reading until it is fetched. What comes next is the end of the connection, if
+            # anything, and whoever waits for the answer must hear of that.
+            self.resume_reading()
 
-    def on_response_complete(self) -> None:
-        if self.cycle.response_complete:
-            self.cycle.body = bytearray()  # of a request that was answered before its body was read
-        super().on_response_complete()
+    # -- for requests ------------------------------------------------------------------------------------------------
 
-    def send_400_response(self, msg: str) -> None:
-        """What is no HTTP gets an answer that a client can read, like every other."""
-        self._end(b"400 Bad Request", encode({"error": "this is no HTTP request: its syntax is wrong"}))
+    def write(self, *parts: bytes) -> None:
+        # uvloop raises when the client has gone away; asyncio's own transports do not.
+        if self._transport.is_closing():
+            return
+        if len(parts) == 1:
+            self._transport.write(parts[0])
+        else:
+            self._transport.writelines(parts)
 
-    def _enter(self) -> bool:
-        """Count the connection for its address; False when there are too many."""
-        most = self.bounds.connections_per_address
-        if most is None or self.client is None:
+    async def drained(self) -> None:
+        if self._unread is not None:
+            await self._unread
+
+    def pause_reading(self) -> None:
+        if self._reading and not self._transport.is_closing():
+            self._reading = False
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._reading and not self._transport.is_closing():
+            self._reading = True
+            self._transport.resume_reading()
+
+    # -- for the server ----------------------------------------------------------------------------------------------
+
+    def leave(self) -> None:
+        if self._served is None:
+            self._transport.close()
+        else:
+            self._leaving = True
+            self._served.keep_alive = False
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    # -- one request after another -----------------------------------------------------------------------------------
+
+    def _serve(self, app: App, request: Request, incoming: Incoming) -> None:
+        self._served = incoming
+        self._task = self._loop.create_task(self._run(app, request, incoming))
+        self._peers.serving(self._task)
+
+    async def _run(self, app: App, request: Request, incoming: Incoming) -> None:
+        try:
+            await app(request)
+        except Exception:
+            log.exception("an answer broke off")
+            incoming.keep_alive = False
+        finally:
+            if self._task is not None:
+                self._peers.served(self._task)
+            self._served = None
+        if self._transport.is_closing():
+            return
+        if self._leaving or not incoming.keep_alive:
+            self._deaf = True
+            self._transport.close()
+            return
+        self.resume_reading()
+        self._serve_next()
+        if self._awaited is _Awaited.NOTHING:
+            self._await_next()
+
+    def _serve_next(self) -> None:
+        if self._waiting and self._served is None and self._unread is None and not self._transport.is_closing():
+            self._serve(*self._waiting.popleft())
+
+    def _refuse(self, status: bytes, body: bytes) -> None:
+        """What came is not to be understood: the last word on this connection, unless an answer comes before."""
+        self._deaf = True
+        if self._served is not None and (self._served is not self._newest or self._served.is_complete):
+            self.leave()
+            return
+        head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+        self.write(head % (status, len(body)) + body)
+        self._transport.close()
+
+    def _head_is_too_large(self) -> bool:
+        if len(self._headers) > self._bounds.headers:
             return True
-        host = self.client[0]
-        if self.addresses[host] >= most:
-            self.logger.warning("more than %d connections of %s; a new one was closed", most, host)
+        # What came was counted, and the head is a part of it; but not when it came with the end of the last request.
+        if 0 < self._head_bytes <= self._bounds.head_bytes:
             return False
-        self._address = host
-        self.addresses[host] += 1
-        return True
+        size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
+        return size > self._bounds.head_bytes
 
-    def _leave(self) -> None:
-        if self._address:
-            self.addresses[self._address] -= 1
-            if not self.addresses[self._address]:
-                del self.addresses[self._address]
+    # -- time --------------------------------------------------------------------------------------------------------
 
-    def _arm(self, seconds: float, then: Any) -> None:
-        if self._timer is None:
-            self._timer = self.loop.call_later(seconds, self._expired, then)
+    def _await_next(self) -> None:
+        """All that has come is complete."""
+        if self._served is not None or self._waiting:
+            self._awaited, self._deadline = _Awaited.NOTHING, math.inf
+        else:
+            self._await(_Awaited.REQUEST, self._bounds.idle_seconds)
 
-    def _expired(self, then: Any) -> None:
-        self._timer = None
-        then()
+    def _await_body(self) -> None:
+        self._body_bytes = 0
+        self._await(_Awaited.BODY, self._bounds.body_seconds)
 
-    def _disarm(self) -> None:
+    def _await(self, awaited: _Awaited, seconds: float) -> None:
+        self._awaited = awaited
+        self._deadline = self._loop.time() + seconds
+        if self._deadline < self._timer_at:
+            self._arm(seconds)
+
+    def _arm(self, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer_at = self._deadline
+        self._timer = self._loop.call_later(seconds, self._look)
 
-    def _head_is_late(self) -> None:
-        if self._in_head:
-            self.transport.close()
-
-    def _check_body(self) -> None:
-        """Close on a client that sends too slowly; while the gateway itself does not read, it is not to blame."""
-        if self._in_head or self.cycle.response_complete:
-            return
-        if self._body_bytes < self.bounds.body_bytes and not self.flow.read_paused:
-            self.transport.close()
-            return
-        self._body_bytes = 0
-        self._arm(self.bounds.body_seconds, self._check_body)
-
-    def _refuse_head(self) -> None:
-        self._end(b"431 Request Header Fields Too Large", _SENTENCE)
-
-    def _end(self, status: bytes, body: bytes) -> None:
-        head = b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % (status, len(body))
-        self.transport.write(head + b"connection: close\r\n\r\n" + body)
-        self.transport.close()
+    def _look(self) -> None:
+        self._timer, self._timer_at = None, math.inf
+        rest = self._deadline - self._loop.time()
+        if rest > 0:
+            if rest < math.inf:
+                self._arm(rest)
+        elif self._awaited is _Awaited.BODY and (self._body_bytes >= self._bounds.body_bytes or not self._reading):
+            self._await_body()  # while the gateway itself does not read, the client is not to blame
+        else:
+            self._transport.close()
 
 
-_SENTENCE = encode({"error": "the request line and headers are too large; send fewer or shorter ones"})
+class _BadTarget(ValueError):
+    """What is asked for cannot be read."""
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    await send_json(send, 431, _SENTENCE, [(b"connection", b"close")])
+def _target(url: bytes) -> tuple[str, bytes]:
+    """Decoded path and query of what a request line asks for."""
+    try:
+        if url.startswith(b"/") and b"#" not in url:
+            raw, _, query = url.partition(b"?")
+        else:
+            parsed = httptools.parse_url(url)
+            raw, query = parsed.path, parsed.query or b""
+        path = raw.decode("ascii")
+    except (httptools.HttpParserError, UnicodeDecodeError, AttributeError) as error:
+        raise _BadTarget from error
+    return unquote(path) if "%" in path else path, query
 
 
-def protocol(bounds: Bounds) -> type[BoundedProtocol]:
-    """The protocol class for a server with these bounds."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"bounds": bounds, "addresses": Counter()})
+async def _refuse_head(request: Request) -> None:
+    request.line.answer(431, _LARGE_HEAD, ())

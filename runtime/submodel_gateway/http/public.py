@@ -27,7 +27,7 @@ from submodel_gateway.http import (
 )
 from submodel_gateway.http.batches import Batches
 from submodel_gateway.http.legacy import LegacyRoutes
-from submodel_gateway.http.messages import Asgi, Reply, Request
+from submodel_gateway.http.messages import App, Reply, Request
 from submodel_gateway.http.openai import OpenAiRoutes
 from submodel_gateway.http.operations import Base, Operation
 from submodel_gateway.http.stream_events import StreamEvents
@@ -45,7 +45,7 @@ _Serve = Callable[..., Awaitable[Reply]]
 """Takes the request, the endpoint, and the job's id where the operation is about one."""
 
 
-def public_app(gateway: Gateway, access: Access) -> Asgi:
+def public_app(gateway: Gateway, access: Access) -> App:
     """The application of the public port."""
     return answers.application(_Public(gateway, access).route, gateway.measures)
 

@@ -13,7 +13,7 @@ from submodel.contract.states import WorkerPhase
 from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import Overloaded, Unavailable
 from submodel_gateway.http.internal import internal_app
-from submodel_gateway.http.messages import Asgi
+from submodel_gateway.http.messages import App
 from submodel_gateway.http.public import public_app
 from submodel_gateway.metrics import table
 from submodel_gateway.metrics.measures import Measures
@@ -161,7 +161,7 @@ class Front:
     """The public port of a world."""
 
     def __init__(self, w: World) -> None:
-        self.app: Asgi = public_app(w.gateway, Named())
+        self.app: App = public_app(w.gateway, Named())
         self.room = w.gateway.bodies
 
     def send(self, path: str, body: bytes, key: str = "a") -> Call:

@@ -1,0 +1,97 @@
+"""The connections of one server: how many there are and whose, and what is being served on them."""
+
+import asyncio
+import logging
+from collections import Counter
+from dataclasses import dataclass
+from typing import Protocol
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What one connection, and all of them together, may use up."""
+
+    head_bytes: int = 65_536
+    """Request line and headers."""
+
+    headers: int = 100
+    head_seconds: float = 10.0
+    """From the first byte of a request, or from the connection, to the end of its headers."""
+
+    body_seconds: float = 15.0
+    """Within each of these spans a body that is not complete must bring `body_bytes`."""
+
+    body_bytes: int = 15_360
+    idle_seconds: float = 75.0
+    """Between an answer and the next request."""
+
+    connections: int = 10_000
+    connections_per_address: int | None = None
+    """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
+
+
+class Peer(Protocol):
+    """A connection, as its server sees it."""
+
+    def leave(self) -> None:
+        """End it, after the answer to what is being served."""
+
+    def cut(self) -> None:
+        """End it now."""
+
+
+class Peers:
+    """See the module."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self._addresses: dict[Peer, str] = {}
+        self._of_address: Counter[str] = Counter()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+
+    def enter(self, peer: Peer, address: str) -> bool:
+        """Count a connection; False when there are too many of them. Call `go` for either."""
+        self._addresses[peer] = address
+        self._of_address[address] += 1
+        if len(self._addresses) > self.bounds.connections:
+            log.warning("more than %d connections; a new one was closed", self.bounds.connections)
+            return False
+        most = self.bounds.connections_per_address
+        if most is not None and self._of_address[address] > most:
+            log.warning("more than %d connections of %s; a new one was closed", most, address)
+            return False
+        return True
+
+    def go(self, peer: Peer) -> None:
+        """The connection has ended."""
+        address = self._addresses.pop(peer)
+        self._of_address[address] -= 1
+        if not self._of_address[address]:
+            del self._of_address[address]
+        self._changed.set()
+
+    def serving(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.add(task)
+
+    def served(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._changed.set()
+
+    async def leave(self, seconds: float) -> None:
+        """End all connections as soon as what is served on them is answered; after `seconds` all the same."""
+        for peer in list(self._addresses):
+            peer.leave()
+        try:
+            async with asyncio.timeout(seconds):
+                while self._addresses or self._tasks:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            log.error("%d requests are not answered in time; they are given up", len(self._tasks))
+            for task in self._tasks:
+                task.cancel()
+            for peer in list(self._addresses):
+                peer.cut()
