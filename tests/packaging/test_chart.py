@@ -39,8 +39,24 @@ def environment(name: str, *settings: str) -> dict[str, str]:
     return {variable["name"]: variable["value"] for variable in container(name, *settings)["env"]}
 
 
-def test_the_chart_passes_lint() -> None:
-    result = helm("lint", "--strict", "--kube-version", KUBERNETES, str(CHART))
+EVERYTHING = (
+    "gateway.autoscaling.enabled=true",
+    "gateway.httpRoute.enabled=true",
+    "gateway.httpRoute.parentRefs[0].name=public",
+    "gateway.ingress.enabled=true",
+    "gateway.ingress.host=jobs.example.com",
+    "gateway.store.cluster.enabled=true",
+    "monitoring.dashboard.enabled=true",
+    "monitoring.enabled=true",
+    "operator.namespaces={a,b}",
+    "operator.replicas=2",
+)
+
+
+@pytest.mark.parametrize("settings", [(), EVERYTHING], ids=["defaults", "everything"])
+def test_the_chart_passes_lint(settings: tuple[str, ...]) -> None:
+    chosen = [f"--set={setting}" for setting in settings]
+    result = helm("lint", "--strict", "--kube-version", KUBERNETES, str(CHART), *chosen)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
