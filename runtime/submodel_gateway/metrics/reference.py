@@ -37,6 +37,8 @@ _TAIL = """
   expr: sum by (store) (increase(submodel_canary_failures_total[5m])) > 3
 - alert: GatewayAnswersErrors
   expr: sum(rate(submodel_http_requests_total{code=~"5.."}[5m])) / sum(rate(submodel_http_requests_total[5m])) > 0.01
+- alert: WebhooksDoNotLeave
+  expr: max by (store) (submodel_webhook_overdue_seconds) > 60
 - alert: WebhooksAreGivenUp
   expr: sum(rate(submodel_webhook_tries_total{outcome="given_up"}[1h])) > 0
 ```

@@ -135,6 +135,13 @@ CANARY_SECONDS: Final = Metric(
 CANARY_FAILURES: Final = Metric(
     "submodel_canary_failures", Kind.COUNTER, ("store",), "Such jobs that did not get through."
 )
+WEBHOOKS_OVERDUE: Final = Metric(
+    "submodel_webhook_overdue_seconds",
+    Kind.GAUGE,
+    ("store",),
+    "For how long the webhook that is due the longest has been; 0 when none is.",
+    everywhere=True,
+)
 REVIEWS: Final = Metric(
     "submodel_worker_token_reviews",
     Kind.COUNTER,
@@ -145,5 +152,5 @@ REVIEWS: Final = Metric(
 METRICS: Final = (
     BUILD, READY, REQUESTS, REQUEST_SECONDS, QUEUED, RUNNING, OLDEST, WORKERS, SUBMITTED, FINISHED, REDELIVERED, LOST,
     EXPIRED, STALE, DELAY, EXECUTION, COMMIT, GROUP, FAILURES, WEBHOOKS,
-    REVIEWS, BODY_BYTES, BODIES_REFUSED, CANARY_SECONDS, CANARY_FAILURES,
+    WEBHOOKS_OVERDUE,    REVIEWS, BODY_BYTES, BODIES_REFUSED, CANARY_SECONDS, CANARY_FAILURES,
 )  # fmt: skip

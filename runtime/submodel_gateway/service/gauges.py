@@ -4,6 +4,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 
 from submodel.contract.states import WorkerPhase
+from submodel_gateway.errors import StoreError
 from submodel_gateway.metrics import table
 from submodel_gateway.metrics.measures import Labels, Measures
 from submodel_gateway.metrics.table import Metric
@@ -31,27 +32,46 @@ class Gauges:
         self.version = _version()
 
     async def read(self, *, ready: bool) -> Values:
-        """All of them, now. Raises `StoreError`."""
+        """All of them, now. While a store is away, ages that only it knows are left out: unknown is not zero."""
         self._measures.keep(self._endpoints.ids())
         values: Values = {metric: {} for metric in (table.QUEUED, table.RUNNING, table.OLDEST, table.WORKERS)}
         states = self._endpoints.all()
         waiting = [state.id for state in states if self._stores.tally(state.id).queued]
-        backlogs = await self._stores.backlogs(dict.fromkeys(waiting))
+        try:
+            backlogs = await self._stores.backlogs(dict.fromkeys(waiting))
+        except StoreError:
+            backlogs = {}
         for state in states:
-            backlog = backlogs.get(state.id, base.Backlog())
-            self._of_endpoint(state, backlog.oldest_at, values)
+            self._of_endpoint(state, values)
+            if state.id in backlogs or state.id not in waiting:
+                self._age(state, backlogs.get(state.id, base.Backlog()).oldest_at, values)
         values[table.BUILD] = {(self.version, platform.python_version()): 1.0}
+        values[table.WEBHOOKS_OVERDUE] = {(store,): seconds for store, seconds in await self._overdue()}
         values[table.BODY_BYTES] = {(): float(self._bodies.held_bytes)}
         values[table.READY] = {(): float(ready)}
         return values
 
-    def _of_endpoint(self, state: EndpointState, oldest_at: int | None, values: Values) -> None:
+    async def _overdue(self) -> list[tuple[str, float]]:
+        """Seconds by store, as the metrics call it."""
+        ages: list[tuple[str, float]] = []
+        for place, (name, group) in enumerate(self._stores.groups.items(), 1):
+            try:
+                due_at = await group.store.next_webhook()
+            except StoreError:
+                continue
+            age_ms = 0 if due_at is None else max(0, self._stores.clocks[name].now_ms() - due_at)
+            ages.append((str(place), age_ms / 1000))
+        return ages
+
+    def _age(self, state: EndpointState, oldest_at: int | None, values: Values) -> None:
+        labels, ages = self._measures.endpoint(state.id), values[table.OLDEST]
+        age_ms = 0 if oldest_at is None else max(0, self._stores.now_ms(state.id) - oldest_at)
+        ages[labels] = max(ages.get(labels, 0.0), age_ms / 1000)
+
+    def _of_endpoint(self, state: EndpointState, values: Values) -> None:
         labels, tally = self._measures.endpoint(state.id), self._stores.tally(state.id)
         _add(values[table.QUEUED], labels, tally.queued)
         _add(values[table.RUNNING], labels, tally.in_progress)
-        age_ms = 0 if oldest_at is None else max(0, self._stores.now_ms(state.id) - oldest_at)
-        ages = values[table.OLDEST]
-        ages[labels] = max(ages.get(labels, 0.0), age_ms / 1000)
         now = self._clock.now_ms()
         here = {each.worker: state.word(each, now) for each in state.sessions.values() if not each.gone}
         for word in [*here.values(), *(each for name, each in newest(state.elsewhere).items() if name not in here)]:

@@ -1,8 +1,9 @@
 """What Prometheus gets to read: counted as it happens, bounded in series, without payloads."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ import pytest_asyncio
 from prometheus_client.parser import text_string_to_metric_families
 
 from submodel.contract.exchange import Result
+from submodel_gateway.errors import StoreAway
 from submodel_gateway.http.internal import internal_app
 from submodel_gateway.http.public import public_app
 from submodel_gateway.metrics import table
@@ -17,11 +19,14 @@ from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.metrics.reference import page
 from submodel_gateway.service.access import Open
 from submodel_gateway.store import base
+from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, world
 from tests.support.legacy_worker import Call
 
 PAGE = Path(__file__).parents[3] / "docs/reference/metrics.md"
 HERE = {"endpoint_namespace": "ns", "endpoint_name": "app"}
+OLDEST = "submodel_jobs_oldest_queued_seconds"
+T = TypeVar("T")
 Samples = dict[str, dict[frozenset[tuple[str, str]], float]]
 
 
@@ -100,6 +105,43 @@ async def test_groups_of_the_store_are_timed_and_counted(w: World) -> None:
     samples = await scraped(w)
     assert value(samples, "submodel_store_group_operations_sum", store="1") == before + 3
     assert value(samples, "submodel_store_commit_seconds_count", store="1") > 0
+
+
+async def test_a_webhook_that_is_due_and_does_not_leave_shows_for_how_long(w: World) -> None:
+    assert value(await scraped(w), "submodel_webhook_overdue_seconds", store="1") == 0
+    await w.submit(webhook="https://hooks.example.com/x")
+    worker = Worker(w)
+    (job,) = await worker.take()
+    await worker.finish(job)
+    w.clock.ms += 90_000
+    assert value(await scraped(w), "submodel_webhook_overdue_seconds", store="1") == 90
+
+
+async def test_while_the_store_is_away_all_that_is_known_is_told_and_nothing_is_made_up() -> None:
+    class Away(MemoryStore):
+        away = False
+
+        async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, base.Backlog]:
+            return self._unless_away(await super().backlogs(late_at))
+
+        async def next_webhook(self) -> int | None:
+            return self._unless_away(await super().next_webhook())
+
+        def _unless_away(self, answer: T) -> T:
+            if self.away:
+                raise StoreAway("the database does not answer")
+            return answer
+
+    store = Away()
+    async with world(store) as w:
+        await w.submit()
+        await w.register("ns.idle")
+        store.away = True
+        samples = await scraped(w)
+        assert value(samples, "submodel_jobs_queued", **HERE) == 1
+        ages = {dict(labels)["endpoint_name"]: age for labels, age in samples[OLDEST].items()}
+        assert ages == {"idle": 0}, "how old the queue of the other is, nobody knows"
+        assert "submodel_webhook_overdue_seconds" not in samples
 
 
 def test_series_are_bounded_and_go_with_their_endpoints() -> None:
