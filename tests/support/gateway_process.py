@@ -25,8 +25,9 @@ def free_port() -> int:
 class GatewayProcess:
     """`python -m submodel_gateway` on a SQLite file in `folder`; can be killed and started again on the same ports."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
         self._folder = folder
+        self._environ = environ
         self.port = free_port()
         self.internal_port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,6 +48,7 @@ class GatewayProcess:
             "SUBMODEL_GATEWAY_STORE": f"sqlite://{self._folder}/jobs.db",
             "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
             "SUBMODEL_GATEWAY_KEYS": "none",
+            **self._environ,
         }
         command = [sys.executable, "-m", "submodel_gateway"]
         self._process = subprocess.Popen(command, env=environment, cwd=self._folder, stderr=subprocess.PIPE)
