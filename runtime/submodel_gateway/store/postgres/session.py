@@ -38,6 +38,10 @@ _SETTINGS = {
     # Plans by index, decided once: a plan made when the tables were empty, or full, must not turn into a scan.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    # These read a whole index to find a few rows of it, and look cheap while the table is small.
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "jit": "off",  # the penalty on scans would set it off where a scan is all there is
 }
 _SET = "SELECT " + ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SETTINGS.items())

@@ -1,5 +1,7 @@
 """The statements. Each is short, goes by an index, and names no schema: the session's search path does.
 
+An `OFFSET 0` keeps a subquery from becoming one side of a join, of which the server may read all.
+
 `%s` and `%b` are the driver's places for values; `%b` sends the binary form, which spares payloads an escape.
 """
 
@@ -59,12 +61,12 @@ LOCK_JOBS = f"{JOBS} WHERE id = ANY(%s::text[]) ORDER BY id FOR UPDATE"
 _GONE = _records({"endpoint": "text", "worker": "text"}, "gone")
 _PURGED = _records({"endpoint": "text", "up_to": "bigint", "most": "bigint", "running": "boolean"}, "purged")
 LOCK_MANY = f"""
-{JOBS} WHERE id IN (
+{JOBS} WHERE id = ANY(ARRAY(
     SELECT unnest(%s::text[])
     UNION ALL
     SELECT held.id FROM {_GONE} CROSS JOIN LATERAL (
         SELECT id FROM job
-        WHERE job.endpoint = gone.endpoint AND job.worker = gone.worker AND state = 'IN_PROGRESS'
+        WHERE job.endpoint = gone.endpoint AND job.worker = gone.worker AND state = 'IN_PROGRESS' OFFSET 0
     ) AS held
     UNION ALL
     SELECT queued.id FROM {_PURGED} CROSS JOIN LATERAL (
@@ -78,14 +80,14 @@ LOCK_MANY = f"""
         WHERE purged.running AND job.endpoint = purged.endpoint AND state = 'IN_PROGRESS' AND seq <= purged.up_to
         ORDER BY seq LIMIT purged.most
     ) AS started
-) ORDER BY id FOR UPDATE
+)) ORDER BY id FOR UPDATE
 """
 
 NEW_JOBS = f"""
 SELECT s.id, nextval('job_seq') FROM {_records({"id": "text", **_KEY_ROW}, "s")}
-WHERE NOT EXISTS (SELECT FROM job WHERE job.id = s.id) AND NOT EXISTS (
+WHERE NOT EXISTS (SELECT FROM job WHERE job.id = s.id OFFSET 0) AND NOT EXISTS (
     SELECT FROM idempotency AS i
-    WHERE i.endpoint = s.endpoint AND i.principal = s.principal AND i.key = s.key AND i.expires_at > %s
+    WHERE i.endpoint = s.endpoint AND i.principal = s.principal AND i.key = s.key AND i.expires_at > %s OFFSET 0
 )
 """
 NEXT_SEQ = "SELECT nextval('job_seq')"
@@ -98,7 +100,7 @@ READY = f"""
 WITH ready AS MATERIALIZED ({_READY})
 SELECT {_list(JOB_COLUMNS, "ready")}, payload.extra, payload.blob, payload.blob_bytes, payload.webhook,
     CASE WHEN octet_length(payload.input) <= {PAYLOAD_INLINE_MAX} THEN payload.input END
-FROM ready LEFT JOIN payload ON payload.id = ready.id
+FROM ready LEFT JOIN LATERAL (SELECT * FROM payload WHERE payload.id = ready.id OFFSET 0) AS payload ON true
 ORDER BY ready.place, ready.seq
 """
 PAYLOAD = "SELECT extra, blob, blob_bytes, webhook, input FROM payload WHERE id = %s"
@@ -117,7 +119,8 @@ WEBHOOKS = f"SELECT {_list(WEBHOOK_FIELDS)} FROM webhook WHERE id = ANY(%s::text
 _DUE_WEBHOOKS = "SELECT * FROM webhook WHERE next_at <= %s ORDER BY next_at, id LIMIT %s FOR UPDATE SKIP LOCKED"
 DUE_WEBHOOKS = f"""
 WITH due AS MATERIALIZED ({_DUE_WEBHOOKS})
-SELECT {_list(WEBHOOK_FIELDS, "due")}, payload.webhook FROM due LEFT JOIN payload ON payload.id = due.id
+SELECT {_list(WEBHOOK_FIELDS, "due")}, payload.webhook FROM due
+LEFT JOIN LATERAL (SELECT webhook FROM payload WHERE payload.id = due.id OFFSET 0) AS payload ON true
 """
 BREAKERS = "SELECT endpoint, losses, version FROM breaker WHERE endpoint = ANY(%s::text[])"
 LOCK_BREAKERS = 'SELECT 1 FROM breaker WHERE endpoint = ANY(%s::text[]) ORDER BY endpoint COLLATE "C" FOR UPDATE'
@@ -149,11 +152,11 @@ INSERT INTO chunk (id, attempt, seq, item) SELECT * FROM unnest(%s::text[], %s::
 DROP_CHUNKS = "DELETE FROM chunk WHERE id = ANY(%s::text[])"
 DROP_RESULTS = """
 WITH gone AS (DELETE FROM result WHERE id = ANY(%s::text[]) RETURNING blob)
-DELETE FROM blob_part WHERE name IN (SELECT blob FROM gone WHERE blob IS NOT NULL)
+DELETE FROM blob_part WHERE name = ANY(ARRAY(SELECT blob FROM gone WHERE blob IS NOT NULL))
 """
 DROP_PAYLOADS = """
 WITH gone AS (DELETE FROM payload WHERE id = ANY(%s::text[]) RETURNING blob)
-DELETE FROM blob_part WHERE name IN (SELECT blob FROM gone WHERE blob IS NOT NULL)
+DELETE FROM blob_part WHERE name = ANY(ARRAY(SELECT blob FROM gone WHERE blob IS NOT NULL))
 """
 DROP_BLOBS = "DELETE FROM blob_part WHERE name = ANY(%s::text[])"
 DROP_PROGRESS = "DELETE FROM progress WHERE id = ANY(%s::text[])"
