@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from psycopg import AsyncConnection
 
 from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held
 from submodel.contract.internal import EndpointKey, EndpointSnapshot, GoneWorker, WorkerView
@@ -21,6 +22,7 @@ from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.store.postgres import PostgresStore
+from submodel_gateway.store.postgres.news import CHANNEL, WORDS
 from tests.support.gateway_world import ENDPOINT, TOKEN, here, presence, registration
 from tests.support.postgres import shared_server
 
@@ -112,6 +114,17 @@ async def pair(url: str) -> AsyncIterator[tuple[Member, Member]]:
     yield one, other
     await one.gateway.close()
     await other.gateway.close()
+
+
+async def test_many_workers_that_come_at_once_are_told_of_together(pair: tuple[Member, Member], url: str) -> None:
+    one, other = pair
+    workers = [f"w-{number}" for number in range(50)]
+    async with await AsyncConnection.connect(url, autocommit=True) as ear:
+        await ear.execute(f"LISTEN {CHANNEL}")
+        await asyncio.gather(*(one.say(worker) for worker in workers))
+        told = [each async for each in ear.notifies(timeout=0) if each.payload.endswith(WORDS)]
+    assert 0 < len(told) < 10
+    await other.until(lambda seen: seen is not None and {each.worker for each in seen.workers} == set(workers))
 
 
 async def test_an_endpoint_that_one_is_told_of_is_served_by_all_and_so_is_its_end(pair: tuple[Member, Member]) -> None:

@@ -11,8 +11,9 @@ Where a gateway has its store alone, all of this is nothing.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import msgspec
 
@@ -23,6 +24,7 @@ from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.words import Order, Word
 from submodel_gateway.store import base
+from submodel_gateway.store.batch import Batch
 
 LOOK_SECONDS = 1.0
 INTERVAL_SECONDS = 0.2
@@ -30,6 +32,9 @@ INTERVAL_SECONDS = 0.2
 
 REPEAT_MS = 5_000
 """What is said of workers is void after 15 seconds, so that nobody believes a gateway that is gone."""
+
+INTRODUCED_TOGETHER = 100
+"""Endpoints per introduction of new workers."""
 
 _WORDS = msgspec.json.Decoder(list[Word])
 _ORDER = msgspec.json.Decoder(Order)
@@ -51,6 +56,10 @@ class Sharing:
         self._endpoints = endpoints
         self._clock = clock
         self._changed = changed
+        # What is said names all workers of an endpoint: a thousand that come at once are not told a thousand times.
+        self._introductions = {
+            board: Batch(partial(self._introduce, board), INTRODUCED_TOGETHER) for board in self._boards()
+        }
         self._learn: Callable[[str], Awaitable[None]] | None = None
         self._unlearnt: set[str] = set()
         self._to_tell: set[str] = set()
@@ -106,8 +115,7 @@ class Sharing:
         """A worker spoke to this gateway for the first time: the others know before it gets anything, and this gateway
         knows what the operator told them of it. Raises `StoreError`."""
         if (board := self._board(state.id)) is not None:
-            await self._tell(board, [state])
-            await self._hear(board)
+            await self._introductions[board].get(state.id)
 
     async def look(self, endpoint: str) -> None:
         """Hear at once what the others say. Raises `StoreError`."""
@@ -144,6 +152,11 @@ class Sharing:
             said.pop(endpoint, None)
         if (board := self._board(endpoint)) is not None:
             await board.forget(endpoint)
+
+    async def _introduce(self, board: base.Board, endpoints: Sequence[str]) -> Mapping[str, None]:
+        await self._tell(board, [state for id in endpoints if (state := self._endpoints.find(id)) is not None])
+        await self._hear(board)
+        return {}
 
     def _board(self, endpoint: str) -> base.Board | None:
         return self._stores.at(endpoint).board

@@ -1,9 +1,9 @@
-"""A connection on the event loop that comes back by itself, and reads that travel together."""
+"""A connection on the event loop that comes back by itself."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg import AsyncConnection
@@ -18,7 +18,6 @@ PATIENCE_SECONDS = 5.0
 
 PAUSE_SECONDS = 0.05
 
-Key = TypeVar("Key")
 Value = TypeVar("Value")
 
 
@@ -95,43 +94,3 @@ class Desk:
             await asyncio.wait_for(self._closing.wait(), PAUSE_SECONDS)
         except TimeoutError:
             return
-
-
-class Batch(Generic[Key, Value]):
-    """Joins the reads of one kind that are asked for while an earlier one is under way into one statement.
-
-    Args:
-        fetch: reads many keys; what it does not find is missing from its answer.
-        size: keys per statement.
-    """
-
-    def __init__(self, fetch: Callable[[Sequence[Key]], Awaitable[Mapping[Key, Value]]], size: int) -> None:
-        self._fetch = fetch
-        self._size = size
-        self._waiting: dict[Key, asyncio.Future[Value | None]] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    async def get(self, key: Key) -> Value | None:
-        """The value of a key as of a moment not before this call."""
-        if key not in self._waiting:
-            self._waiting[key] = asyncio.get_running_loop().create_future()
-        future = self._waiting[key]
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._run())
-        return await asyncio.shield(future)
-
-    async def _run(self) -> None:
-        while self._waiting:
-            keys = list(self._waiting)[: self._size]
-            futures = {key: self._waiting.pop(key) for key in keys}
-            try:
-                found = await self._fetch(keys)
-                for key, future in futures.items():
-                    future.set_result(found.get(key))
-            except Exception as error:
-                for future in futures.values():
-                    future.set_exception(error)
-                    future.exception()  # whoever asked may have gone
-            finally:
-                for future in futures.values():
-                    future.cancel()

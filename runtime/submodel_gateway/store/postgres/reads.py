@@ -7,8 +7,9 @@ from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.store import base
+from submodel_gateway.store.batch import Batch
 from submodel_gateway.store.postgres import statements as sql
-from submodel_gateway.store.postgres.asking import Batch, Desk
+from submodel_gateway.store.postgres.asking import Desk
 from submodel_gateway.store.postgres.columns import breaker_of, content_of, job_of, text, webhook_of
 
 JOBS_TOGETHER = 200
