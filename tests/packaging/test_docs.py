@@ -213,3 +213,11 @@ def test_every_command_has_a_place_on_the_page() -> None:
 def test_the_reasons_of_a_decision_on_the_page_are_those_of_the_scaler() -> None:
     listed = first_column(section(page("concepts/scaling.md"), "Reading the last decision"))
     assert sorted(listed) == sorted(Term)
+
+
+def test_the_checklist_of_the_operator_names_tests_that_exist() -> None:
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page("design/0012-kopf-checklist.md")))
+    sources = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    there = {name for text in sources for name in re.findall(r"def (test_[a-z0-9_]+)", text)}
+    assert len(named) > 60
+    assert named <= there

@@ -6,6 +6,7 @@ that, with delays per endpoint.
 """
 
 from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -27,6 +28,16 @@ JSON_PATCH: Final = "application/json-patch+json"
 _ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Object = dict[str, Any]
+
+
+def _user_agent() -> str:
+    try:
+        return f"submodel-operator/{version('submodel-operator')}"
+    except PackageNotFoundError:  # run from its sources
+        return "submodel-operator"
+
+
+USER_AGENT: Final = _user_agent()
 
 
 class KubeClient:
@@ -131,7 +142,7 @@ class KubeClient:
         accept: str = "application/json",
     ) -> Object | None:
         """The decoded answer, or None when the status is `absent`."""
-        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": "submodel-operator"}
+        headers = {"Accept": accept, "Content-Type": content_type, "User-Agent": USER_AGENT}
         text = urlencode({name: value for name, value in (query or {}).items() if value})
         url = f"{self._api.configuration.host}{path}" + (f"?{text}" if text else "")
         try:

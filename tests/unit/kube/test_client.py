@@ -1,6 +1,7 @@
 """What the client makes of the API server's answers."""
 
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,10 @@ async def test_the_credentials_of_the_kubeconfig_are_sent(
 )
 def test_requests_are_counted_by_kind_and_never_by_name(path: str, resource: str) -> None:
     assert _plural(path) == resource
+
+
+async def test_the_server_hears_who_asks(server: FakeApiServer, client: KubeClient) -> None:
+    heard: list[str] = []
+    server.faults.append(lambda request: heard.append(request.headers["User-Agent"]))
+    await client.get(ENDPOINTS, "n", "e")
+    assert heard == [f"submodel-operator/{version('submodel-operator')}"]
