@@ -147,6 +147,7 @@ class Worker:
             try:
                 return wire.decode(await self._post(flight.request, reply), ExchangeAnswer)
             except (Unreachable, GatewayError) as error:
+                flight.request.repeated = True
                 if isinstance(error, Unreachable) and error.args == ("cut",):
                     continue
                 self._failures += 1

@@ -94,6 +94,9 @@ class ExchangeRequest(Message):
     unanswered: list[int] = []
     """Numbers of the session's other requests whose answers the worker had not read when it wrote this one."""
 
+    repeated: bool = False
+    """Whether it was sent before, and its answer was not read."""
+
     reason: str = ""
     capacity: int = 0
     wait_ms: int = 0

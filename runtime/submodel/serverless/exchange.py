@@ -119,7 +119,9 @@ class Exchange(Conversation):
                 body, hold_seconds = wire.encode(flight.request), flight.request.wait_ms / 1000
             try:
                 path = self._replicas[replica][1]
-                reply = link.send("POST", path, body, hold_seconds + ANSWER_MARGIN_SECONDS)
+                reply = link.send(
+                    "POST", path, body, hold_seconds + ANSWER_MARGIN_SECONDS, again=lambda: self._again(flight)
+                )
                 return wire.decode(checked(reply), ExchangeAnswer)
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
                 if isinstance(error, GatewayRefused):
@@ -131,9 +133,16 @@ class Exchange(Conversation):
                     continue
                 return None
 
+    def _again(self, flight: Flight) -> bytes:
+        """The body of a request that is sent once more: the gateway may be another one by now."""
+        with self._something_to_say:
+            flight.request.repeated = True
+            return wire.encode(flight.request)
+
     def _retry(self, link: Link, replica: int, flight: Flight, failures: int, error: Exception) -> bool:
         """Wait; then say whether to send the same request again."""
         with self._something_to_say:
+            flight.request.repeated = True
             if link.was_cut:
                 return True
             if not self._away:

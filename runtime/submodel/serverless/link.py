@@ -71,13 +71,22 @@ class Link:
             self._socket.close()
             self._socket = None
 
-    def send(self, method: str, target: str, body: bytes, answer_seconds: float, more: str = "") -> Reply:
+    def send(
+        self,
+        method: str,
+        target: str,
+        body: bytes,
+        answer_seconds: float,
+        more: str = "",
+        again: Callable[[], bytes] | None = None,
+    ) -> Reply:
         """Send a request, return its answer, whatever its status.
 
         Args:
             target: path and query.
             answer_seconds: how long the other side may stay silent.
             more: header lines of this request.
+            again: makes the body for a second try, when a kept connection turns out to be closed.
 
         Raises:
             GatewayUnavailable: no connection, or no answer.
@@ -91,7 +100,7 @@ class Link:
         except OSError as error:
             self.close()
             if reused and not self._cut:  # the gateway closed an idle connection: no reason to wait
-                return self.send(method, target, body, answer_seconds, more)
+                return self.send(method, target, again() if again else body, answer_seconds, more)
             raise GatewayUnavailable(f"{self._host}:{self._port}: {str(error) or type(error).__name__}") from error
 
     def _send(self, method: str, target: str, body: bytes, answer_seconds: float, more: str) -> Reply:

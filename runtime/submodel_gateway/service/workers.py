@@ -185,8 +185,9 @@ class Workers:
     async def _apply(self, turn: _Turn) -> None:
         """Apply what the worker said, and take jobs in the same transaction when some are known to wait."""
         outputs = await self._kept_outputs(turn)
-        said = [*self._writes(turn, outputs), *self._signs_of_life(turn), *self._lost(turn)]
-        take = self._take(turn) if self._stores.tally(turn.endpoint.id).queued else None
+        unread = await self._unread(turn)
+        said = [*self._writes(turn, outputs), *self._signs_of_life(turn), *self._lost(turn), *unread]
+        take = self._take(turn) if unread or self._stores.tally(turn.endpoint.id).queued else None
         operations: list[base.Operation] = [*said, *([take] if take else [])]
         if not operations:
             return
@@ -305,6 +306,23 @@ class Workers:
                     continue
                 holding.renewed_at = now
             yield _heartbeat(turn.endpoint.id, item)
+
+    async def _unread(self, turn: _Turn) -> list[base.Release]:
+        """Jobs in an answer that died with another gateway, or with this one's last process: they never began.
+
+        Only a request that offers capacity brings jobs, and a worker has one of these under way at a time: what it got
+        by earlier ones is listed in this one. Those jobs are released, uncharged, and go out with its answer.
+        """
+        request = turn.request
+        if not request.repeated or not turn.wants:
+            return []
+        listed = {item.token for items in (request.running, request.results, request.released) for item in items}
+        held = await self._stores.at(turn.endpoint.id).held(turn.endpoint.id, turn.session.worker)
+        return [
+            base.Release(endpoint=job.endpoint, id=job.id, token=job.token)
+            for job in held
+            if job.session == turn.session.id and job.token not in listed
+        ]
 
     def _lost(self, turn: _Turn) -> Iterable[base.JobOperation]:
         """Held jobs that the worker has twice not listed."""

@@ -511,6 +511,53 @@ async def test_a_gateway_that_goes_down_answers_held_exchanges_and_asks_to_come_
         assert (answer.jobs, answer.drain, answer.retry_after_ms > 0) == ([], False, True)
 
 
+async def restarted(w: World) -> World:
+    """The gateway that comes after this one, or stands beside it."""
+    again = World(w.store)
+    again.clock.ms = w.clock.ms
+    again.gateway.registry.load(await w.store.endpoints())
+    return again
+
+
+async def test_jobs_of_an_answer_that_died_with_its_gateway_go_out_with_that_of_the_next_one_uncharged() -> None:
+    async with world() as w:
+        ids = [await w.submit() for _ in range(2)]
+        worker = Worker(w)
+        await worker.take(capacity=2, request=1)
+        worker._world = await restarted(w)
+        jobs = await worker.take(capacity=2, request=1, repeated=True, running=[])
+        assert {job.id for job in jobs} == set(ids)
+        for job in jobs:
+            await worker.finish(job, b"1")
+        assert [(await w.status(id)).job.state for id in ids] == [JobState.COMPLETED] * 2
+        assert [(await w.status(id)).job.used for id in ids] == [1, 1]
+
+
+async def test_of_an_answer_that_died_only_what_the_worker_does_not_know_goes_out_again() -> None:
+    async with world() as w:
+        await w.submit()
+        worker = Worker(w)
+        (read,) = await worker.take(request=1)
+        id = await w.submit()
+        await worker.take(request=2, running=[Held(id=read.id, token=read.token)])
+        worker._world = again = await restarted(w)
+        (job,) = await worker.take(request=2, running=[Held(id=read.id, token=read.token)], repeated=True)
+        assert job.id == id
+        await worker.finish(read, b"1")
+        assert (await again.status(read.id)).job.state is JobState.COMPLETED
+
+
+async def test_a_repeated_request_without_capacity_says_nothing_of_jobs_that_it_does_not_list() -> None:
+    async with world() as w:
+        await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take(request=2)
+        worker._world = again = await restarted(w)
+        await worker.say(request=1, repeated=True, unanswered=[2], running=[])
+        await worker.finish(job, b"1")
+        assert (await again.status(job.id)).job.state is JobState.COMPLETED
+
+
 async def test_a_restarted_gateway_keeps_a_job_that_its_worker_still_runs() -> None:
     async with world() as w:
         id = await w.submit()
