@@ -164,6 +164,7 @@ def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:
         finished_total=snapshot.completed_total + snapshot.failed_total,
         age_seconds=signals.age_seconds,
         fresh=signals.fresh,
+        running_everywhere=snapshot.in_progress,
         queued_low=snapshot.queued_low_priority,
         running_low=snapshot.in_progress_low_priority,
     )

@@ -79,8 +79,8 @@ def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
 
 
 def _service_seconds(inputs: ScalingInputs, state: ScalerState, now: float) -> float:
-    measured = history.service_seconds(state.samples, now)
+    measured = history.service_seconds(state.samples, now, state.revised_at)
     if measured is None:
         believed = inputs.scaling.service_prior_seconds if state.service_seconds is None else state.service_seconds
-        measured = max(believed, history.unfinished_seconds(state.samples, now))
+        measured = max(believed, history.unfinished_seconds(state.samples, now, state.revised_at))
     return max(SHORTEST_SERVICE_SECONDS, measured)

@@ -9,6 +9,8 @@ from math import sqrt
 from operator import attrgetter
 from typing import Final
 
+import msgspec
+
 from submodel_operator.scaling.signals import Demand
 from submodel_operator.scaling.state import SAMPLES_SECONDS, Sample
 
@@ -39,11 +41,11 @@ def record(samples: Samples, demand: Demand, now: float) -> Samples:
     than half are those of a gateway that lost its store: the record begins anew.
     """
     at = round(now - demand.age_seconds, 3)
-    totals = (demand.arrived_total, demand.finished_total, demand.in_progress)
+    totals = (demand.arrived_total, demand.finished_total, demand.running)
     if not samples or _lost(samples[-1], demand):
         return (Sample(at, *totals, 0.0),)
     last = samples[-1]
-    totals = (max(last.arrived, demand.arrived_total), max(last.finished, demand.finished_total), demand.in_progress)
+    totals = (max(last.arrived, demand.arrived_total), max(last.finished, demand.finished_total), demand.running)
     if (last.arrived, last.finished, last.running) == totals:
         return samples
     at = max(at, last.at)
@@ -86,24 +88,36 @@ def sure_rate(came: float) -> float:
     return (came - sqrt(came)) / FAST_SECONDS if came >= FAST_ARRIVALS else 0.0
 
 
-def service_seconds(samples: Samples, now: float) -> float | None:
-    """Mean run of a job over the last completions; None while none has ended."""
+def service_seconds(samples: Samples, now: float, since: float = 0.0) -> float | None:
+    """Mean run of a job over the last completions, none before `since`; None while none has ended."""
     if not samples:
         return None
-    last, first = samples[-1], samples[0]
+    last, first = samples[-1], _at(samples, since)
     for sample in reversed(samples):
-        if last.finished - sample.finished >= COMPLETIONS:
+        if last.finished - sample.finished >= COMPLETIONS and sample.at >= first.at:
             first = sample
             break
     finished = last.finished - first.finished
     return (job_seconds(last, now) - first.job_seconds) / finished if finished else None
 
 
-def unfinished_seconds(samples: Samples, now: float) -> float:
-    """Time spent running by jobs of which none has ended yet: a run takes at least that long."""
-    if not samples or samples[-1].finished != samples[0].finished:
+def unfinished_seconds(samples: Samples, now: float, since: float = 0.0) -> float:
+    """Time spent running since then by jobs of which none has ended yet: a run takes at least that long."""
+    if not samples:
         return 0.0
-    return job_seconds(samples[-1], now) / max(1, samples[-1].running)
+    last, first = samples[-1], _at(samples, since)
+    if last.finished != first.finished:
+        return 0.0
+    return (job_seconds(last, now) - first.job_seconds) / max(1, last.running)
+
+
+def _at(samples: Samples, since: float) -> Sample:
+    """The totals at an instant; the first known ones before that."""
+    following = bisect_right(samples, since, key=_instant)
+    if not following:
+        return samples[0]
+    sample = samples[following - 1]
+    return msgspec.structs.replace(sample, at=since, job_seconds=job_seconds(sample, since))
 
 
 def _thinned(samples: Samples, now: float) -> Samples:

@@ -21,7 +21,10 @@ def remember(inputs: ScalingInputs, state: ScalerState, now: float) -> ScalerSta
     """The state after these facts. The same facts a second time teach nothing."""
     state = not_after(state, now)
     if inputs.revision != state.revision:
-        state = msgspec.structs.replace(state, revision=inputs.revision, cold_starts=(), starting=(), failed=())
+        revised_at = now if state.samples else 0.0
+        state = msgspec.structs.replace(
+            state, revision=inputs.revision, revised_at=revised_at, cold_starts=(), starting=(), failed=()
+        )
     return _starts(inputs, _demand(inputs, _silence(inputs, state, now), now))
 
 
@@ -76,13 +79,15 @@ def _demand(inputs: ScalingInputs, state: ScalerState, now: float) -> ScalerStat
     """Only a policy that asks for rates pays for their memory."""
     scaling, demand = inputs.scaling, inputs.demand
     if ScalerType.ADAPTIVE not in (scaling.scaler_type, scaling.shadow):
-        return msgspec.structs.replace(state, samples=(), service_seconds=None) if state.samples else state
+        return (
+            msgspec.structs.replace(state, samples=(), service_seconds=None, revised_at=0.0) if state.samples else state
+        )
     if demand is None or not demand.fresh:
         return state
     samples = history.record(state.samples, demand, now)
     if samples == state.samples:
         return state
-    measured = history.service_seconds(samples, now)
+    measured = history.service_seconds(samples, now, state.revised_at)
     service = state.service_seconds if measured is None else round(measured, 3)
     return msgspec.structs.replace(state, samples=samples, service_seconds=service)
 

@@ -73,8 +73,16 @@ class Demand:
     queued_low: int = 0
     """Queued jobs of low priority, which `queued` does not count."""
 
+    running_everywhere: int | None = None
+    """Jobs held by workers of any revision; None when there is no other than the present one."""
+
     running_low: int = 0
     """Running jobs of low priority, which `in_progress` counts: they fill their workers as others do."""
+
+    @property
+    def running(self) -> int:
+        """Jobs held by any worker: what totals of completions are to be compared with."""
+        return self.in_progress if self.running_everywhere is None else self.running_everywhere
 
     @property
     def calling(self) -> int:

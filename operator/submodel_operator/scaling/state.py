@@ -44,6 +44,9 @@ class ScalerState(msgspec.Struct, frozen=True, omit_defaults=True):
     service_seconds: float | None = None
     """The last estimate of a job's run, kept when the samples it came from are too old."""
 
+    revised_at: float = 0.0
+    """When another revision was seen than before: jobs that ended earlier tell nothing of its durations."""
+
     cold_starts: tuple[float, ...] = ()
     """Seconds from creation to the first free slot of the last workers of this revision, oldest first."""
 
@@ -91,9 +94,10 @@ def not_after(state: ScalerState, now: float) -> ScalerState:
         samples=tuple(msgspec.structs.replace(sample, at=sample.at - ahead) for sample in state.samples),
         wanted=tuple(Wanted(wanted.at - ahead, wanted.workers) for wanted in state.wanted),
         sighted_at=state.sighted_at - ahead if state.sighted_at else 0.0,
+        revised_at=state.revised_at - ahead if state.revised_at else 0.0,
     )
 
 
 def _newest_at(state: ScalerState) -> float:
     ends: Iterable[Sample | Wanted] = (*state.samples[-1:], *state.wanted[-1:])
-    return max((state.sighted_at, *(each.at for each in ends)))
+    return max((state.sighted_at, state.revised_at, *(each.at for each in ends)))

@@ -51,6 +51,7 @@ class Scene:
         fresh: bool = True,
         low: int = 0,
         running_low: int = 0,
+        running_everywhere: int | None = None,
         **others: Any,
     ) -> ScalingDecision:
         """What is decided now. As many workers were asked for as are there, if nothing else is said."""
@@ -65,6 +66,7 @@ class Scene:
             fresh=fresh,
             queued_low=low,
             running_low=running_low,
+            running_everywhere=running_everywhere,
         )
         replicas = others.pop("replicas", len(workers) + len(starting))
         seen = ScalingInputs(
@@ -95,6 +97,11 @@ def steady_traffic(scene: Scene, per_second: int, service_seconds: float, second
         scene.arrived, scene.finished = second * per_second, round(max(0.0, second - service_seconds) * per_second)
         scene.at(second).decide(*workers)
     return workers
+
+
+def settled_service_seconds(scene: Scene) -> float | None:
+    """What is believed of a job's run, as the memory holds it."""
+    return scene.state.service_seconds
 
 
 # ADAPTIVE
@@ -175,6 +182,29 @@ def test_a_new_revision_forgets_how_long_starts_took() -> None:
     scene.revision = "r2"
     scene.decide()
     assert scene.state.cold_starts == ()
+
+
+def test_a_new_revision_is_measured_by_its_own_jobs_and_believed_to_be_like_the_one_before_until_one_has_ended() -> (
+    None
+):
+    scene = adaptive()
+    steady_traffic(scene, 2, 2.0, 120)
+    assert settled_service_seconds(scene) == pytest.approx(2.0, abs=0.1)
+    scene.revision = "r2"
+    scene.at(120).decide(busy("new"), running_everywhere=1)
+    assert settled_service_seconds(scene) == pytest.approx(2.0, abs=0.1)
+    scene.finished, scene.arrived = scene.finished + 1, scene.arrived + 1
+    scene.at(128).decide(busy("new"), running_everywhere=1)
+    assert settled_service_seconds(scene) == pytest.approx(8.0, abs=0.1)
+
+
+def test_jobs_on_workers_of_the_revision_before_count_as_long_as_they_run() -> None:
+    scene = adaptive()
+    scene.arrived = 4
+    scene.at(0).decide(busy("new"), running_everywhere=4)
+    scene.finished = 4
+    scene.at(10).decide(idle("new"), running_everywhere=0)
+    assert settled_service_seconds(scene) == pytest.approx(10.0)
 
 
 def test_a_start_that_takes_longer_than_any_before_is_believed_to_take_that_long() -> None:
