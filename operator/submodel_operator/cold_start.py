@@ -10,7 +10,7 @@ from datetime import datetime
 from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_operator.figures import instant
-from submodel_operator.ports import Manifest, Observed, ObservedWorker, PodStart
+from submodel_operator.ports import Key, Manifest, Observed, ObservedWorker, PodStart
 
 _UP = (WorkerPhase.READY, WorkerPhase.DRAINING)
 
@@ -33,9 +33,46 @@ def newest_start(
     return told
 
 
+class StartWatch:
+    """Tells of each start once, when it is over: of those that were seen before that, so a restart tells none again."""
+
+    def __init__(self) -> None:
+        self._starting: dict[Key, frozenset[str]] = {}
+
+    def over(self, observed: Observed, revision: str, views: Mapping[str, WorkerView]) -> list[dict[str, float]]:
+        """Seconds by phase (`scheduling`, `pull`, `start`, `load`, `check`, `total`) of each start that is over now.
+
+        `views` must be fresh: who is not in them is starting.
+        """
+        were, coming, over = self._starting.get(observed.key, frozenset()), set[str](), list[dict[str, float]]()
+        for worker in observed.workers:
+            if worker.revision != revision or worker.terminating:
+                continue
+            view = views.get(worker.name)
+            told = _told(worker, worker.start, view) if worker.start and worker.name in were else None
+            if told:
+                over.append(_phases(told))
+            elif not _up(view) or worker.name in were:  # the pod's instants may come later than its worker's word
+                coming.add(worker.name)
+        self._starting[observed.key] = frozenset(coming)
+        return over
+
+    def forget(self, key: Key) -> None:
+        """The endpoint is gone."""
+        self._starting.pop(key, None)
+
+
+def _phases(told: Manifest) -> dict[str, float]:
+    return {name.removesuffix("Seconds"): each for name, each in told.items() if name.endswith("Seconds")}
+
+
+def _up(view: WorkerView | None) -> bool:
+    return view is not None and view.phase in _UP
+
+
 def _told(worker: ObservedWorker, start: PodStart, view: WorkerView | None) -> Manifest | None:
     """None while it starts, and for one whose container was started again: its first start is not told any more."""
-    if view is None or view.phase not in _UP or worker.ended or start.scheduled_at is None or start.ran_at is None:
+    if view is None or not _up(view) or worker.ended or start.scheduled_at is None or start.ran_at is None:
         return None
     steps = {
         "schedulingSeconds": start.scheduled_at - start.created_at,

@@ -11,6 +11,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 _DURATIONS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0)
+_START_SECONDS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 60.0, 120.0, 300.0, 600.0)
 _PLACE: Final = ("namespace", "name")
 
 
@@ -66,6 +67,37 @@ class Metrics:
         )
         self._running = self._endpoint_gauge("submodel_endpoint_jobs_in_progress", "Jobs that run.")
         self._healthy = self._endpoint_gauge("submodel_endpoint_ready", "1 when the condition Ready is true, else 0.")
+        self._wanted = Gauge(
+            "submodel_endpoint_workers_wanted",
+            "What each rule that had a say in the last scaling decision came to; the terms are its reasons.",
+            (*_PLACE, "term"),
+            registry=self.registry,
+        )
+        self._changes = Counter(
+            "submodel_endpoint_scale_changes_total",
+            "Changes of the number of workers that should run, by the rule that decided.",
+            (*_PLACE, "term"),
+            registry=self.registry,
+        )
+        self._terms: dict[tuple[str, str], frozenset[str]] = {}
+        self._beliefs = {
+            "arrivals_per_second": self._endpoint_gauge(
+                "submodel_endpoint_arrivals_per_second", "Jobs that come, as the scaler believes; with ADAPTIVE."
+            ),
+            "service_seconds": self._endpoint_gauge(
+                "submodel_endpoint_service_seconds", "How long a job runs, as the scaler believes; with ADAPTIVE."
+            ),
+            "start_seconds": self._endpoint_gauge(
+                "submodel_endpoint_start_seconds", "How long a worker takes to start, as the scaler believes."
+            ),
+        }
+        self._phases = Histogram(
+            "submodel_endpoint_cold_start_seconds",
+            "What starts of workers were made of: scheduling, pull, start, load, check, and all of them as total.",
+            (*_PLACE, "phase"),
+            buckets=_START_SECONDS,
+            registry=self.registry,
+        )
 
     def watch_queue(self, depth: Callable[[], float]) -> None:
         """Take the depth of the queue from `depth` whenever it is asked for."""
@@ -87,10 +119,49 @@ class Metrics:
         ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
         self._healthy.labels(namespace, name).set(ready)
 
+    def decision(self, namespace: str, name: str, terms: Mapping[str, int], beliefs: Mapping[str, float]) -> None:
+        """Show what each rule of a scaling decision came to, and what the scaler believes.
+
+        Args:
+            beliefs: any of `arrivals_per_second`, `service_seconds`, `start_seconds`.
+        """
+        place = (namespace, name)
+        for gone in self._terms.get(place, frozenset()) - terms.keys():
+            self._wanted.remove(*place, gone)
+        self._terms[place] = frozenset(terms)
+        for term, workers in terms.items():
+            self._wanted.labels(*place, term).set(workers)
+        for belief, gauge in self._beliefs.items():
+            if belief in beliefs:
+                gauge.labels(*place).set(beliefs[belief])
+            else:
+                gauge.remove(*place)
+
+    def changed(self, namespace: str, name: str, term: str) -> None:
+        """Another number of workers should run, because of `term`."""
+        self._changes.labels(namespace, name, term).inc()
+
+    def started(self, namespace: str, name: str, seconds: Mapping[str, float]) -> None:
+        """A worker has come up; how long each phase of its start took."""
+        for phase, took in seconds.items():
+            self._phases.labels(namespace, name, phase).observe(took)
+
     def forget_endpoint(self, namespace: str, name: str) -> None:
         """The endpoint is gone, and its numbers with it. Harmless when there are none."""
-        for gauge in (self._desired, self._ready, self._queued, self._queued_low, self._running, self._healthy):
-            gauge.remove_by_labels({"namespace": namespace, "name": name})
+        for metric in (
+            self._desired,
+            self._ready,
+            self._queued,
+            self._queued_low,
+            self._running,
+            self._healthy,
+            self._wanted,
+            self._changes,
+            self._phases,
+            *self._beliefs.values(),
+        ):
+            metric.remove_by_labels({"namespace": namespace, "name": name})
+        self._terms.pop((namespace, name), None)
 
     def text(self) -> bytes:
         """All numbers as Prometheus reads them."""

@@ -12,6 +12,7 @@ from typing import Any
 from submodel_operator import protection
 from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
+from submodel_operator.cold_start import StartWatch
 from submodel_operator.desired import DesiredPool, desired_pool
 from submodel_operator.diagnosis import Problem, overdue, problem, seconds_until_overdue
 from submodel_operator.errors import (
@@ -48,7 +49,7 @@ from submodel_operator.reconcile.witness import Witness
 from submodel_operator.references import references
 from submodel_operator.resolve import ResolvedEndpoint, resolve
 from submodel_operator.scaling import ScalerState, ScalingDecision, decide
-from submodel_operator.scaling.explained import describe_proposal
+from submodel_operator.scaling.explained import beliefs, describe_proposal
 from submodel_operator.scaling.log import Record
 from submodel_operator.scaling.state import decode, encode
 from submodel_operator.settings import WorkerSettings
@@ -108,6 +109,7 @@ class Reconciler:
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
+        self._starts = StartWatch()
         self._busy: dict[Key, protection.Memory] = {}
         self._waiting: defaultdict[str, set[Key]] = defaultdict(set)
         """Endpoints that want an id which another one has."""
@@ -156,6 +158,7 @@ class Reconciler:
         for action in plan(observed, desired, decision, views, late):
             await self._act(observed, endpoint.endpoint_id, action)
         settles = await self._protect(observed, endpoint, signals)
+        self._measure(observed, desired.revision, decision, signals)
         if decision.replicas != inputs.replicas:
             record = Record(endpoint.endpoint_id, now, inputs, before, decision)
             self._note(observed.key, describe_decision(decision, inputs, now), record)
@@ -181,6 +184,13 @@ class Reconciler:
             settles,
         )
         return account, again
+
+    def _measure(self, observed: Observed, revision: str, decision: ScalingDecision, signals: Signals | None) -> None:
+        key = observed.key
+        self._metrics.decision(*key, {str(term): workers for term, workers in decision.terms}, beliefs(decision))
+        if signals and signals.fresh:
+            for seconds in self._starts.over(observed, revision, gather.views(signals)):
+                self._metrics.started(*key, seconds)
 
     async def _protect(self, observed: Observed, endpoint: ResolvedEndpoint, signals: Signals | None) -> float | None:
         """Returns after how many seconds to look again. What the user says of eviction stands."""
@@ -210,6 +220,7 @@ class Reconciler:
         if last and all(last[name] == described[name] for name in ("current", "desired", "reason")):
             return
         self._last_decisions[key] = described
+        self._metrics.changed(*key, described["reason"])
         if self._decisions:
             self._decisions.write(record)
 
@@ -303,6 +314,7 @@ class Reconciler:
         self._scalers.pop(key, None)
         self._busy.pop(key, None)
         self._witness.forget(key)
+        self._starts.forget(key)
         ids = self._gateway.ids_of(key)
         if not ids or await self._cluster.exists(key):
             return frozenset()

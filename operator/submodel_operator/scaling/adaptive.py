@@ -5,6 +5,7 @@ Two terms, and the larger wins. *Rate*: workers for the load that arrives, with 
 not start before a new worker could; a worker that would be ready only after the queue has drained is not started.
 """
 
+from dataclasses import replace
 from math import ceil, sqrt
 from typing import Final
 
@@ -36,9 +37,10 @@ def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Prop
     """Workers wanted; without a queue, what the rate of arrivals deserves."""
     by_rate = _rate_term(inputs, estimates)
     by_backlog = _backlog_term(inputs, demand, estimates) if demand.queued else None
-    if by_backlog and by_backlog.workers >= by_rate.workers:
-        return by_backlog
-    return by_rate
+    if by_backlog is None:
+        return by_rate
+    winner = by_backlog if by_backlog.workers >= by_rate.workers else by_rate
+    return replace(winner, terms=(*by_rate.said, *by_backlog.said))
 
 
 def stabilization_seconds(scaling: ResolvedScaling, cold_start_seconds: float) -> float:

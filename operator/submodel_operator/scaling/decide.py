@@ -60,6 +60,7 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
             evaluate_after_seconds=look,
             proposal=proposal,
             estimates=estimates,
+            terms=(*wanted.said, (decision.term, decision.replicas)),
             shadow=shadow,
         ),
         state,
@@ -104,7 +105,7 @@ def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, window: f
     if highest <= wanted.workers:
         return wanted
     message = f"{wanted.message}; {highest} were wanted within the last {window:g} s"
-    return Proposal(highest, Term.STABILIZATION, message)
+    return wanted.by(Term.STABILIZATION, highest, message)
 
 
 def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal) -> ScalingDecision:

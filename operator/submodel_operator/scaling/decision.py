@@ -45,6 +45,18 @@ class Proposal:
     change: str = ""
     """What would have to happen for another number, as a sentence without its full stop."""
 
+    terms: tuple[tuple[Term, int], ...] = ()
+    """What each rule that had a say came to, in their order. The last one of them need not be the largest."""
+
+    def by(self, term: Term, workers: int, message: str, change: str = "") -> "Proposal":
+        """What another rule makes of it."""
+        return Proposal(workers, term, message, change, (*self.said, (term, workers)))
+
+    @property
+    def said(self) -> tuple[tuple[Term, int], ...]:
+        """`terms`; of a policy that knows one alone, this one."""
+        return self.terms or ((self.term, self.workers),)
+
 
 @dataclass(frozen=True, slots=True)
 class ScalingDecision:
@@ -66,6 +78,9 @@ class ScalingDecision:
 
     estimates: Estimates | None = None
     """What it believed of jobs and starts."""
+
+    terms: tuple[tuple[Term, int], ...] = ()
+    """What each rule that had a say came to, the policy's own first."""
 
     shadow: Proposal | None = None
     """What the policy of `scaling.shadow` would have asked for. Nothing is done with it."""

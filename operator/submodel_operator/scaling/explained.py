@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from submodel_operator.api.v1alpha1 import ScalerType
-from submodel_operator.scaling.decision import Proposal, ScalingDecision, counted
+from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
 from submodel_operator.scaling.estimates import Estimates
 from submodel_operator.scaling.signals import ScalingInputs
 
@@ -28,6 +28,18 @@ def describe(decision: ScalingDecision, inputs: ScalingInputs, at: str) -> Descr
     if decision.proposal:
         described["proposal"] = describe_proposal(inputs.scaling.scaler_type, decision.proposal)
     return described
+
+
+def beliefs(decision: ScalingDecision) -> dict[str, float]:
+    """What the scaler believes of jobs and starts, as metrics name it; rates and durations only where they are used."""
+    estimates = decision.estimates
+    if estimates is None:
+        return {}
+    believed = {"start_seconds": estimates.cold_start_seconds}
+    if any(term in (Term.ARRIVAL_RATE, Term.BACKLOG) for term, _ in decision.terms) or estimates.arrivals:
+        believed["arrivals_per_second"] = max(estimates.slow_rate, estimates.sure_fast_rate)
+        believed["service_seconds"] = estimates.service_seconds
+    return believed
 
 
 def describe_proposal(policy: ScalerType, proposal: Proposal) -> Described:

@@ -23,7 +23,7 @@ def limited(inputs: ScalingInputs, state: ScalerState, now: float, proposal: Pro
         proposal = _capacity(inputs, proposal)
         proposal = _failing_starts(inputs, state, proposal)
     if proposal.workers < inputs.busy:
-        proposal = Proposal(inputs.busy, Term.BUSY, f"{counted(inputs.busy, 'busy worker')} until they are done")
+        proposal = proposal.by(Term.BUSY, inputs.busy, f"{counted(inputs.busy, 'busy worker')} until they are done")
     return proposal
 
 
@@ -31,11 +31,11 @@ def floor(inputs: ScalingInputs, now: float, proposal: Proposal) -> Proposal:
     """`proposal`, but at least `workersMin` and what the schedule asks for."""
     scaling = inputs.scaling
     if proposal.workers < scaling.workers_min:
-        proposal = Proposal(scaling.workers_min, Term.MINIMUM, f"workersMin keeps {scaling.workers_min}")
+        proposal = proposal.by(Term.MINIMUM, scaling.workers_min, f"workersMin keeps {scaling.workers_min}")
     scheduled = scheduled_minimum(scaling.schedules, now)
     if scheduled and proposal.workers < scheduled.workers:
         message = f"the schedule {scheduled.cron!r} keeps {scheduled.workers}"
-        proposal = Proposal(scheduled.workers, Term.SCHEDULE, message)
+        proposal = proposal.by(Term.SCHEDULE, scheduled.workers, message)
     return proposal
 
 
@@ -49,7 +49,7 @@ def _standby(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
     if proposal.workers >= wanted:
         return proposal
     message = f"{counted(busy, 'worker')} busy and {standby} in reserve (standby)"
-    return Proposal(wanted, Term.STANDBY, message)
+    return proposal.by(Term.STANDBY, wanted, message)
 
 
 def _maximum(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
@@ -92,4 +92,4 @@ def _capped(
     allowed = max(allowed, inputs.replicas if at_least is None else at_least)
     if proposal.workers <= allowed:
         return proposal
-    return Proposal(allowed, term, f"{proposal.message}; {words}", proposal.change)
+    return proposal.by(term, allowed, f"{proposal.message}; {words}", proposal.change)

@@ -5,7 +5,7 @@ from typing import Any
 from submodel.contract.exchange import Startup
 from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
-from submodel_operator.cold_start import newest_start
+from submodel_operator.cold_start import StartWatch, newest_start
 from submodel_operator.ports import Manifest, ObservedWorker, PodStart, WorkerEnd
 from tests.support.endpoints import observed, view, worker
 
@@ -71,3 +71,25 @@ def test_what_was_told_never_changes_although_the_container_is_started_again() -
 
 def test_workers_of_earlier_revisions_and_processes_without_a_pod_tell_nothing() -> None:
     assert told(started(revision="r0"), worker("c"), views=(up(), up("c"))) is None
+
+
+def test_a_start_that_was_seen_is_counted_once_by_its_phases_when_it_is_over() -> None:
+    watch, ready = StartWatch(), {"a": up()}
+    assert watch.over(observed(started()), "r1", {}) == []
+    assert watch.over(observed(started()), "r1", {"a": up(phase=WorkerPhase.STARTING)}) == []
+    (phases,) = watch.over(observed(started()), "r1", ready)
+    assert phases == {"scheduling": 20.0, "pull": 45.0, "start": 0.3, "load": 12.5, "check": 0.0, "total": 77.8}
+    assert watch.over(observed(started()), "r1", ready) == []
+
+
+def test_a_start_that_was_over_when_it_was_first_seen_is_not_counted() -> None:
+    watch = StartWatch()
+    assert watch.over(observed(started()), "r1", {"a": up()}) == []
+    assert watch.over(observed(started()), "r1", {"a": up()}) == []
+
+
+def test_a_start_whose_pod_tells_its_instants_late_is_counted_all_the_same() -> None:
+    watch, early = StartWatch(), PodStart(START.created_at, START.scheduled_at, None)
+    watch.over(observed(started()), "r1", {})
+    assert watch.over(observed(started(start=early)), "r1", {"a": up()}) == []
+    assert len(watch.over(observed(started()), "r1", {"a": up()})) == 1
