@@ -21,7 +21,7 @@ def remember(inputs: ScalingInputs, state: ScalerState, now: float) -> ScalerSta
     """The state after these facts. The same facts a second time teach nothing."""
     state = not_after(state, now)
     if inputs.revision != state.revision:
-        revised_at = now if state.samples else 0.0
+        revised_at = now if state.samples else state.revised_at
         state = msgspec.structs.replace(
             state, revision=inputs.revision, revised_at=revised_at, cold_starts=(), starting=(), failed=()
         )
