@@ -81,11 +81,18 @@ class TokenReview:
             "spec": {"token": token, "audiences": [self.audience]},
         }
         try:
-            answer = await self._ask(msgspec.json.encode(question))
+            answer = await self._asked_twice(msgspec.json.encode(question))
             return _pod(_REVIEW.decode(answer).status, self.audience)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, msgspec.MsgspecError) as error:
             await self.close()  # the next one reads the files again
             raise ReviewAway(f"the API server did not review a worker's token: {_words(error)}") from error
+
+    async def _asked_twice(self, body: bytes) -> bytes:
+        """An API server, or what stands before it, ends idle connections: a question may meet such an end."""
+        try:
+            return await self._ask(body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            return await self._ask(body)
 
     async def _ask(self, body: bytes) -> bytes:
         headers = {"authorization": f"Bearer {self._own_token()}", "content-type": "application/json"}

@@ -1,9 +1,9 @@
 """A job of the gateway's own that goes the way of all jobs: submitted, taken, finished, removed.
 
 It shows what no probe of a part can show: that this process moves jobs through this store. One moves at the start,
-before the gateway is ready, and then one per minute and store: that is three commits per minute, and less than a
-thousandth of a per cent of a processor. A probe that moved one each time would write six times as often, and write
-nothing at all while nobody probes.
+before the gateway is ready, and then one per minute and store: three commits and a sweep, a millisecond or two of a
+processor per minute. A probe that moved one each time would write six times as often, and nothing at all while nobody
+probes.
 
 A gateway that is not ready gets no connections. Where all of them share a store that is away, that would turn workers
 away which are held otherwise (`legacy_posts`), and unmodified SDKs throw a result away at the first refused

@@ -68,6 +68,18 @@ async def test_a_token_of_no_pod_or_for_somebody_else_is_none(
         assert await review.review("unknown") is None
 
 
+async def test_a_connection_that_ends_just_then_is_no_answer_and_the_question_is_put_again(
+    server: ReviewServer, tmp_path: Path
+) -> None:
+    server.vouch("good", "app-1")
+    async with asking(server, tmp_path) as review:
+        server.dropped = 1
+        assert await review.review("good") is not None
+        server.dropped = 2
+        with pytest.raises(ReviewAway, match="Server disconnected"):
+            await review.review("good")
+
+
 @pytest.mark.parametrize("status", [401, 403, 429, 500, 503, 307])
 async def test_every_other_answer_says_nothing_about_the_token(
     server: ReviewServer, tmp_path: Path, status: int
