@@ -350,6 +350,13 @@ class Endpoints:
             raise unknown_worker()
         return state, place.revision
 
+    def lists(self, pod: Pod) -> bool:
+        """Whether the operator's last list of workers names this very pod."""
+        place = self.pools.find(pod.namespace, pod.name)
+        state = self.find(place.endpoint) if place else None
+        listed = state.presence.get(pod.name) if state else None
+        return listed is not None and listed.uid == pod.uid
+
     def find(self, endpoint: str) -> EndpointState | None:
         return self._states.get(endpoint)
 

@@ -59,7 +59,7 @@ class WorkerAccess:
         if self._reviewer is None or not pods.looks_like_one(token):
             return self._endpoints.of_worker(endpoint, token)
         digest = digest_of(token)
-        verdict = self._verdicts.fresh(digest, self._clock.now_ms())
+        verdict = self._verdicts.fresh(digest, self._clock.now_ms(), self._endpoints.lists)
         pod = await self._judged(self._reviewer, digest, token) if verdict is None else verdict.pod
         if pod is None:
             raise unknown_worker()

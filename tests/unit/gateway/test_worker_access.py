@@ -141,6 +141,27 @@ async def test_a_token_is_asked_about_once_a_minute_however_many_requests_come()
         assert c.reviews.asked == [token] * 2
 
 
+async def test_while_the_operator_lists_the_pod_it_is_asked_about_more_rarely_and_at_once_when_it_has_left() -> None:
+    async with cluster() as c:
+        token = c.token()
+        await c.lets_in(token)
+        listed = [WorkerPresence(worker=POD, uid=f"uid-{POD}", revision="r1", phase="Running")]
+        await c.gateway.registry.put_workers(ENDPOINT, listed, c.clock.ms)
+        c.clock.ms += verdicts.LISTED_FRESH_MS - 1
+        await c.lets_in(token)
+        assert c.reviews.asked == [token]
+        c.clock.ms += 1
+        await c.lets_in(token)
+        assert c.reviews.asked == [token] * 2
+        c.clock.ms += verdicts.FRESH_MS
+        await c.lets_in(token)
+        assert c.reviews.asked == [token] * 2
+        del c.reviews.known[token]
+        await c.gateway.registry.put_workers(ENDPOINT, [], c.clock.ms)
+        with pytest.raises(Unauthorized):
+            await c.lets_in(token)
+
+
 async def test_a_token_that_is_no_good_is_not_asked_about_each_time_either() -> None:
     async with cluster() as c:
         for expires_at in (c.clock.ms // 1_000 + 60, c.clock.ms // 1_000 - 60):
@@ -268,8 +289,8 @@ def test_no_more_verdicts_are_kept_than_there_is_room_for() -> None:
     for number in range(verdicts.KEPT_MAX + 5):
         kept.note(number.to_bytes(4, "big"), verdicts.Verdict(None, judged_at=number, expires_at=0))
     assert len(kept) == verdicts.KEPT_MAX
-    assert kept.fresh((4).to_bytes(4, "big"), 10) is None
-    assert kept.fresh((5).to_bytes(4, "big"), 10) is not None
+    assert kept.fresh((4).to_bytes(4, "big"), 10, lambda pod: False) is None
+    assert kept.fresh((5).to_bytes(4, "big"), 10, lambda pod: False) is not None
 
 
 @pytest.mark.parametrize("deployment", ["app-r1", "a-b-c-0123456789", "n" * 45 + "-0123456789"])
