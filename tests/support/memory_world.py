@@ -47,6 +47,7 @@ class MemoryCluster:
 
     ensured: list[str] = field(default_factory=list)
     protections: list[dict[str, bool]] = field(default_factory=list)
+    refuse_protection: OperatorError | None = None
     holders: dict[str, Key] = field(default_factory=dict)
     """Whose the ids are that specs ask for."""
 
@@ -125,6 +126,8 @@ class MemoryCluster:
         self.replaced.append(worker)
 
     async def protect(self, key: Key, workers: Mapping[str, bool]) -> None:
+        if self.refuse_protection:
+            raise self.refuse_protection
         self.protections.append(dict(workers))
         observed = self.endpoints[key]
         changed = (replace(each, protected=workers.get(each.name, each.protected)) for each in observed.workers)

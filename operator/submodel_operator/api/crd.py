@@ -11,12 +11,12 @@ import yaml
 
 from submodel_operator.api import constants
 from submodel_operator.api.schema import Schema, structural
+from submodel_operator.api.status import EndpointStatus
 from submodel_operator.api.v1alpha1 import (
     NAME_RULES,
     SPEC_RULES,
     TRANSITION_RULES,
     EndpointSpec,
-    EndpointStatus,
     Rule,
     SubModelEndpoint,
 )

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from submodel_operator.api import constants
 from submodel_operator.api.document import read_document
 from submodel_operator.api.problems import sentences
-from submodel_operator.api.v1alpha1 import EndpointStatus, SubModelEndpoint
+from submodel_operator.api.status import EndpointStatus
+from submodel_operator.api.v1alpha1 import SubModelEndpoint
 from submodel_operator.errors import InvalidEndpoint
 
 

@@ -111,6 +111,7 @@ class Reconciler:
         self._witness = Witness()
         self._starts = StartWatch()
         self._busy: dict[Key, protection.Memory] = {}
+        self._unprotectable: set[Key] = set()
         self._waiting: defaultdict[str, set[Key]] = defaultdict(set)
         """Endpoints that want an id which another one has."""
 
@@ -194,13 +195,19 @@ class Reconciler:
 
     async def _protect(self, observed: Observed, endpoint: ResolvedEndpoint, signals: Signals | None) -> float | None:
         """Returns after how many seconds to look again. What the user says of eviction stands."""
-        users = endpoint.pod_template.metadata.annotations
-        if signals is None or not signals.fresh or users.keys() & protection.ANNOTATIONS.keys():
+        key, users = observed.key, endpoint.pod_template.metadata.annotations
+        if key in self._unprotectable or users.keys() & protection.ANNOTATIONS.keys():
             return None
-        memory, now = self._busy.get(observed.key, {}), self._clock.monotonic()
-        wanted, self._busy[observed.key] = protection.protection(observed, gather.views(signals), memory, now)
-        if wanted.changes:
-            await self._cluster.protect(observed.key, wanted.changes)
+        if signals is None or not signals.fresh:
+            return None
+        memory, now = self._busy.get(key, {}), self._clock.monotonic()
+        wanted, self._busy[key] = protection.protection(observed, gather.views(signals), memory, now)
+        try:
+            if wanted.changes:
+                await self._cluster.protect(key, wanted.changes)
+        except ClusterRefused as refused:  # a cluster may forbid it, and jobs run all the same
+            _log.warning("%s: its busy workers cannot be protected from node autoscalers: %s", key.endpoint_id, refused)
+            self._unprotectable.add(key)
         return wanted.again_after_seconds
 
     async def _claim(self, endpoint: ResolvedEndpoint) -> None:
@@ -313,6 +320,7 @@ class Reconciler:
         self._metrics.forget_endpoint(*key)
         self._scalers.pop(key, None)
         self._busy.pop(key, None)
+        self._unprotectable.discard(key)
         self._witness.forget(key)
         self._starts.forget(key)
         ids = self._gateway.ids_of(key)

@@ -105,18 +105,21 @@ class Registry:
         With `epoch`, only the one of that epoch: the id may have gone to another custom resource meanwhile.
         """
         async with self._locks[endpoint]:
-            known = self._endpoints.find(endpoint)
-            if known is None and not await self._stored(endpoint):
-                return
-            if known is not None and epoch is not None and known.registration.epoch != epoch:
+            known, stored = self._endpoints.find(endpoint), await self._stored(endpoint)
+            if (known is None and stored is None) or (stored and epoch not in (None, stored.epoch)):
                 return
             await self._end_all(endpoint)
             await self._stores.of(endpoint).one(base.DeleteEndpoint(endpoint=endpoint))
             await self._sharing.forget(endpoint)
             self._deleted(endpoint)
 
-    async def _stored(self, endpoint: str) -> bool:
-        return endpoint in await self._stores.at(endpoint).endpoints()
+    async def _stored(self, endpoint: str) -> EndpointRegistration | None:
+        """What is in force, also by the word of another gateway that has not been heard of yet."""
+        store, known = self._stores.at(endpoint), self._endpoints.find(endpoint)
+        if store.board is None and known is not None:
+            return known.registration
+        stored = await store.board.registration(endpoint) if store.board else (await store.endpoints()).get(endpoint)
+        return None if stored is None else decode(stored, EndpointRegistration)
 
     async def _end_all(self, endpoint: str) -> None:
         """Nobody reaches the endpoint any more; its workers hear so, and its jobs are cancelled.

@@ -7,7 +7,13 @@ import pytest
 
 from submodel.contract.internal import TERMINATING
 from submodel_operator.api.conditions import EventReason
-from submodel_operator.errors import ClusterUnavailable, GatewayRefused, GatewayUnavailable, NameConflict
+from submodel_operator.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
+    GatewayRefused,
+    GatewayUnavailable,
+    NameConflict,
+)
 from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Key, Reference
 from submodel_operator.protection import ANNOTATIONS
 from submodel_operator.reconcile import Reconciler
@@ -550,6 +556,22 @@ async def test_a_silent_gateway_changes_no_protection() -> None:
     await world.step()
     (name,) = world.cluster.start_missing()
     world.gateway.say(signals(view(name, world.status["revision"], running=1), age_seconds=60.0))
+    for _ in range(5):
+        await world.step()
+    assert world.cluster.protections == []
+
+
+async def test_a_cluster_that_forbids_protection_is_asked_once_and_all_else_goes_on() -> None:
+    world = World(scaling={"workersMin": 1})
+    world.gateway.say(signals())
+    await world.step()
+    (name,) = world.cluster.start_missing()
+    world.gateway.say(signals(view(name, world.status["revision"], running=1), in_progress=1))
+    world.cluster.refuse_protection = ClusterRefused("policy: safe-to-evict must not be false")
+    for _ in range(5):
+        await world.step()
+    assert world.ready()["status"] == "True"
+    world.cluster.refuse_protection = None
     for _ in range(5):
         await world.step()
     assert world.cluster.protections == []

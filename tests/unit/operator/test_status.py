@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from submodel.contract.states import WorkerPhase
-from submodel_operator.api.v1alpha1 import EndpointStatus
+from submodel_operator.api.status import EndpointStatus
 from submodel_operator.diagnosis import Problem
 from submodel_operator.ports import WorkerEnd
 from submodel_operator.scaling import Demand, Proposal, ScalingDecision, ScalingInputs, Term
