@@ -109,6 +109,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
         if gateway.ready:
             log.info("not ready any more; serving on for %g s", settings.linger_seconds)
             gateway.ready = False
+            servers.part()
             loop.call_later(settings.linger_seconds, leave)
 
     await gateway.start()

@@ -9,14 +9,13 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
-from tests.crash.fleet import Fleet
+from tests.crash.fleet import ATTEMPTS_OF, Fleet
 from tests.crash.fleet_history import Execution, History, Read, executed_again, stale, violations
 from tests.support.postgres import PostgresServer
 
 ENVIRON: Mapping[str, str] = os.environ  # noqa: TID251  # `make fleet` says how many jobs
 JOBS = int(ENVIRON.get("FLEET_JOBS", "1000"))
 KILLS = max(6, JOBS // 500)
-ATTEMPTS = "SELECT id, attempt, result_attempt FROM submodel.job WHERE state = 'COMPLETED'"
 
 
 @pytest.mark.slow
@@ -26,7 +25,7 @@ async def test_killing_gateways_and_workers_loses_no_job_and_changes_no_result(t
         url = server.url()
         with Fleet(tmp_path, url, seed=JOBS) as fleet:
             history = await fleet.run(JOBS, KILLS)
-        rows = msgspec.convert(server.execute(ATTEMPTS, urlsplit(url).path[1:]), list[tuple[str, int, int | None]])
+        rows = msgspec.convert(server.execute(ATTEMPTS_OF, urlsplit(url).path[1:]), list[tuple[str, int, int | None]])
     print(f"{len(history.submitted)} jobs, {KILLS} kills of each, {executed_again(history)} executed again")  # noqa: T201
     assert violations(history) == stale(rows) == []
     assert len(history.submitted) == JOBS

@@ -7,8 +7,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import urllib3
@@ -170,3 +172,42 @@ def test_sigterm_serves_on_for_a_while_without_being_ready(tmp_path: Path) -> No
             assert probe.call("GET", "/readyz")[0] == 503
             id = client.ok("POST", "/v2/e/run", {"input": 1})["id"]
             assert client.ok("GET", f"/v2/e/status/{id}")["status"] == "IN_QUEUE"
+
+
+def test_a_gateway_that_leaves_tells_each_client_in_an_answer_that_its_connection_ends(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path, SUBMODEL_GATEWAY_LINGER_SECONDS="300") as gateway:
+        register(gateway)
+        with plain(gateway) as held, plain(gateway) as idle:
+            assert answer(idle, "/v2/e/health") == (200, None)
+            with Http(gateway.public) as client:
+                id = client.ok("POST", "/v2/e/run", {"input": 1})["id"]
+            held.request("GET", f"/v2/e/status-sync/{id}?wait=30000")
+            assert answer(idle, "/v2/e/health") == (200, None)
+            gateway.process.send_signal(signal.SIGTERM)
+            gateway.wait_for("not ready any more")
+            assert answer(idle, "/v2/e/health") == (200, "close")
+            with Http(gateway.public) as client:
+                client.ok("POST", f"/v2/e/cancel/{id}")
+            # Held since before: its head had not left yet.
+            assert heard(held) == (200, "close")
+
+
+@contextmanager
+def plain(gateway: LiveGateway) -> Iterator[HTTPConnection]:
+    """One connection, which is used as long as it lasts."""
+    where = urlsplit(gateway.public)
+    with closing(HTTPConnection(where.hostname or "", where.port, timeout=30)) as connection:
+        yield connection
+
+
+def answer(connection: HTTPConnection, path: str) -> tuple[int, str | None]:
+    """Status and the header `Connection` of an answer."""
+    connection.request("GET", path)
+    return heard(connection)
+
+
+def heard(connection: HTTPConnection) -> tuple[int, str | None]:
+    """The same of a request that was sent before."""
+    response = connection.getresponse()
+    response.read()
+    return response.status, response.getheader("connection")

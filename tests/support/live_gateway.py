@@ -86,12 +86,16 @@ class LiveGateway:
         """SIGTERM; returns the exit code."""
         return self._end(signal.SIGTERM)
 
+    def wait(self) -> int:
+        """Until it has ended; returns the exit code."""
+        for _ in self._lines():
+            continue
+        return self.process.wait(timeout=20)
+
     def _end(self, number: signal.Signals) -> int:
         if not self._ended:
             self.process.send_signal(number)
-            for _ in self._lines():
-                continue
-        return self.process.wait(timeout=20)
+        return self.wait()
 
     def __enter__(self) -> "LiveGateway":
         return self

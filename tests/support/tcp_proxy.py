@@ -64,9 +64,13 @@ class TcpProxy:
             self.connections += 1
             threading.Thread(target=self._forward, args=(client,), daemon=True).start()
 
+    def connect(self) -> socket.socket:
+        """A connection to the server. Raises `OSError`."""
+        return socket.create_connection(("127.0.0.1", self.upstream), WAIT_SECONDS)
+
     def _forward(self, client: socket.socket) -> None:
         try:
-            server = socket.create_connection(("127.0.0.1", self.upstream), WAIT_SECONDS)
+            server = self.connect()
         except OSError:
             _end(client)
             client.close()

@@ -35,6 +35,9 @@ class Bounds:
 class Peer(Protocol):
     """A connection, as its server sees it."""
 
+    def part(self) -> None:
+        """Let the answer to what has been asked be the last one, and say so in it unless its head has left."""
+
     def leave(self) -> None:
         """End it, after the answer to what is being served."""
 
@@ -47,6 +50,9 @@ class Peers:
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
+        self.parting = False
+        """Whether each answer is the last one of its connection."""
+
         self._addresses: dict[Peer, str] = {}
         self._of_address: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -79,6 +85,12 @@ class Peers:
     def served(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         self._changed.set()
+
+    def part(self) -> None:
+        """Let each answer from now on be the last one of its connection. Idle ones stay, until they are used."""
+        self.parting = True
+        for peer in self._addresses:
+            peer.part()
 
     async def leave(self, seconds: float) -> None:
         """End all connections as soon as what is served on them is answered; after `seconds` all the same."""

@@ -151,7 +151,8 @@ class HttpConnection(asyncio.Protocol):
         path, query = _target(self._url)
         modern = version not in _OLD_VERSIONS
         too_large = self._head_is_too_large()
-        goes_on = modern and not too_large and not self._parser.should_upgrade() and self._parser.should_keep_alive()
+        ends = too_large or self._peers.parting or self._parser.should_upgrade()
+        goes_on = modern and not ends and self._parser.should_keep_alive()
         incoming = Incoming(self, head_only=method == "HEAD", chunks=modern, keep_alive=goes_on)
         request = Request(method, path, query, self._headers, incoming)
         incoming.expects = modern and request.header(b"expect").lower() == "100-continue"
@@ -203,6 +204,11 @@ class HttpConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     # -- for the server ----------------------------------------------------------------------------------------------
+
+    def part(self) -> None:
+        last = self._waiting[-1][2] if self._waiting else self._served
+        if last is not None:
+            last.keep_alive = False
 
     def leave(self) -> None:
         if self._served is None:

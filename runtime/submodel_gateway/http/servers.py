@@ -31,6 +31,16 @@ class Servers:
             server.close()
         await asyncio.gather(*(peers.leave(SHUTDOWN_SECONDS) for _, _, peers in self._apps))
 
+    def part(self) -> None:
+        """Serve on, but let each answer be the last one of its connection: clients open the next one elsewhere.
+
+        A client never learns whether a request was read that meets the end of its connection; it may not send that
+        again. One that is told beforehand sends nothing into it.
+        """
+        for _, _, peers in self._apps:
+            peers.part()
+
     def stop(self) -> None:
         """Accept nothing more; `run` returns when what is open has been answered."""
+        self.part()
         self._stopping.set()
