@@ -31,6 +31,9 @@ from submodel_operator.ports import Clock, Key, Signals
 POLL_MS = 1000
 """How long the gateway holds a poll without news; also the freshness of ages while jobs wait."""
 
+UNKNOWN_SECONDS = 1.0
+"""Between two polls while the gateway knows nothing of some endpoints: these are answered at once."""
+
 REQUEST_TIMEOUT_SECONDS = 10.0
 RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -51,6 +54,9 @@ class GatewayClient:
         self._ids: dict[Key, set[str]] = {}
         self._gateway_now_ms = 0
         self._heard_at: float | None = None
+        self._last: dict[str, tuple[int, float]] = {}
+        """When endpoints were last spoken of that the gateway knows nothing of now: its time, and ours."""
+
         self._heard = asyncio.Event()
         self._pushed: dict[tuple[str, str], bytes] = {}
 
@@ -76,7 +82,8 @@ class GatewayClient:
         snapshot = self._snapshots.get(endpoint_id)
         if snapshot is None or self._heard_at is None:
             return None
-        return Signals(snapshot, self._gateway_now_ms, self._clock.monotonic() - self._heard_at)
+        now_ms, heard_at = self._last.get(endpoint_id, (self._gateway_now_ms, self._heard_at))
+        return Signals(snapshot, now_ms, self._clock.monotonic() - heard_at)
 
     def ids_of(self, key: Key) -> Sequence[str]:
         """See `ports.Gateway`."""
@@ -131,6 +138,8 @@ class GatewayClient:
             try:
                 await self._poll(changed)
                 failures = 0
+                if self._last:
+                    await pause(UNKNOWN_SECONDS)
             except (GatewayUnavailable, GatewayRefused) as error:
                 if not failures:
                     _log.warning("the gateway does not report: %s", error)
@@ -141,9 +150,12 @@ class GatewayClient:
                 await pause(delay)
 
     async def _poll(self, changed: Callable[[Key], None]) -> None:
-        place = f"since={self._version}&boot={self._boot}" if self._boot else "since=0"
+        # What a gateway did not know it does not count as news when it does, least of all another gateway.
+        since = 0 if self._last else self._version
+        place = f"since={since}&boot={self._boot}" if self._boot else "since=0"
         answer = _snapshots(await self._request("GET", f"snapshots?{place}&waitMs={POLL_MS}"))
-        news = {_owner(self._snapshots[each]) for each in answer.deleted if each in self._snapshots}
+        told = (*answer.deleted, *answer.unknown)
+        news = {_owner(self._snapshots[each]) for each in told if each in self._snapshots}
         if answer.boot != self._boot:
             # Another process: it answers with everything, and what the one before said or was told is void.
             _log.info("following gateway process %s", answer.boot)
@@ -151,6 +163,8 @@ class GatewayClient:
             self._snapshots.clear()
             self._ids.clear()
             self._pushed.clear()
+            self._last.clear()
+        self._note_unknown(answer.unknown)
         self._boot, self._version = answer.boot, answer.version
         self._gateway_now_ms, self._heard_at = answer.now_ms, self._clock.monotonic()
         self._heard.set()
@@ -182,6 +196,13 @@ class GatewayClient:
         ids.discard(endpoint_id)
         if not ids:
             self._ids.pop(owner, None)
+
+    def _note_unknown(self, endpoints: Sequence[str]) -> None:
+        """What was said of them gets old from the answer before on; of all others this answer speaks."""
+        if endpoints and not self._last:
+            _log.warning("the gateway does not reach the job store of %d endpoints", len(endpoints))
+        before = self._gateway_now_ms, self._heard_at or 0.0
+        self._last = {id: self._last.get(id, before) for id in endpoints}
 
     async def _push(self, kind: str, endpoint_id: str, path: str, message: wire.Message, method: str = "PUT") -> None:
         body = wire.encode(message)

@@ -6,6 +6,7 @@ GatewayError
 ├── ReviewAway             the API server did not say whether a worker's token is good
 ├── StoreError             the job store could not do it
 │   ├── StoreUnusable      it cannot be opened: path, owner or schema; the text says which
+│   │   └── StoreUnreachable   nothing answers there; it may later
 │   ├── StoreAway          it cannot be reached for now; what was asked had no effect and may be asked again
 │   ├── StoreFull          it has no space; what was asked had no effect
 │   └── OperationFailed    one operation failed and had no effect; the others of its group went through
@@ -46,6 +47,10 @@ class StoreError(GatewayError):
 
 class StoreUnusable(StoreError):
     """The store cannot be opened."""
+
+
+class StoreUnreachable(StoreUnusable):
+    """Nothing answers where the store should be."""
 
 
 class StoreAway(StoreError):

@@ -84,7 +84,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
     stores = _open_stores(settings)
     gateway = Gateway(
         stores,
-        stores[0].clock,
+        min(stores, key=lambda each: each.name).clock,
         compress=settings.compress,
         outgoing=outgoing,
         rates=figures(settings.rate_limits),
@@ -113,8 +113,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
             loop.call_later(settings.linger_seconds, leave)
 
     await gateway.start()
-    for canary in gateway.canaries:
-        await canary.begin()
+    await gateway.fly_canaries()
     _ease_the_collector()
     loop.add_signal_handler(signal.SIGTERM, end)
     loop.add_signal_handler(LEAVE, leave)
@@ -153,7 +152,11 @@ def _access(folder: KeyFolder | None, gateway: Gateway) -> Access:
 
 
 def _open_stores(settings: Settings) -> list[NamedStore]:
-    urls = {store_name(url): url for url in settings.stores}
+    urls = {store_name(url): url for url in (each.removeprefix(names.CLOSED) for each in settings.stores)}
+    closed = {store_name(url.removeprefix(names.CLOSED)) for url in settings.stores if url.startswith(names.CLOSED)}
     if len(urls) < len(settings.stores):
         raise ConfigurationError(f"{names.STORE} names a store twice; name each one once")
-    return [NamedStore(name, open_store(url, settings.quota_bytes), SteeredClock()) for name, url in urls.items()]
+    return [
+        NamedStore(name, open_store(url, settings.quota_bytes), SteeredClock(), closed=name in closed)
+        for name, url in urls.items()
+    ]

@@ -4,7 +4,7 @@
 |---|---|---|
 | `SUBMODEL_GATEWAY_LISTEN` | `127.0.0.1:8000` | address for clients and workers; port 0 picks one |
 | `SUBMODEL_GATEWAY_INTERNAL_LISTEN` | `127.0.0.1:8001` | address of the operator's port; never expose it |
-| `SUBMODEL_GATEWAY_STORE` | `sqlite:submodel-gateway.db` | URL of the job store, or several with spaces between them |
+| `SUBMODEL_GATEWAY_STORE` | `sqlite:submodel-gateway.db` | URL of the job store, or several with spaces; see `CLOSED` |
 | `SUBMODEL_GATEWAY_STORE_FILE` | | a file that holds it; wins over the variable |
 | `SUBMODEL_GATEWAY_STORE_QUOTA_BYTES` | | what each store may grow to; no new jobs above 80 % of it |
 | `SUBMODEL_GATEWAY_STORE_COMPRESS` | `false` | `true` stores payloads above 4 KiB compressed |
@@ -63,6 +63,9 @@ LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 LOG_FORMAT = "SUBMODEL_GATEWAY_LOG_FORMAT"
 
 _ADDRESSES = {LISTEN: "127.0.0.1:8000", INTERNAL_LISTEN: "127.0.0.1:8001"}
+CLOSED = "closed:"
+"""Before the URL of a store that keeps its endpoints and takes no new ones."""
+
 STORE_FORMS = "memory:, sqlite:///absolute/path.db or postgresql://user@host/database"
 LINGER_SECONDS_MAX = 300
 API_SERVER = "https://kubernetes.default.svc"
@@ -155,6 +158,8 @@ def _stores(environ: Mapping[str, str]) -> tuple[str, ...]:
         text = _content(STORE_FILE, file)
     if not text.split():
         raise ConfigurationError(f"{STORE_FILE} names a file without a URL; give {STORE_FORMS}")
+    if all(url.startswith(CLOSED) for url in text.split()):
+        raise ConfigurationError(f"{STORE} has only stores that are {CLOSED} one must take new endpoints")
     return tuple(text.split())
 
 

@@ -191,6 +191,8 @@ class Snapshots(Message):
     now_ms: int
     endpoints: list[EndpointSnapshot] = []
     deleted: list[str] = []
+    unknown: list[str] = []
+    """Endpoints of a job store that does not answer: what was said of them before gets old."""
 
 
 class TrafficRecord(Message):

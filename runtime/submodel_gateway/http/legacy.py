@@ -51,7 +51,6 @@ class LegacyRoutes:
     def __init__(self, gateway: Gateway) -> None:
         self._workers = gateway.legacy
         self._posts = gateway.legacy_posts
-        self._sessions = gateway.legacy_sessions
         self.on_worker: dict[str, _OnWorker] = {
             "job-take": self._take,
             "job-take-batch": self._take_batch,
@@ -89,7 +88,7 @@ class LegacyRoutes:
 
     async def _done(self, request: Request, endpoint: str, worker: str, job: str) -> bytes:
         token = request.credential()
-        self._sessions.authorize(endpoint, token)
+        await self._posts.authorize(endpoint, token)
         try:
             post = await legacy_bodies.read_result(await request.body(BODY_BYTES))
         except TooLarge:
@@ -99,7 +98,7 @@ class LegacyRoutes:
 
     async def _stream(self, request: Request, endpoint: str, worker: str, job: str) -> bytes:
         token = request.credential()
-        self._sessions.authorize(endpoint, token)
+        await self._posts.authorize(endpoint, token)
         try:
             post = await legacy_bodies.read_chunk(await request.body(BODY_BYTES))
         except TooLarge:

@@ -107,6 +107,9 @@ COMMIT: Final = Metric(
 GROUP: Final = Metric(
     "submodel_store_group_operations", Kind.HISTOGRAM, ("store",), "Operations in a group's transaction.", _COUNTS
 )
+STORE_UP: Final = Metric(
+    "submodel_store_up", Kind.GAUGE, ("store",), "1 while the job store answers, 0 while it does not."
+)
 FAILURES: Final = Metric(
     "submodel_store_failures", Kind.COUNTER, ("store",), "Operations that the store could not apply."
 )
@@ -151,6 +154,6 @@ REVIEWS: Final = Metric(
 
 METRICS: Final = (
     BUILD, READY, REQUESTS, REQUEST_SECONDS, QUEUED, RUNNING, OLDEST, WORKERS, SUBMITTED, FINISHED, REDELIVERED, LOST,
-    EXPIRED, STALE, DELAY, EXECUTION, COMMIT, GROUP, FAILURES, WEBHOOKS,
-    WEBHOOKS_OVERDUE,    REVIEWS, BODY_BYTES, BODIES_REFUSED, CANARY_SECONDS, CANARY_FAILURES,
+    EXPIRED, STALE, DELAY, EXECUTION, STORE_UP, COMMIT, GROUP, FAILURES, WEBHOOKS,
+    WEBHOOKS_OVERDUE, REVIEWS, BODY_BYTES, BODIES_REFUSED, CANARY_SECONDS, CANARY_FAILURES,
 )  # fmt: skip

@@ -31,8 +31,8 @@ class Access(Protocol):
     def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
         """Who the caller is.
 
-        Raises `Unauthorized` without a valid credential, `NotFound` for an endpoint out of its reach and `Forbidden`
-        for an operation out of its scopes.
+        Raises `Unauthorized` without a valid credential, `NotFound` for an endpoint out of its reach, `Forbidden` for
+        an operation out of its scopes, and `StoreAway` while it is not known which endpoints there are.
         """
 
 
@@ -73,6 +73,8 @@ class ByKey:
             for where, own in self._endpoints.keys.find(credential).items()
             if own.expires_at_ms is None or now < own.expires_at_ms
         }
+        if endpoint not in opened:
+            self._endpoints.check_complete()
         if not opened:
             raise Unauthorized("the API key is unknown, expired or revoked")
         if (own := opened.get(endpoint)) is None:

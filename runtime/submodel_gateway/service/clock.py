@@ -35,12 +35,17 @@ class SteeredClock:
 
     Args:
         monotonic_ms: milliseconds from any origin.
+        wall_ms: milliseconds since 1970; the time while the store has not been reached.
     """
 
-    def __init__(self, monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000) -> None:
+    def __init__(
+        self,
+        monotonic_ms: Callable[[], int] = lambda: time.monotonic_ns() // 1_000_000,
+        wall_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+    ) -> None:
         self._monotonic_ms = monotonic_ms
-        self._offset = 0.0
         self._followed_at = monotonic_ms()
+        self._offset = float(wall_ms() - self._followed_at)
 
     def now_ms(self) -> int:
         return int(self._monotonic_ms() + self._offset)

@@ -15,7 +15,7 @@ from submodel.contract.internal import TERMINATING, EndpointKey, EndpointRegistr
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.auth.credentials import Credentials
 from submodel_gateway.auth.pods import Pod, Pools
-from submodel_gateway.errors import NotFound, Unauthorized
+from submodel_gateway.errors import NotFound, StoreAway, Unauthorized
 from submodel_gateway.jobs.ids import delivery_id
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.legacy_memory import LegacyMemory, LegacyStream
@@ -309,23 +309,35 @@ class Endpoints:
 
     def __init__(self) -> None:
         self._states: dict[str, EndpointState] = {}
+        self.complete = True
+        """Whether these are all; False while a job store has never been reached."""
+
         self.keys: Credentials[EndpointKey] = Credentials()
         self._workers: Credentials[str] = Credentials()
         self.pools = Pools()
 
     def get(self, endpoint: str) -> EndpointState:
-        """Raises `NotFound` for an endpoint that is not registered."""
+        """Raises `NotFound` for an endpoint that is not registered, `StoreAway` when that is not known."""
         state = self._states.get(endpoint)
         if state is None:
+            self.check_complete()
             raise no_endpoint(endpoint)
         return state
+
+    def check_complete(self) -> None:
+        """Before something is said not to exist. Raises `StoreAway` when it may be where nobody has looked yet."""
+        if not self.complete:
+            raise StoreAway("a job store has not been reached since this gateway started, and may know more; try again")
 
     def of_worker(self, endpoint: str, token: str) -> tuple[EndpointState, str]:
         """The endpoint, and the revision that the worker's token is of.
 
-        Raises `Unauthorized` for a token that nobody knows, and `NotFound` for one of another endpoint.
+        Raises `Unauthorized` for a token that nobody knows, `NotFound` for one of another endpoint, and `StoreAway`
+        when these are not all known.
         """
         known = self._workers.find(token)
+        if endpoint not in known:
+            self.check_complete()
         if not known:
             raise unknown_worker()
         if endpoint not in known:

@@ -1,11 +1,15 @@
 """The gateway put together: use cases, sweeper, and what a commit wakes."""
 
 import asyncio
+import logging
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 
 from submodel.contract.internal import TrafficRecord
 from submodel.contract.states import JobState
+from submodel_gateway.errors import StoreAway, StoreError, StoreUnreachable
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.metrics.measures import Measures
@@ -39,6 +43,11 @@ from submodel_gateway.service.worker_access import Reviewer, WorkerAccess
 from submodel_gateway.service.workers import Workers
 from submodel_gateway.store import base
 from submodel_gateway.webhooks.targets import Rules
+
+AGAIN_SECONDS = 0.2
+"""How long a store that could not be reached is left alone; it takes its own time to say so."""
+
+log = logging.getLogger(__name__)
 
 
 class Gateway:
@@ -99,28 +108,49 @@ class Gateway:
         self._changed_at = changed
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
         self.sweepers = list(self._sweeper_of.values())
-        self.canaries = [
-            Canary(group, str(place), self._stores.clocks[name], self.measures, random_bits)
+        self._canary_of = {
+            name: Canary(group, str(place), self._stores.clocks[name], self.measures, random_bits)
             for place, (name, group) in enumerate(self._stores.groups.items(), 1)
-        ]
+        }
+        self.canaries = list(self._canary_of.values())
+        self._flying = False
         self.admission = Admission(rates, self.endpoints, clock, self._gateways)
         self._sweeping: list[asyncio.Task[None]] = []
+        self._waiting: list[asyncio.Task[None]] = []
+        """For stores that could not be reached at the start."""
+
+        self._closing = asyncio.Event()
 
     async def start(self) -> None:
-        """Learn the endpoints and begin to sweep. Raises `StoreError`."""
-        self.registry.load(await self._stores.start(self._news))
-        await self._sharing.begin(self.registry.learn)
-        for sweeper in self.sweepers:
-            await sweeper.sweep()
-        self._sweeping = [asyncio.create_task(sweeper.run()) for sweeper in self.sweepers]
-        self.webhooks.start()
+        """Learn the endpoints and begin to sweep. Raises `StoreError`.
+
+        Of several stores those are waited for that answer; the others begin when they can be reached.
+        """
+        names = list(self._stores.groups)
+        errors = dict(zip(names, await asyncio.gather(*map(self._begun, names)), strict=True))
+        late = {name: error for name, error in errors.items() if error is not None}
+        for error in late.values():
+            if len(late) == len(names) or not isinstance(error, StoreUnreachable | StoreAway):
+                raise error
+        self.endpoints.complete = not late
+        self._waiting = [asyncio.create_task(self._await_store(name, error)) for name, error in late.items()]
         self.ready = True
 
     def unready(self) -> str:
-        """Why nobody should ask this gateway for anything now; empty when everybody may."""
+        """Why nobody should ask this gateway for anything now; empty when everybody may.
+
+        One store in which jobs move is enough: the endpoints of the others are away at every gateway.
+        """
         if not self.ready:
             return "the gateway is starting or going down"
-        return next(filter(None, (each.unready() for each in self.canaries)), "")
+        reasons = [each.unready() for name, each in self._canary_of.items() if name not in self._stores.missing]
+        return reasons[0] if all(reasons) else ""
+
+    async def fly_canaries(self) -> None:
+        """Let a job of its own move through each store that has begun, now and from time to time; see `Canary`."""
+        self._flying = True
+        here = [each for name, each in self._canary_of.items() if name not in self._stores.missing]
+        await asyncio.gather(*(each.begin() for each in here))
 
     def drain(self) -> None:
         """The process is going down: answer everything that is held, hand out nothing more.
@@ -137,6 +167,8 @@ class Gateway:
     async def close(self) -> None:
         """Finish the writes and let the store go."""
         self.drain()
+        self._closing.set()
+        await asyncio.gather(*self._waiting)
         self.legacy_posts.close()
         for sweeper in self.sweepers:
             sweeper.stop()
@@ -144,6 +176,40 @@ class Gateway:
         await self.webhooks.close()
         await self._sharing.close()
         await self._stores.close()
+
+    async def _begun(self, name: str) -> StoreError | None:
+        """Begin with a store; returns why that was not possible."""
+        try:
+            await self._begin(name)
+        except StoreError as error:
+            return error
+        return None
+
+    async def _begin(self, name: str) -> None:
+        self.registry.load(await self._stores.begin(name, self._news))
+        await self._sharing.begin(name)
+        await self._sweeper_of[name].sweep()
+        self._stores.begun(name)
+        self._sharing.follow(name, self.registry.learn)
+        self._sweeping.append(asyncio.create_task(self._sweeper_of[name].run()))
+        self.webhooks.start(name)
+
+    async def _await_store(self, name: str, error: StoreError | None) -> None:
+        """Begin with a store as soon as it can be reached."""
+        while error is not None and not self._closing.is_set():
+            log.error("job store %s: %s. Its endpoints are not served until it is there", name, error)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), AGAIN_SECONDS)
+            if not self._closing.is_set():
+                error = await self._begun(name)
+        if error is None:
+            if self._flying:
+                await self._canary_of[name].begin()
+            log.info("job store %s has been reached; its endpoints are served", name)
+            self.endpoints.complete = not self._stores.missing
+
+    def _answers(self, store: str, answers: bool) -> None:
+        (self._stores.away.discard if answers else self._stores.away.add)(store)
 
     def _changed(self, state: EndpointState) -> None:
         self.snapshots.changed(state)
@@ -175,7 +241,7 @@ class Gateway:
                 self._stores.tally(id).in_progress for id in self.endpoints.ids() if self._stores.of(id) is group
             )
 
-        return Sweeper(group, self._stores.clocks[store], running, self._swept)
+        return Sweeper(group, self._stores.clocks[store], running, self._swept, partial(self._answers, store))
 
     def _gateways(self, endpoint: str) -> int:
         return self._sweeper_of[self._stores.name_of(endpoint)].gateways

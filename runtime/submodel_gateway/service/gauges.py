@@ -19,6 +19,8 @@ DISTRIBUTION = "submodel-runtime"
 
 Values = dict[Metric, dict[Labels, float]]
 
+_READ = (table.QUEUED, table.RUNNING, table.OLDEST, table.WORKERS, table.STORE_UP, table.WEBHOOKS_OVERDUE)
+
 
 class Gauges:
     """Reads them. Endpoints that share labels are added up; of their ages the highest counts."""
@@ -32,36 +34,36 @@ class Gauges:
         self.version = _version()
 
     async def read(self, *, ready: bool) -> Values:
-        """All of them, now. While a store is away, ages that only it knows are left out: unknown is not zero."""
+        """All of them, now. While a store is away, what only it knows is left out: unknown is not zero."""
         self._measures.keep(self._endpoints.ids())
-        values: Values = {metric: {} for metric in (table.QUEUED, table.RUNNING, table.OLDEST, table.WORKERS)}
+        values: Values = {metric: {} for metric in _READ}
         states = self._endpoints.all()
-        waiting = [state.id for state in states if self._stores.tally(state.id).queued]
-        try:
-            backlogs = await self._stores.backlogs(dict.fromkeys(waiting))
-        except StoreError:
-            backlogs = {}
         for state in states:
             self._of_endpoint(state, values)
-            if state.id in backlogs or state.id not in waiting:
-                self._age(state, backlogs.get(state.id, base.Backlog()).oldest_at, values)
+        for place, name in enumerate(self._stores.groups, 1):
+            here = [state for state in states if self._stores.name_of(state.id) == name]
+            answers = await self._of_store((str(place),), name, here, values)
+            values[table.STORE_UP][(str(place),)] = float(answers)
         values[table.BUILD] = {(self.version, platform.python_version()): 1.0}
-        values[table.WEBHOOKS_OVERDUE] = {(store,): seconds for store, seconds in await self._overdue()}
         values[table.BODY_BYTES] = {(): float(self._bodies.held_bytes)}
         values[table.READY] = {(): float(ready)}
         return values
 
-    async def _overdue(self) -> list[tuple[str, float]]:
-        """Seconds by store, as the metrics call it."""
-        ages: list[tuple[str, float]] = []
-        for place, (name, group) in enumerate(self._stores.groups.items(), 1):
-            try:
-                due_at = await group.store.next_webhook()
-            except StoreError:
-                continue
-            age_ms = 0 if due_at is None else max(0, self._stores.clocks[name].now_ms() - due_at)
-            ages.append((str(place), age_ms / 1000))
-        return ages
+    async def _of_store(self, labels: Labels, name: str, states: list[EndpointState], values: Values) -> bool:
+        """What a store has to be asked for; whether it answered."""
+        if name in self._stores.away or name in self._stores.missing:
+            return False
+        waiting = [state.id for state in states if self._stores.tally(state.id).queued]
+        try:
+            backlogs = await self._stores.backlogs(dict.fromkeys(waiting))
+            due_at = await self._stores.groups[name].store.next_webhook()
+        except StoreError:
+            return False
+        for state in states:
+            self._age(state, backlogs.get(state.id, base.Backlog()).oldest_at, values)
+        age_ms = 0 if due_at is None else max(0, self._stores.clocks[name].now_ms() - due_at)
+        values[table.WEBHOOKS_OVERDUE][labels] = age_ms / 1000
+        return True
 
     def _age(self, state: EndpointState, oldest_at: int | None, values: Values) -> None:
         labels, ages = self._measures.endpoint(state.id), values[table.OLDEST]

@@ -95,6 +95,14 @@ class LegacyPosts:
         for pause in self._pauses:
             pause.end()
 
+    async def authorize(self, endpoint: str, token: str) -> None:
+        """Check what can be checked before a body is read. Raises as `result`."""
+
+        async def check() -> None:
+            self._sessions.authorize(endpoint, token)
+
+        await self._insist(check)
+
     async def result(self, endpoint: str, worker: str, token: str, name: str, post: Result | Progress) -> None:
         """Publish the outcome, or the progress, of the job `name`; what comes too late has no effect.
 

@@ -56,12 +56,12 @@ class Registry:
         """One writer per endpoint: a push that meets a deletion waits for its end."""
 
     def load(self, registrations: Mapping[str, bytes]) -> None:
-        """Remember what the stores remember; called once, before anything is served."""
+        """Remember what a store remembers; called once for each, before anything of it is served."""
         for registration in registrations.values():
-            self._endpoints.put(decode(registration, EndpointRegistration))
+            self._changed(self._endpoints.put(decode(registration, EndpointRegistration)))
 
     async def put(self, endpoint: str, registration: EndpointRegistration) -> None:
-        """Register an endpoint. Raises `InvalidRequest`, `Outdated`.
+        """Register an endpoint. Raises `InvalidRequest`, `Outdated`, `StoreError`.
 
         Another epoch is another endpoint of the same name: the jobs and workers of the one before end with it.
         """
@@ -78,22 +78,30 @@ class Registry:
             )
         if known is not None and known.registration.epoch != registration.epoch:
             await self._end_all(endpoint)
+        if known is None:
+            await self._stores.place(endpoint)
         if known is None or known.registration != registration:
             await self._stores.of(endpoint).one(base.PutEndpoint(endpoint=endpoint, registration=encode(registration)))
+            self._stores.found(endpoint, self._stores.name_of(endpoint))
             state = self._endpoints.put(registration)
             state.end_revoked()
             self._changed(state)
 
-    async def learn(self, endpoint: str) -> None:
-        """Another gateway registered the endpoint, or deleted it. Raises `StoreError`."""
-        board = self._stores.at(endpoint).board
+    async def learn(self, endpoint: str, store: str) -> None:
+        """Another gateway registered the endpoint in this store, or deleted it there. Raises `StoreError`."""
+        board = self._stores.groups[store].store.board
         async with self._locks[endpoint]:
             stored = await board.registration(endpoint) if board is not None else None
+            here = self._stores.found(endpoint, store) if stored else self._stores.name_of(endpoint) == store
+            if not here:
+                return
             known = self._endpoints.find(endpoint)
             registration = None if stored is None else decode(stored, EndpointRegistration)
             if known is not None and (registration is None or registration.epoch != known.registration.epoch):
                 self._end_sessions(endpoint)
                 self._deleted(endpoint)
+            if registration is None:
+                self._stores.forget(endpoint)
             if registration is not None and (known is None or known.registration != registration):
                 state = self._endpoints.put(registration)
                 state.end_revoked()
@@ -105,12 +113,16 @@ class Registry:
         With `epoch`, only the one of that epoch: the id may have gone to another custom resource meanwhile.
         """
         async with self._locks[endpoint]:
-            known, stored = self._endpoints.find(endpoint), await self._stored(endpoint)
+            known = self._endpoints.find(endpoint)
+            if known is None:
+                await self._stores.place(endpoint)
+            stored = await self._stored(endpoint)
             if (known is None and stored is None) or (stored and epoch not in (None, stored.epoch)):
                 return
             await self._end_all(endpoint)
             await self._stores.of(endpoint).one(base.DeleteEndpoint(endpoint=endpoint))
             await self._sharing.forget(endpoint)
+            self._stores.forget(endpoint)
             self._deleted(endpoint)
 
     async def _stored(self, endpoint: str) -> EndpointRegistration | None:

@@ -11,6 +11,7 @@ Where a gateway has its store alone, all of this is nothing.
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -43,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class Sharing:
-    """`begin` when the endpoints are known, `close` before the stores.
+    """`begin` with each store when its endpoints are known, then `follow` it; `close` before the stores.
 
     Args:
         changed: told when an endpoint's workers are news for the operator.
@@ -58,41 +59,48 @@ class Sharing:
         self._changed = changed
         # What is said names all workers of an endpoint: a thousand that come at once are not told a thousand times.
         self._introductions = {
-            board: Batch(partial(self._introduce, board), INTRODUCED_TOGETHER) for board in self._boards()
+            board: Batch(partial(self._introduce, store, board), INTRODUCED_TOGETHER)
+            for store, board in self._boards().items()
         }
-        self._learn: Callable[[str], Awaitable[None]] | None = None
-        self._unlearnt: set[str] = set()
+        self._unlearnt: defaultdict[str, set[str]] = defaultdict(set)
+        """Endpoints whose registration changed elsewhere, by the store where it did."""
+
         self._to_tell: set[str] = set()
         self._to_compare: set[str] = set()
         self._orders: dict[str, base.Posting] = {}
         self._words: dict[str, list[Word]] = {}
         self._told: dict[str, bytes] = {}
-        self._told_at = 0
+        self._told_at: dict[str, int] = {}
+        """When it was last repeated, by store."""
+
         self._closing = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def begin(self, learn: Callable[[str], Awaitable[None]]) -> None:
-        """Hear what the others have said, and go on doing so. Raises `StoreError`.
+    async def begin(self, store: str) -> None:
+        """Hear what the others have said by a store. Raises `StoreError`, and may be called again."""
+        if (board := self._boards().get(store)) is not None:
+            await self._hear(store, board)
+            # All there were have been loaded, by now with what was said of them.
+            self._unlearnt[store].clear()
+
+    def follow(self, store: str, learn: Callable[[str, str], Awaitable[None]]) -> None:
+        """Go on hearing it.
 
         Args:
-            learn: called with each endpoint whose registration changed elsewhere.
+            learn: called with each endpoint whose registration changed elsewhere, and the store where it did.
         """
-        self._learn = learn
-        for board in self._boards():
-            await self._hear(board)
-        # All there were have been loaded, by now with what was said of them.
-        self._unlearnt.clear()
-        self._tasks = [asyncio.create_task(self._follow(board)) for board in self._boards()]
+        if (board := self._boards().get(store)) is not None:
+            self._tasks.append(asyncio.create_task(self._follow(store, board, learn)))
 
     async def close(self) -> None:
         """Say nothing any more."""
         self._closing.set()
-        for board in self._boards():
+        for board in self._boards().values():
             board.hinted.set()
         await asyncio.gather(*self._tasks)
-        for board in self._boards():
+        for board in self._boards().values():
             with suppress(StoreError):
-                await board.tell(dict.fromkeys(self._told, b""))
+                await board.tell({endpoint: b"" for endpoint in self._told if self._board(endpoint) is board})
 
     @property
     def shared(self) -> bool:
@@ -120,7 +128,7 @@ class Sharing:
     async def look(self, endpoint: str) -> None:
         """Hear at once what the others say. Raises `StoreError`."""
         if (board := self._board(endpoint)) is not None:
-            await self._hear(board)
+            await self._hear(self._stores.name_of(endpoint), board)
 
     async def order(self, state: EndpointState, change: Callable[[], None]) -> None:
         """Apply what the operator says of workers here, and let every gateway know. Raises `StoreError`.
@@ -139,7 +147,7 @@ class Sharing:
                 if version is not None:
                     state.ordered = version
                     return
-                await self._hear(board)
+                await self._hear(self._stores.name_of(state.id), board)
                 self._apply(state.id)
                 if state.ordered == known == 0:
                     raise OperationFailed("what another gateway was told is not known here yet; say it again")
@@ -153,21 +161,22 @@ class Sharing:
         if (board := self._board(endpoint)) is not None:
             await board.forget(endpoint)
 
-    async def _introduce(self, board: base.Board, endpoints: Sequence[str]) -> Mapping[str, None]:
+    async def _introduce(self, store: str, board: base.Board, endpoints: Sequence[str]) -> Mapping[str, None]:
         await self._tell(board, [state for id in endpoints if (state := self._endpoints.find(id)) is not None])
-        await self._hear(board)
+        await self._hear(store, board)
         return {}
 
     def _board(self, endpoint: str) -> base.Board | None:
         return self._stores.at(endpoint).board
 
-    def _boards(self) -> list[base.Board]:
-        return [board for group in self._stores.groups.values() if (board := group.store.board) is not None]
+    def _boards(self) -> dict[str, base.Board]:
+        groups = self._stores.groups
+        return {name: board for name, group in groups.items() if (board := group.store.board) is not None}
 
-    async def _follow(self, board: base.Board) -> None:
+    async def _follow(self, store: str, board: base.Board, learn: Callable[[str, str], Awaitable[None]]) -> None:
         while not self._closing.is_set():
             try:
-                await self._turn(board)
+                await self._turn(store, board, learn)
             except StoreError as error:
                 log.debug("other gateways are not heard of: %s", error)
             except Exception:
@@ -178,27 +187,26 @@ class Sharing:
                 await asyncio.wait_for(board.hinted.wait(), LOOK_SECONDS - INTERVAL_SECONDS)
             board.hinted.clear()
 
-    async def _turn(self, board: base.Board) -> None:
-        await self._tell_due(board)
-        await self._hear(board)
-        for endpoint in list(self._unlearnt):
-            if self._board(endpoint) is board and self._learn is not None:
-                await self._learn(endpoint)
-                self._unlearnt.discard(endpoint)
-                self._apply(endpoint)
+    async def _turn(self, store: str, board: base.Board, learn: Callable[[str, str], Awaitable[None]]) -> None:
+        await self._tell_due(store, board)
+        await self._hear(store, board)
+        for endpoint in list(self._unlearnt[store]):
+            await learn(endpoint, store)
+            self._unlearnt[store].discard(endpoint)
+            self._apply(endpoint)
         for endpoint in [each for each in self._to_compare if self._board(each) is board]:
             self._to_compare.discard(endpoint)
             if (state := self._endpoints.find(endpoint)) is not None and state.sessions:
                 began = self._clock.now_ms()
                 compare(state, await board.running(endpoint), began, self._clock.now_ms())
 
-    async def _tell_due(self, board: base.Board) -> None:
+    async def _tell_due(self, store: str, board: base.Board) -> None:
         due = [each for each in self._to_tell if self._board(each) is board]
         self._to_tell -= set(due)
         states = {state.id: state for id in due if (state := self._endpoints.find(id)) is not None}
         now = self._clock.now_ms()
-        if repeat := now - self._told_at >= REPEAT_MS:
-            self._told_at = now
+        if repeat := now - self._told_at.get(store, 0) >= REPEAT_MS:
+            self._told_at[store] = now
             states |= {state.id: state for state in self._endpoints.all() if state.sessions}
         try:
             await self._tell(board, states.values(), repeat=repeat)
@@ -214,9 +222,9 @@ class Sharing:
             await board.tell(words if repeat else news, hint=bool(news))
             self._told |= news
 
-    async def _hear(self, board: base.Board) -> None:
+    async def _hear(self, store: str, board: base.Board) -> None:
         heard = await board.news()
-        self._unlearnt |= heard.registrations
+        self._unlearnt[store] |= heard.registrations
         self._orders |= heard.orders
         for endpoint, words in heard.words.items():
             self._words[endpoint] = [each for word in words.values() for each in _WORDS.decode(word)]

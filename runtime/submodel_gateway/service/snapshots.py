@@ -8,6 +8,7 @@ import asyncio
 
 from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView
 from submodel.contract.states import WorkerPhase
+from submodel_gateway.errors import StoreAway, StoreError
 from submodel_gateway.service import words
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
@@ -101,15 +102,33 @@ class SnapshotFeed:
             for state in self._endpoints.all()
             if since == 0 or state.version > since or self._stores.tally(state.id).queued
         ]
-        queues = {state.id: self._late_at(state) for state in states if self._waits(state)}
-        backlogs = await self._stores.backlogs(queues)
+        by_store: dict[str, list[EndpointState]] = {name: [] for name in self._stores.groups}
+        for state in states:
+            by_store[self._stores.name_of(state.id)].append(state)
+        parts = await asyncio.gather(*(self._of_store(name, part, now) for name, part in by_store.items()))
+        failed = {name: part for name, part in zip(by_store, parts, strict=True) if isinstance(part, StoreError)}
+        if len(failed) == len(parts):
+            raise next(iter(failed.values()))
         return Snapshots(
             boot=self._boot,
             version=version,
             now_ms=now,
-            endpoints=[await self._snapshot(state, backlogs.get(state.id, _NOBODY_WAITS), now) for state in states],
+            endpoints=[each for part in parts if not isinstance(part, StoreError) for each in part],
             deleted=[endpoint for endpoint, version in self._deleted.items() if version > since > 0],
+            unknown=[id for id in self._endpoints.ids() if self._stores.name_of(id) in failed],
         )
+
+    async def _of_store(self, name: str, states: list[EndpointState], now: int) -> list[EndpointSnapshot] | StoreError:
+        """Snapshots of endpoints of one store, or why there are none."""
+        if name in self._stores.away and len(self._stores.groups) > 1:
+            # Known to be: asked again, it would let the endpoints of the others wait for it.
+            return StoreAway(f"the job store {name} does not answer")
+        try:
+            queues = {state.id: self._late_at(state) for state in states if self._waits(state)}
+            backlogs = await self._stores.backlogs(queues)
+            return [await self._snapshot(state, backlogs.get(state.id, _NOBODY_WAITS), now) for state in states]
+        except StoreError as error:
+            return error
 
     def _waits(self, state: EndpointState) -> bool:
         """Whether more is to be known than the counters tell."""

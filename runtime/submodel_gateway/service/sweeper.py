@@ -35,15 +35,22 @@ class Sweeper:
     Args:
         running: whether the store has running jobs, as far as this gateway knows.
         swept: called after each sweep: the moment to let waiting takes look at delayed jobs.
+        answers: told after each try whether the store answered.
     """
 
     def __init__(
-        self, store: GroupCommit, clock: Clock, running: Callable[[], bool], swept: Callable[[], None]
+        self,
+        store: GroupCommit,
+        clock: Clock,
+        running: Callable[[], bool],
+        swept: Callable[[], None],
+        answers: Callable[[bool], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._running = running
         self._swept = swept
+        self._answers = answers
         self._seen_at = 0
         self._count_at = 0
         self.gateways = 1
@@ -56,7 +63,9 @@ class Sweeper:
         while not self._stop.is_set():
             try:
                 wait_ms = await self.sweep()
+                self._answers(True)
             except StoreError as error:
+                self._answers(False)
                 log.error("expiry did not run, it will be tried again: %s", error)
                 wait_ms = PERIOD_MS
             try:

@@ -49,17 +49,20 @@ class Webhooks:
         self._endpoints = endpoints
         traffic = Traffic(clock, self._wake_all)
         self._by_store: dict[GroupCommit, Dispatcher] = {}
+        self._by_name: dict[str, Dispatcher] = {}
         if outgoing is not None:
-            self._by_store = {
-                group: Dispatcher(group, stores.clocks[name], traffic, outgoing, view, random_bits)
+            self._by_name = {
+                name: Dispatcher(group, stores.clocks[name], traffic, outgoing, view, random_bits)
                 for name, group in stores.groups.items()
             }
-        self.dispatchers = list(self._by_store.values())
+            self._by_store = {stores.groups[name]: each for name, each in self._by_name.items()}
+        self.dispatchers = list(self._by_name.values())
         self._running: list[asyncio.Task[None]] = []
 
-    def start(self) -> None:
-        """Begin to send."""
-        self._running = [asyncio.create_task(each.run()) for each in self.dispatchers]
+    def start(self, store: str) -> None:
+        """Begin to send what is in a store."""
+        if (dispatcher := self._by_name.get(store)) is not None:
+            self._running.append(asyncio.create_task(dispatcher.run()))
 
     def stop(self) -> None:
         """Begin nothing more."""

@@ -37,6 +37,13 @@ def test_several_stores_are_separated_by_spaces(tmp_path: Path) -> None:
     assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE_FILE": str(tmp_path / "stores")}).stores == urls
 
 
+def test_one_of_several_stores_must_take_new_endpoints() -> None:
+    urls = ("closed:sqlite:///data/a.db", "postgresql://one,two/jobs")
+    assert Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE": " ".join(urls)}).stores == urls
+    with pytest.raises(ConfigurationError, match="one must take new endpoints"):
+        Settings.read({**TOKEN, "SUBMODEL_GATEWAY_STORE": urls[0]})
+
+
 def test_keys_need_a_pepper() -> None:
     keys = {**TOKEN, "SUBMODEL_GATEWAY_KEYS": "/etc/keys"}
     with pytest.raises(ConfigurationError, match="SUBMODEL_GATEWAY_KEY_PEPPER is missing"):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from submodel.contract.states import JobState
-from submodel_gateway.errors import StoreUnusable
+from submodel_gateway.errors import StoreUnreachable
 from submodel_gateway.jobs.breaker import Breaker
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
@@ -158,7 +158,7 @@ class PostgresStore:
                 return
             except ConnectionGone as gone:
                 if time.monotonic() > deadline or self._closing.is_set():
-                    raise StoreUnusable(
+                    raise StoreUnreachable(
                         f"the job store {self._place} cannot be reached: {gone}; "
                         "check host, port, database, user and password in its URL"
                     ) from gone
