@@ -40,6 +40,8 @@ from submodel_gateway.settings import Settings
 from submodel_gateway.sockets import url
 from submodel_gateway.store.opening import open_store, store_name
 from submodel_gateway.tokenreview import TokenReview
+from submodel_gateway.tracing.opening import open_spans
+from submodel_gateway.tracing.spans import Spans
 from submodel_gateway.webhooks import signing
 from submodel_gateway.webhooks.sender import Sender
 from submodel_gateway.webhooks.targets import rules
@@ -58,7 +60,9 @@ def main(inherited: Handover, environ: Mapping[str, str]) -> int:
     try:
         settings = Settings.read(environ)
         logs.configure(settings.log_level, settings.log_format)
-        uvloop.run(_serve(settings, public, internal, line))
+        spans = open_spans(environ)
+        uvloop.run(_serve(settings, spans, public, internal, line))
+        spans.close()
     except (ConfigurationError, StoreError) as error:
         sys.stderr.write(f"submodel-gateway: {error}\n")
         return 2
@@ -72,13 +76,15 @@ def _taken(number: int) -> socket.socket:
     return taken
 
 
-async def _serve(settings: Settings, public: socket.socket, internal: socket.socket, line: socket.socket) -> None:
+async def _serve(
+    settings: Settings, spans: Spans, public: socket.socket, internal: socket.socket, line: socket.socket
+) -> None:
     loop = asyncio.get_running_loop()
     loop.add_reader(line.fileno(), _die_with_parent, line)
     folder = _folder(settings)
     allowed = rules(settings.webhook_allow)
     sender = Sender(allowed)
-    outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets))
+    outgoing = Outgoing(sender.send, job_answer, allowed, signing.keys(settings.webhook_secrets), spans)
     review = settings.review
     reviewer = TokenReview(review.url, review.credentials, review.audience) if review else None
     stores = _open_stores(settings)
@@ -91,6 +97,7 @@ async def _serve(settings: Settings, public: socket.socket, internal: socket.soc
         queue_limit=settings.queue_limit,
         reviewer=reviewer,
         body_bytes=settings.body_bytes or TOTAL_BYTES,
+        spans=spans,
     )
     access = _access(folder, gateway)
     servers = Servers(

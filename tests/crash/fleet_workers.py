@@ -12,6 +12,7 @@ TOKEN = "worker-token"
 _DIALECT = "RUNPOD_"
 
 HANDLER = """
+import fcntl
 import os
 import time
 import uuid
@@ -26,6 +27,9 @@ def handler(job):
     execution = uuid.uuid4().hex
     os.write(log, f"{job['id']} {execution} {worker}\\n".encode())
     time.sleep(job["input"]["seconds"])
+    if "gate" in job["input"]:
+        with open(job["input"]["gate"]) as gate:
+            fcntl.flock(gate, fcntl.LOCK_SH)
     return {"number": job["input"]["number"], "execution": execution}
 
 

@@ -1,10 +1,11 @@
 """Gateways are replaced one after another under load, as a Deployment or StatefulSet does: nobody notices."""
 
 import asyncio
+import fcntl
 import itertools
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,7 +23,9 @@ from tests.support.postgres import PostgresServer
 GATEWAYS = 2
 WORKERS = 6
 CLIENTS = 12
-LONG_SECONDS = 6.0
+HELD = 3
+"""Jobs that run from before a gateway goes until after it is gone."""
+
 BETWEEN = 40
 """Jobs that end before the first gateway goes, and between two of them."""
 
@@ -35,14 +38,15 @@ class Rollout:
         self._store = store
         self._exit = exit
         self.members = [self._gateway() for _ in range(GATEWAYS)]
-        register(self.members[0])
+        for member in self.members:
+            register(member)
         self.balancer = exit.enter_context(Balancer(self.members))
         self._finished = 0
         self._enough = asyncio.Event()
         self._goal = BETWEEN
         self.codes: list[int] = []
-        self.spanned: list[set[str]] = []
-        """For each gateway that went: leases that were there when it was told to, and when it was gone."""
+        self.held: list[str] = []
+        """The jobs that ran all the time while a gateway went."""
 
     def finished(self) -> None:
         """A job ended."""
@@ -64,17 +68,35 @@ class Rollout:
 
     def _replace(self, place: int) -> None:
         leaving, other = self.members[place], self.members[1 - place]
-        before = _running(other)
-        leaving.process.send_signal(signal.SIGTERM)
-        leaving.wait_for("not ready any more")
-        self.codes.append(leaving.wait())
-        self.spanned.append(before & _running(other))
+        with _gate(self._folder / f"gate-{place}") as gate, Http(other.public) as client:
+            document = {"input": {"number": -1, "seconds": 0, "gate": str(gate)}}
+            held = {client.ok("POST", f"/v2/{ENDPOINT}/run", document)["id"] for _ in range(HELD)}
+            while not held <= _running(other):
+                continue
+            leaving.process.send_signal(signal.SIGTERM)
+            leaving.wait_for("not ready any more")
+            self.codes.append(leaving.wait())
+            self.held += held & _running(other)
         self.members[place] = self._gateway()
 
     def _gateway(self) -> LiveGateway:
         return self._exit.enter_context(
             LiveGateway(self._folder, SUBMODEL_GATEWAY_STORE=self._store, SUBMODEL_GATEWAY_LINGER_SECONDS="2")
         )
+
+
+@contextmanager
+def _gate(path: Path) -> Iterator[Path]:
+    """A file that jobs wait at until the end."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield path
+
+
+def _outcome(gateway: LiveGateway, job: str) -> str:
+    with Http(gateway.public) as client:
+        status: str = client.ok("GET", f"/v2/{ENDPOINT}/status-sync/{job}?wait=30000")["status"]
+        return status
 
 
 def _running(gateway: LiveGateway) -> set[str]:
@@ -94,7 +116,7 @@ async def _under_load(rollout: Rollout, workers: WorkerProcesses) -> History:
         ENDPOINT,
         lambda: rollout.balancer.url,
         stubborn=False,
-        seconds=lambda number: LONG_SECONDS if number % 8 == 0 else 0.02,
+        seconds=lambda number: 0.5 if number % 8 == 0 else 0.02,
         sync=lambda number: number % 3 == 0,
     )
     try:
@@ -117,8 +139,9 @@ async def test_a_rolling_restart_loses_nothing_repeats_nothing_and_refuses_nobod
         for number in range(WORKERS):
             workers.start(f"w-{number}", rollout.balancer.url, hosted=number % 2 == 0)
         history = await _under_load(rollout, workers)
+        outcomes = [_outcome(rollout.members[0], job) for job in rollout.held]
         rows = msgspec.convert(server.execute(ATTEMPTS_OF, urlsplit(url).path[1:]), list[tuple[str, int, int | None]])
     assert violations(history) == stale(rows) == []
     assert executed_again(history) == 0
     assert rollout.codes == [0] * GATEWAYS
-    assert all(rollout.spanned)
+    assert outcomes == ["COMPLETED"] * HELD * GATEWAYS

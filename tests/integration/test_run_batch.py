@@ -119,6 +119,6 @@ def test_a_batch_beyond_the_rate_is_accepted_as_far_as_the_rate_goes(tmp_path: P
 
 
 def test_a_key_for_the_whole_batch_is_refused_with_what_to_do(ports: Ports) -> None:
-    ports.client._headers["idempotency-key"] = "k"
+    ports.client.headers["idempotency-key"] = "k"
     status, answer = ports.client.call("POST", BATCH, {"requests": [{"input": 1}]})
     assert (status, '"idempotencyKey"' in answer["error"]) == (400, True)

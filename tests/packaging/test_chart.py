@@ -173,6 +173,17 @@ def test_webhooks_are_signed_from_a_secret_and_go_where_they_are_let() -> None:
     )
 
 
+def test_traces_go_to_the_collector_that_is_named_and_else_nowhere() -> None:
+    assert not [name for name in environment("demo-gateway") if name.startswith("OTEL_")]
+    settings = ("gateway.tracing.endpoint=http://collector:4318", "gateway.tracing.ratio=0.1")
+    variables = environment("demo-gateway", *settings)
+    assert {name: value for name, value in variables.items() if name.startswith("OTEL_")} == {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_TRACES_SAMPLER_ARG": "0.1",
+    }
+
+
 def test_limits_are_handed_on() -> None:
     assert "SUBMODEL_GATEWAY_RATE_LIMITS" not in environment("demo-gateway")
     assert environment("demo-gateway")["SUBMODEL_GATEWAY_QUEUE_LIMIT"] == "500"

@@ -29,7 +29,7 @@ def test_each_distribution_carries_the_licence(folder: str) -> None:
     assert (ROOT / folder / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 
 
-HEAVY = ("kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "httptools", "sqlite3", "psycopg")
+HEAVY = ("kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "httptools", "sqlite3", "psycopg", "opentelemetry")
 
 
 def test_a_handler_that_imports_submodel_gets_none_of_the_servers_libraries() -> None:

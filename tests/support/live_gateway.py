@@ -109,18 +109,18 @@ class Http:
 
     def __init__(self, base: str, token: str | None = None) -> None:
         self.base = base
-        self._headers = {"authorization": f"Bearer {token}"} if token else {}
+        self.headers = {"authorization": f"Bearer {token}"} if token else {}
         self._pool = urllib3.PoolManager(retries=False, timeout=30, maxsize=8)
 
     def call(self, method: str, path: str, document: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
         body = raw if raw is not None else None if document is None else json.dumps(document).encode()
-        answer = self._pool.request(method, self.base + path, body=body, headers=self._headers)
+        answer = self._pool.request(method, self.base + path, body=body, headers=self.headers)
         return answer.status, json.loads(answer.data)
 
     def raw(self, method: str, path: str, document: Any = None) -> bytes:
         """The bytes of an answer."""
         body = None if document is None else json.dumps(document).encode()
-        return self._pool.request(method, self.base + path, body=body, headers=self._headers).data
+        return self._pool.request(method, self.base + path, body=body, headers=self.headers).data
 
     def ok(self, method: str, path: str, document: Any = None) -> Any:
         """The document of a 200."""

@@ -40,6 +40,9 @@ class Result(Message):
     stop_worker: bool = False
     """Whether the worker asks to be replaced by a fresh one when this result is durable."""
 
+    trace: str = ""
+    """The trace context of its execution, or the one that came with the job; see `LeasedJob`."""
+
 
 class Chunks(Message):
     """Streamed items of a running job; `seq` is that of the first item, counted from 1 within the attempt."""
@@ -127,6 +130,8 @@ class LeasedJob(Message):
     policy: JobPolicy
     attempt: int = 1
     extra: dict[str, msgspec.Raw] = {}
+    trace: str = ""
+    """The trace context of this attempt, as the text of a W3C `traceparent` header; empty where there is none."""
 
 
 class Refused(Message):

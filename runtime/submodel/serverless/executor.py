@@ -14,7 +14,7 @@ import json
 import time
 from collections.abc import AsyncIterable, Callable, Iterator
 from types import AsyncGeneratorType, GeneratorType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from submodel.contract.exchange import LeasedJob
 from submodel.serverless import outcome
@@ -26,12 +26,16 @@ from submodel.serverless.serving import Serving
 from submodel.serverless.source import JobSource
 from submodel.serverless.stopper import Inside, Limits, current_job
 
+if TYPE_CHECKING:
+    from submodel.serverless.tracing import Tracing
+
 
 class Executor:
     """Runs the jobs of one worker on the loop of the main thread.
 
     Args:
         on_exit: called when the process is to end, after the outcome of the job was handed over.
+        tracing: makes a span of each execution; None for no traces.
     """
 
     def __init__(
@@ -40,11 +44,13 @@ class Executor:
         identity: Identity,
         exchange: JobSource,
         on_exit: Callable[[], None],
+        tracing: "Tracing | None" = None,
     ) -> None:
         self._serving = serving
         self._identity = identity
         self._exchange = exchange
         self._on_exit = on_exit
+        self._tracing = tracing
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._begun: set[str] = set()
         self.inside = Inside()
@@ -97,8 +103,10 @@ class Executor:
             self.limits.begin(job.token, job.policy.execution_timeout_ms / 1000)
         logger.debug("Started.", extra=about(job.id))
         started = time.monotonic()
-        result = await self._outcome(job)
+        result = await (self._outcome(job) if self._tracing is None else self._traced(job, self._tracing))
         execution_ms = round((time.monotonic() - started) * 1000)
+        if job.trace and not result.trace:
+            result = dataclasses.replace(result, trace=job.trace)
         if self._serving.refresh_worker:
             result = dataclasses.replace(result, stop_worker=True)
         self._exchange.finish(job.token, result, execution_ms)
@@ -106,6 +114,13 @@ class Executor:
             logger.info("Finished in %d ms.", execution_ms, extra=about(job.id))
         if self.exit is not None or self._serving.refresh_worker:
             self._on_exit()
+
+    async def _traced(self, job: LeasedJob, tracing: "Tracing") -> Outcome:
+        """`_outcome` within a span, which is the handler's current one."""
+        with tracing.execution(job) as execution:
+            result = await self._outcome(job)
+            execution.ended(failed=result.error is not None)
+            return dataclasses.replace(result, trace=execution.context)
 
     async def _outcome(self, job: LeasedJob) -> Outcome:
         """The outcome of one job. Catches everything: a job must end with a definite answer."""

@@ -103,6 +103,7 @@ class Lease:
             error=outcome.error,
             execution_ms=self.execution_ms,
             stop_worker=outcome.stop_worker,
+            trace=outcome.trace,
         )
 
     def acknowledge(self, cargo: Cargo) -> None:

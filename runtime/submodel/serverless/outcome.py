@@ -28,6 +28,9 @@ class Outcome:
     stop_worker: bool = False
     """Whether the worker is to be replaced by a fresh one."""
 
+    trace: str = ""
+    """The trace context of the execution; empty where there is none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

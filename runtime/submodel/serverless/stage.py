@@ -6,7 +6,7 @@ Whoever has jobs sets it up once: a worker, a development server, a test with ho
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from submodel.serverless import exits
 from submodel.serverless.dialect import News
@@ -15,6 +15,9 @@ from submodel.serverless.outcome import Identity
 from submodel.serverless.serving import Serving
 from submodel.serverless.source import JobSource
 from submodel.serverless.stopper import Stopper
+
+if TYPE_CHECKING:
+    from submodel.serverless.tracing import Tracing
 
 
 class Owner(Protocol):
@@ -34,12 +37,23 @@ class Owner(Protocol):
 
 
 class Stage:
-    """Made on the loop of the main thread; everything else may be called from any thread."""
+    """Made on the loop of the main thread; everything else may be called from any thread.
 
-    def __init__(self, serving: Serving, identity: Identity, source: JobSource, owner: Owner) -> None:
+    Args:
+        tracing: as the executor's.
+    """
+
+    def __init__(
+        self,
+        serving: Serving,
+        identity: Identity,
+        source: JobSource,
+        owner: Owner,
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._ended = asyncio.Event()
-        self.executor = Executor(serving, identity, source, owner.on_leave)
+        self.executor = Executor(serving, identity, source, owner.on_leave, tracing)
         self._stopper = Stopper(
             self.executor.inside,
             self.executor.runs,

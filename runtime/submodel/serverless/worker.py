@@ -8,9 +8,10 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import submodel
+from submodel.contract import tracing as names
 from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, exits, fitness, outcome, settings
 from submodel.serverless.conversation import Conversation
@@ -24,6 +25,9 @@ from submodel.serverless.settings import Settings
 from submodel.serverless.stage import Stage
 from submodel.serverless.startup import StartupClock
 
+if TYPE_CHECKING:
+    from submodel.serverless.tracing import Tracing
+
 REASON_CHARACTERS = 2000
 UNHEALTHY_SECONDS = 5.0
 """How long a worker that cannot serve tries to say so."""
@@ -35,9 +39,9 @@ times for each request, so with Python's own value an item of its stream is on i
 
 
 class Worker:
-    """The worker of this process."""
+    """The worker of this process; `tracing` makes spans of executions."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tracing: "Tracing | None" = None) -> None:
         configure(settings.log_level)
         self._settings = settings
         self._settled = threading.Event()
@@ -46,13 +50,15 @@ class Worker:
         self._announced = False
         self._startup = StartupClock()
         self._stage: Stage | None = None
+        self._tracing = tracing
         self.served = False
         """Whether `serve` was called."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Worker":
         """Raises `ConfigurationError` with what to set."""
-        return cls(settings.from_environment(environ))
+        read = settings.from_environment(environ)
+        return cls(read, _tracing(read, environ))
 
     def announce(self) -> None:
         """Tell the gateway that this worker is starting; does not wait for it. In the main thread."""
@@ -90,6 +96,8 @@ class Worker:
         finally:
             exits.uninstall()
             self._lifecycle.uninstall()
+            if self._tracing is not None:
+                self._tracing.close()
         if ending is not None:
             raise ending
 
@@ -100,7 +108,7 @@ class Worker:
     async def _serve(self, serving: Serving) -> SystemExit | None:
         hostname = variable("POD_HOSTNAME") or socket.gethostname()
         identity = Identity(hostname, self._settings.worker_id, submodel.__version__)
-        self._stage = stage = Stage(serving, identity, self._exchange, self)
+        self._stage = stage = Stage(serving, identity, self._exchange, self, self._tracing)
         if serving.concurrency_modifier is not None:
             Modifier(serving.concurrency_modifier, self._settings.concurrency, self._exchange.set_concurrency).run()
         if failure := await fitness.first_failure():
@@ -153,3 +161,18 @@ def _conversation(settings: Settings, on_settled: Callable[[], None]) -> Convers
     from submodel.serverless.exchange import Exchange
 
     return Exchange(settings, on_settled)
+
+
+def _tracing(settings: Settings, environ: Mapping[str, str]) -> "Tracing | None":
+    """What makes spans of executions, where the environment asks for it. A worker that cannot, works without."""
+    if not names.wanted(environ):
+        return None
+    if refusal := names.refusal(environ):
+        logger.warning("No traces: %s.", refusal)
+        return None
+    try:
+        from submodel.serverless import tracing
+    except ModuleNotFoundError as error:
+        logger.warning("No traces: %s is missing; install submodel-runtime[otel].", error.name)
+        return None
+    return tracing.exporting(environ.get(names.SERVICE, ""), settings.endpoint_id, settings.worker_id)

@@ -25,6 +25,7 @@ from submodel_gateway.service.legacy import Ask, Ping
 from submodel_gateway.service.takes import TAKE_MAX
 from submodel_gateway.service.waiting import Hangup
 from submodel_gateway.store.base import Lease
+from submodel_gateway.tracing.spans import FIELD
 
 BODY_BYTES = 64 * 1024 * 1024
 """Read before the size of what it holds is judged, so that a job with a large result ends with a reason."""
@@ -34,8 +35,8 @@ REASON_LENGTH_MAX = 300
 _DONE = encode({})
 _EXTRA = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
-_RESERVED = frozenset({"id", "input", "self"})
-"""Fields that a client may not add to a job: the SDKs make keyword arguments of them."""
+_RESERVED = frozenset({"id", "input", "self", FIELD})
+"""Fields that a client may not add to a job, because the SDKs make keyword arguments of them; and one of ours."""
 
 T = TypeVar("T")
 

@@ -62,6 +62,7 @@ class _Public:
         self._legacy = LegacyRoutes(gateway)
         self._openai = OpenAiRoutes(gateway.openai)
         self._webhooks = gateway.webhooks
+        self._spans = gateway.spans
         self._documents = {"": _WELCOME, "openapi.json": encode(openapi.document())}
         self._served: dict[Operation, _Serve] = {
             operations.RUN: self._run,
@@ -101,6 +102,8 @@ class _Public:
 
     def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
         request.operation = operation.name
+        if self._spans.on:
+            self._spans.arrive(request.header(b"traceparent"))
         _allow(request, operation.methods)
         _check_lengths(request)
         caller = self._access.caller(request.credential(), endpoint, operation.scope)

@@ -18,6 +18,7 @@ from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores, unknown_job
 from submodel_gateway.service.waiting import Hangup, JobWatchers, OutcomeHold
 from submodel_gateway.store import base
+from submodel_gateway.tracing.spans import Spans, behind_url, carried
 from submodel_gateway.webhooks.targets import Rules
 
 PURGE_BATCH = 1_000
@@ -93,6 +94,7 @@ class Clients:
         watchers: woken by the gateway after each commit.
         rules: where webhooks may go.
         queue_limit: queued jobs per worker that an endpoint may have; None for any number.
+        spans: what is said of a job's way.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Clients:
         random_bits: Callable[[int], int],
         rules: Rules,
         queue_limit: int | None = None,
+        spans: Spans | None = None,
     ) -> None:
         self._stores = stores
         self._payloads = payloads
@@ -112,6 +115,7 @@ class Clients:
         self._random_bits = random_bits
         self._rules = rules
         self._queue_limit = queue_limit
+        self._spans = spans or Spans()
 
     async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> Submitted:
         """Store a job; it is durable then. A known key leads to the job that it made before.
@@ -148,10 +152,17 @@ class Clients:
         return job_id(self._stores.now_ms(endpoint), self._random_bits(74), sync=sync)
 
     async def _submit(self, endpoint: str, new: NewJob, id: str) -> Submitted:
+        if not self._spans.on:
+            return await self._stored(endpoint, new, id, "")
+        with self._spans.submit(endpoint, id) as trace:
+            return await self._stored(endpoint, new, id, trace)
+
+    async def _stored(self, endpoint: str, new: NewJob, id: str, trace: str) -> Submitted:
         state = self._endpoints.get(endpoint)
         self._check_queue(state)
         webhook = self._checked(new.webhook)
-        submit = self._new_submit(state, id, new, await self._payloads.keep(endpoint, new.input), webhook)
+        kept = await self._payloads.keep(endpoint, new.input)
+        submit = self._new_submit(state, id, new, kept, webhook and behind_url(webhook, trace), trace)
         # Waking a take before the submit is queued lets both travel in one transaction.
         state.wake_takers(1)
         outcome = await self._stores.of(endpoint).one(submit)
@@ -176,14 +187,14 @@ class Clients:
             )
 
     def _new_submit(
-        self, state: EndpointState, id: str, new: NewJob, input: base.Payload, webhook: str | None
+        self, state: EndpointState, id: str, new: NewJob, input: base.Payload, webhook: str | None, trace: str
     ) -> base.Submit:
         registration = state.registration
         return base.Submit(
             id=id,
             endpoint=state.id,
             input=input,
-            extra=new.extra,
+            extra=carried(new.extra, trace),
             max_attempts=registration.max_attempts,
             execution_timeout_ms=_or(new.execution_timeout_ms, registration.execution_timeout_ms),
             ttl_ms=_or(new.ttl_ms, registration.ttl_ms),

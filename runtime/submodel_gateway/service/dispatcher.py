@@ -8,7 +8,7 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from submodel_gateway.errors import GatewayError, StoreAway, StoreError, TargetRefused
 from submodel_gateway.jobs.outbox import Webhook
@@ -18,6 +18,7 @@ from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.traffic import Traffic
 from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
+from submodel_gateway.tracing.spans import Spans, of_url
 from submodel_gateway.webhooks import answer, signing
 from submodel_gateway.webhooks.answer import Answer
 from submodel_gateway.webhooks.targets import Rules, Target
@@ -53,12 +54,14 @@ class Outgoing:
         send: tries once; never raises for what the other side does.
         render: the JSON of a job, the same that clients read.
         keys: what webhooks are signed with; with none they are not.
+        spans: what is said of each try.
     """
 
     send: Send
     render: Callable[[JobView], bytes]
     rules: Rules
     keys: tuple[bytes, ...] = ()
+    spans: Spans = field(default_factory=Spans)
 
 
 class Dispatcher:
@@ -147,22 +150,23 @@ class Dispatcher:
             return _release(webhook, 0)
         if self._traffic.room() <= 0:
             return _release(webhook, CROWDED_MS)
+        url, trace = of_url(due.url)
         try:
-            target = self._outgoing.rules.target(due.url)
+            target = self._outgoing.rules.target(url)
         except TargetRefused as error:
             return self._settle(webhook, answer.of_refusal(str(error)))
         if delay_ms := self._traffic.enter(target.host, webhook.endpoint):
             return _release(webhook, delay_ms)
-        task = asyncio.create_task(self._try(webhook, target))
+        task = asyncio.create_task(self._try(webhook, target, trace))
         self._tries.add(task)
         task.add_done_callback(self._tries.discard)
         return None
 
-    async def _try(self, webhook: Webhook, target: Target) -> None:
+    async def _try(self, webhook: Webhook, target: Target, trace: str) -> None:
         began_ms = self._clock.now_ms()
         came: Answer | None = None
         try:
-            came = await self._send(webhook, target)
+            came = await self._send(webhook, target, trace)
         except asyncio.CancelledError:
             self._unsent.append(_release(webhook, 0))
             raise
@@ -184,7 +188,7 @@ class Dispatcher:
         outcomes = await self._tell([self._settle(webhook, came)])
         _log(webhook, target, came, last=any(isinstance(outcome, base.Applied) for outcome in outcomes))
 
-    async def _send(self, webhook: Webhook, target: Target) -> Answer | None:
+    async def _send(self, webhook: Webhook, target: Target, trace: str) -> Answer | None:
         """What one try came to; None when it must wait."""
         async with self._loading:
             body = await self._body(webhook)
@@ -193,7 +197,10 @@ class Dispatcher:
         try:
             message_id = f"{webhook.id}-g{webhook.gen}"
             headers = signing.headers(self._outgoing.keys, message_id, self._clock.now_ms(), body)
-            return await self._outgoing.send(target, headers, body)
+            traced, end = self._outgoing.spans.webhook(trace, webhook)
+            came = await self._outgoing.send(target, {**headers, **traced}, body)
+            end(came.delivered)
+            return came
         finally:
             self._traffic.unload(len(body))
 

@@ -52,6 +52,8 @@ class Holding:
     """Whether its worker ever said that it has the job; kept for the legacy dialect."""
 
     stream: LegacyStream | None = None
+    trace: str = ""
+    """The trace context of this attempt, for a worker that does not send it back."""
 
     def missing_from(self, request: ExchangeRequest) -> bool:
         """Whether the worker could have listed it in `request`; see the contract for requests that overtake."""

@@ -42,6 +42,7 @@ from submodel_gateway.service.webhooks import Webhooks
 from submodel_gateway.service.worker_access import Reviewer, WorkerAccess
 from submodel_gateway.service.workers import Workers
 from submodel_gateway.store import base
+from submodel_gateway.tracing.spans import Spans
 from submodel_gateway.webhooks.targets import Rules
 
 AGAIN_SECONDS = 0.2
@@ -63,6 +64,7 @@ class Gateway:
         queue_limit: queued jobs per worker that an endpoint may have; None for any number.
         reviewer: judges tokens of pods; without one they let nobody in.
         body_bytes: bytes of request bodies that may be in memory at once.
+        spans: what is said of jobs in traces.
     """
 
     def __init__(
@@ -78,8 +80,10 @@ class Gateway:
         queue_limit: int | None = None,
         reviewer: Reviewer | None = None,
         body_bytes: int = TOTAL_BYTES,
+        spans: Spans | None = None,
     ) -> None:
         self.clock = clock
+        spans = self.spans = spans or Spans()
         self.ready = False
         self.measures = Measures()
         self._stores = Stores(stores, self._committed, self.measures)
@@ -90,7 +94,9 @@ class Gateway:
         self.snapshots = SnapshotFeed(self._stores, self.endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)
         rules = outgoing.rules if outgoing else Rules()
-        self.clients = Clients(self._stores, payloads, self.endpoints, self._watchers, random_bits, rules, queue_limit)
+        self.clients = Clients(
+            self._stores, payloads, self.endpoints, self._watchers, random_bits, rules, queue_limit, spans
+        )
         self.streams = Streams(self._stores, self.endpoints, self._watchers)
         self.openai = OpenAi(self.clients, self.streams, self.endpoints, lambda: not self.ready)
         self.webhooks = Webhooks(self._stores, self.endpoints, clock, self.clients.view, random_bits, outgoing)
@@ -98,12 +104,12 @@ class Gateway:
         self.records = Records(lambda id: self.endpoints.find(id) is not None)
         changed = self._changed if sharing.shared else self.snapshots.changed
         sessions = Sessions(self._stores, clock, sharing, changed)
-        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed)
+        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed, spans)
         pods = WorkerAccess(self.endpoints, clock, self.measures, reviewer)
-        self.workers = Workers(self._stores, payloads, self.endpoints, pods, sessions, takes, clock, changed)
+        self.workers = Workers(self._stores, payloads, self.endpoints, pods, sessions, takes, clock, changed, spans)
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
-        self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock)
+        self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock, spans)
         self.registry = Registry(self._stores, self.endpoints, clock, sharing, changed, self._deleted)
         self._changed_at = changed
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}

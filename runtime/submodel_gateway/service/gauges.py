@@ -51,16 +51,19 @@ class Gauges:
 
     async def _of_store(self, labels: Labels, name: str, states: list[EndpointState], values: Values) -> bool:
         """What a store has to be asked for; whether it answered."""
+        waiting = {state.id: state for state in states if self._stores.tally(state.id).queued}
+        for state in states:
+            if state.id not in waiting:
+                self._age(state, None, values)
         if name in self._stores.away or name in self._stores.missing:
             return False
-        waiting = [state.id for state in states if self._stores.tally(state.id).queued]
         try:
             backlogs = await self._stores.backlogs(dict.fromkeys(waiting))
             due_at = await self._stores.groups[name].store.next_webhook()
         except StoreError:
             return False
-        for state in states:
-            self._age(state, backlogs.get(state.id, base.Backlog()).oldest_at, values)
+        for id, state in waiting.items():
+            self._age(state, backlogs.get(id, base.Backlog()).oldest_at, values)
         age_ms = 0 if due_at is None else max(0, self._stores.clocks[name].now_ms() - due_at)
         values[table.WEBHOOKS_OVERDUE][labels] = age_ms / 1000
         return True

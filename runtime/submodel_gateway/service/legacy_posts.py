@@ -24,6 +24,7 @@ from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
+from submodel_gateway.tracing.spans import Spans
 
 INSIST_MS = 120_000
 """How long the store is tried before the worker is told that it cannot be done."""
@@ -75,11 +76,19 @@ class _Delivery:
 class LegacyPosts:
     """Takes what these workers deliver. `close` when the process goes down."""
 
-    def __init__(self, stores: Stores, payloads: Payloads, sessions: LegacySessions, clock: Clock) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        payloads: Payloads,
+        sessions: LegacySessions,
+        clock: Clock,
+        spans: Spans | None = None,
+    ) -> None:
         self._stores = stores
         self._payloads = payloads
         self._sessions = sessions
         self._clock = clock
+        self._spans = spans or Spans()
         self._pauses: dict[Hold, None] = {}
         self._until: int | None = None
         """When waiting is over, in a process that goes down."""
@@ -164,12 +173,20 @@ class LegacyPosts:
             final=result.final,
         )
         used = False
+        end = self._result_span(delivery) if self._spans.on else None
         try:
             outcome = await self._apply(finish)
             used = isinstance(outcome, base.Applied) and outcome.change.ended
+            if end is not None and isinstance(outcome, base.Applied) and outcome.change.after is not None and used:
+                end(outcome.change.after.state)
         finally:
             if not used:
                 await self._payloads.drop(delivery.endpoint, output)
+
+    def _result_span(self, delivery: _Delivery) -> Callable[[JobState], None]:
+        """These workers send no context back: it is that of the lease, where this gateway gave it."""
+        holding = delivery.caller.session.held.get(delivery.job)
+        return self._spans.result(holding.trace if holding else "", delivery.endpoint, delivery.job)
 
     async def _progress(self, delivery: _Delivery, value: bytes) -> None:
         if len(value) > limits.CHUNK_BYTES:

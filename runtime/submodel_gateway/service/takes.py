@@ -11,6 +11,7 @@ from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base
+from submodel_gateway.tracing.spans import Spans, carried, of_extra
 
 TAKE_MAX = 256
 """Jobs per answer at most."""
@@ -28,12 +29,14 @@ class Takes:
         endpoints: Endpoints,
         random_bits: Callable[[int], int],
         changed: Callable[[EndpointState], None],
+        spans: Spans | None = None,
     ) -> None:
         self._stores = stores
         self._payloads = payloads
         self._endpoints = endpoints
         self._random_bits = random_bits
         self._changed = changed
+        self._spans = spans or Spans()
         self.closing = False
 
     def operation(self, state: EndpointState, session: Session, limit: int) -> base.Take | None:
@@ -61,10 +64,17 @@ class Takes:
             if state.drains(session):
                 self._changed(state)
 
-    async def whole(self, leases: Iterable[base.Lease]) -> tuple[base.Lease, ...]:
+    async def whole(self, leases: Iterable[base.Lease], session: Session) -> tuple[base.Lease, ...]:
         """The leases with their inputs as clients sent them, less those that ended meanwhile and took theirs along."""
-        whole = [await self._whole(lease) for lease in leases]
-        return tuple([lease for lease in whole if lease is not None])
+        whole = [lease for each in leases if (lease := await self._whole(each)) is not None]
+        return tuple([self._traced(lease, session) for lease in whole] if self._spans.on else whole)
+
+    def _traced(self, lease: base.Lease, session: Session) -> base.Lease:
+        """The lease with the trace context of this attempt."""
+        trace = self._spans.handed_out(of_extra(lease.extra), lease.job)
+        if (holding := session.held.get(lease.job.id)) is not None:
+            holding.trace = trace
+        return replace(lease, extra=carried(lease.extra, trace))
 
     async def give_back(self, leases: Sequence[base.Lease]) -> tuple[base.Lease, ...]:
         """Let the next worker have the jobs, unharmed. Returns what could not be given back."""

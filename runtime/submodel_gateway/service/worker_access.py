@@ -54,10 +54,12 @@ class WorkerAccess:
         """The endpoint, and the revision of the worker that shows this token and calls itself `worker`.
 
         Raises `Unauthorized` for a token that is no worker's, `NotFound` for one of another endpoint or worker, and
-        `Unavailable` when that cannot be told now.
+        `Unavailable` or `StoreAway` when that cannot be told now.
         """
         if self._reviewer is None or not pods.looks_like_one(token):
             return self._endpoints.of_worker(endpoint, token)
+        if self._endpoints.find(endpoint) is None:
+            self._endpoints.check_complete()
         digest = digest_of(token)
         verdict = self._verdicts.fresh(digest, self._clock.now_ms(), self._endpoints.lists)
         pod = await self._judged(self._reviewer, digest, token) if verdict is None else verdict.pod

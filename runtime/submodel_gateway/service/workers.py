@@ -23,7 +23,7 @@ from submodel.contract.exchange import (
     LeasedJob,
     Refused,
 )
-from submodel.contract.states import WorkerPhase
+from submodel.contract.states import JobState, WorkerPhase
 from submodel.contract.wire import encode
 from submodel_gateway.errors import Unavailable
 from submodel_gateway.jobs.ids import is_sync
@@ -37,6 +37,7 @@ from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.service.worker_access import WorkerAccess
 from submodel_gateway.store import base
+from submodel_gateway.tracing.spans import Spans, taken_from
 
 RENEW_MS = 5_000
 """A lease is renewed no more often than this: a busy worker exchanges many times per second."""
@@ -101,6 +102,7 @@ class Workers:
         takes: Takes,
         clock: Clock,
         changed: Callable[[EndpointState], None],
+        spans: Spans | None = None,
     ) -> None:
         self._stores = stores
         self._payloads = payloads
@@ -110,6 +112,7 @@ class Workers:
         self._takes = takes
         self._clock = clock
         self._changed = changed
+        self._spans = spans or Spans()
 
     async def authorize(self, endpoint: str, worker: str, token: str) -> None:
         """Check what can be checked before a body is read. Raises `NotFound`, `Unauthorized`, `Unavailable`."""
@@ -184,6 +187,7 @@ class Workers:
 
     async def _apply(self, turn: _Turn) -> None:
         """Apply what the worker said, and take jobs in the same transaction when some are known to wait."""
+        ends = self._result_spans(turn) if self._spans.on else {}
         outputs = await self._kept_outputs(turn)
         unread = await self._unread(turn)
         said = [*self._writes(turn, outputs), *self._signs_of_life(turn), *self._lost(turn), *unread]
@@ -198,6 +202,8 @@ class Workers:
         await self._discard_unused(turn, said, outcomes)
         oversized = []
         for operation, outcome in zip(said, outcomes, strict=False):
+            if ends and isinstance(operation, base.Finish) and isinstance(outcome, base.Applied):
+                _end_span(ends, operation, outcome)
             if isinstance(outcome, base.Refused):
                 self._refuse(turn, operation, outcome.reason)
                 if outcome.reason is Reason.TOO_LARGE:
@@ -241,7 +247,7 @@ class Workers:
         for lease in outcome.leases:
             if (holding := turn.session.held.get(lease.job.id)) is not None:
                 holding.request = turn.request.request
-        turn.leases = await self._takes.whole(outcome.leases)
+        turn.leases = await self._takes.whole(outcome.leases, turn.session)
 
     async def _kept_outputs(self, turn: _Turn) -> dict[str, base.Payload]:
         """Outputs by job, as their operations carry them; one that is too large is not kept."""
@@ -295,6 +301,11 @@ class Workers:
                 yield finish
         for held in turn.request.released:
             yield base.Release(endpoint=endpoint, id=held.id, token=held.token)
+
+    def _result_spans(self, turn: _Turn) -> dict[str, Callable[[JobState], None]]:
+        """What ends the span of each result, by the lease's token."""
+        endpoint = turn.endpoint.id
+        return {each.token: self._spans.result(each.trace, endpoint, each.id) for each in turn.request.results}
 
     def _signs_of_life(self, turn: _Turn) -> Iterable[base.JobOperation]:
         now = self._clock.now_ms()
@@ -366,6 +377,11 @@ class Workers:
         )
 
 
+def _end_span(ends: Mapping[str, Callable[[JobState], None]], operation: base.Finish, outcome: base.Applied) -> None:
+    if outcome.change.ended and outcome.change.after is not None and operation.token in ends:
+        ends[operation.token](outcome.change.after.state)
+
+
 def _heartbeat(endpoint: str, item: Held) -> base.Heartbeat:
     return base.Heartbeat(endpoint=endpoint, id=item.id, token=item.token, lease_ms=limits.LEASE_MS)
 
@@ -386,12 +402,13 @@ def _bounded(milliseconds: int) -> int:
 
 
 def _leased(lease: base.Lease) -> LeasedJob:
-    job = lease.job
+    job, extra = lease.job, _EXTRA.decode(lease.extra)
     return LeasedJob(
         id=job.id,
         token=job.token,
         input=msgspec.Raw(lease.input if isinstance(lease.input, bytes) else b"null"),
         policy=JobPolicy(execution_timeout_ms=job.execution_timeout_ms, ttl_ms=job.ttl_ms),
         attempt=job.attempt,
-        extra=_EXTRA.decode(lease.extra),
+        trace=taken_from(extra),
+        extra=extra,
     )

@@ -165,7 +165,7 @@ async def test_a_store_that_is_out_of_reach_at_the_start_begins_when_it_answers(
         with pytest.raises(StoreAway):
             await gateway.registry.put(unknown, registration(unknown, generation=2))
         with pytest.raises(StoreAway):
-            gateway.workers.authorize(unknown, "a token of a worker there")
+            await gateway.workers.authorize(unknown, "w-1", "a token of a worker there")
     stores["b"].back.set()  # type: ignore[attr-defined]  # an outage
     async with asyncio.timeout(30):
         while not gateway.endpoints.complete:

@@ -8,6 +8,7 @@ from aiohttp.test_utils import TestServer
 from submodel.contract import wire
 from submodel.contract.internal import EndpointSnapshot, Snapshots
 from submodel_operator.gateway_client import GatewayClient
+from submodel_operator.ports import Key
 
 
 class Clock:
@@ -57,9 +58,9 @@ async def test_what_was_said_of_an_endpoint_gets_old_while_its_job_store_is_away
     ):
         ages: list[dict[str, float]] = []
         for _ in range(5):
-            changed: list[str] = []
+            changed: list[Key] = []
             await client._poll(changed.append)
-            news.append(sorted(changed))
+            news.append(sorted(key.endpoint_id for key in changed))
             found = {id: client.signals(id) for id in ("n.a", "n.b")}
             ages.append({id: signals.age_seconds for id, signals in found.items() if signals})
             clock.seconds += 20
