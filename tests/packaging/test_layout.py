@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 
@@ -35,6 +37,30 @@ HEAVY = ("kopf", "kubernetes", "yaml", "pydantic", "aiohttp", "httptools", "sqli
 def test_a_handler_that_imports_submodel_gets_none_of_the_servers_libraries() -> None:
     loaded = python(f"import sys, submodel.serverless; print(sorted(set({HEAVY}) & set(sys.modules)))")
     assert loaded == "[]"
+
+
+LIBRARIES_MAX = 3
+SMALL_BYTES = 2_000_000
+
+
+def test_what_a_handler_installs_is_a_few_small_libraries_and_all_that_they_need() -> None:
+    closure = installed_with("submodel-runtime") - {"submodel-runtime"}
+    assert len(closure) <= LIBRARIES_MAX, closure
+    for name in closure:
+        files = [file.locate() for file in distribution(name).files or [] if file.suffix != ".pyc"]
+        size = sum(Path(str(file)).stat().st_size for file in files)
+        assert 0 < size < SMALL_BYTES, name
+
+
+def installed_with(name: str) -> set[str]:
+    """The distribution, and what it and those need, without extras."""
+    found, waiting = set(), {name}
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        needed = map(Requirement, distribution(name).requires or [])
+        waiting |= {each.name for each in needed if each.marker is None or each.marker.evaluate({"extra": ""})} - found
+    return found
 
 
 @pytest.mark.parametrize("module", ["kopf", "kubernetes", "aiohttp", "pydantic", "yaml"])
