@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 from typing import Self
 
-HANDLER = Path(__file__).with_name("runtime_worker.py")
+HANDLER = Path(__file__).parent / "measured" / "handler.py"
+"""In a folder of its own: the folder of a program is where its imports are looked for first."""
 OURS = [sys.executable, "-m", "submodel.serverless", str(HANDLER)]
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -17,7 +18,7 @@ class Running:
     """A context manager around the process.
 
     Args:
-        kind: of the handler; see `runtime_worker`.
+        kind: of the handler; see `measured/handler.py`.
     """
 
     def __init__(self, command: list[str], environment: dict[str, str], kind: str, concurrency: int) -> None:

@@ -19,6 +19,8 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.scripted_platform import ScriptedPlatform
 from tests.support.worker_process import WorkerProcess
 
+pytestmark = pytest.mark.slow
+
 HANDLER = gated("""
 def handler(job):
     asked = job["input"]
@@ -76,7 +78,7 @@ def of_platform(platform: ScriptedPlatform) -> Place:
     return Place(platform.environment(), submit, platform.result)
 
 
-@pytest.fixture(params=["gateway", pytest.param("platform", marks=pytest.mark.slow)])
+@pytest.fixture(params=["gateway", "platform"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     with ExitStack() as stack:
         if request.param == "gateway":
@@ -89,20 +91,21 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     ("way", "code", "sentence"),
     [
         ("exit", 3, "SystemExit"),
-        pytest.param("vanish", 4, "os._exit(4)", marks=pytest.mark.slow),
-        pytest.param("interrupt", 130, "KeyboardInterrupt", marks=pytest.mark.slow),
+        ("vanish", 4, "os._exit(4)"),
+        ("interrupt", 130, "KeyboardInterrupt"),
     ],
 )
 @pytest.mark.requirement("handler.exit")
-def test_a_handler_that_ends_its_process(place: Place, tmp_path: Path, way: str, code: int, sentence: str) -> None:
+def test_a_handler_that_ends_its_process_has_failed_its_job_first(
+    place: Place, tmp_path: Path, way: str, code: int, sentence: str
+) -> None:
     id = place.submit(way)
     with WorkerProcess(tmp_path, HANDLER, place.environment) as worker:
         assert sentence in place.outcome(id)["error"]
         assert worker.exit_code() == code
 
 
-@pytest.mark.slow
-def test_a_file_that_another_sdk_left_in_a_shared_working_directory(place: Place, tmp_path: Path) -> None:
+def test_a_file_that_another_sdk_left_in_the_working_directory_changes_nothing(place: Place, tmp_path: Path) -> None:
     for name in STALE:
         (tmp_path / name).write_bytes(b"stale")
     before = {path.name for path in tmp_path.iterdir()} | {"handler.py", "stderr.txt"}
@@ -112,10 +115,11 @@ def test_a_file_that_another_sdk_left_in_a_shared_working_directory(place: Place
         assert worker.terminate() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["text", "items"])
-def test_measured_times_for_an_output_that_is_no_dict(place: Place, tmp_path: Path, asked: str) -> None:
-    source = HANDLER.replace('return {"got": asked}', "return asked").replace("import asyncio", "import asyncio", 1)
+def test_an_output_that_is_no_dict_is_delivered_without_measured_times(
+    place: Place, tmp_path: Path, asked: str
+) -> None:
+    source = HANDLER.replace('return {"got": asked}', "return asked")
     source = source.replace(
         "import submodel.serverless", "import submodel.serverless; sys.argv += ['--rp_debugger']", 1
     )
@@ -124,9 +128,8 @@ def test_measured_times_for_an_output_that_is_no_dict(place: Place, tmp_path: Pa
         assert worker.terminate() == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("place", ["gateway"], indirect=True)
-def test_a_job_that_is_submitted_in_the_moment_in_which_the_worker_is_told_to_end(place: Place, tmp_path: Path) -> None:
+def test_a_job_that_comes_while_its_worker_is_told_to_end_is_run_by_the_next_one(place: Place, tmp_path: Path) -> None:
     for number in range(5):
         with WorkerProcess(tmp_path, HANDLER, place.environment) as worker:
             assert place.outcome(place.submit(number))["output"] == {"got": number}
@@ -137,7 +140,6 @@ def test_a_job_that_is_submitted_in_the_moment_in_which_the_worker_is_told_to_en
             assert place.outcome(late)["output"] == {"got": "late"}
 
 
-@pytest.mark.slow
 def test_a_second_job_while_the_first_one_blocks_is_run_when_it_has_ended(place: Place, tmp_path: Path) -> None:
     with WorkerProcess(tmp_path, HANDLER, {**place.environment, "SUBMODEL_CONCURRENCY": "2"}) as worker:
         first, second = place.submit("wait"), place.submit(json.dumps({}))
