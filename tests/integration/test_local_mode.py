@@ -127,6 +127,19 @@ def test_a_changed_manifest_takes_effect_and_a_broken_one_changes_nothing(tmp_pa
 
 
 @pytest.mark.slow
+def test_an_id_of_its_own_is_in_the_url_and_stays_while_it_runs(tmp_path: Path) -> None:
+    path = write(tmp_path, GREETING.format(greeting="hello"))
+    plain = path.read_text(encoding="utf-8")
+    path.write_text(plain.replace("spec:\n", "spec:\n  endpointId: speech\n", 1), encoding="utf-8")
+    with up(path, tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+/v2/speech)\s")[1]
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
+        path.write_text(plain, encoding="utf-8")
+        server.wait_for("spec.endpointId changed, which it cannot while jobs wait: stop and start again")
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
+
+
+@pytest.mark.slow
 def test_ctrl_c_lets_the_running_job_end_and_keeps_the_waiting_one(tmp_path: Path, gate: Path) -> None:
     path = write(tmp_path, GATED, workersMax=1)
     with up(path, tmp_path) as server:
