@@ -36,8 +36,11 @@ def _conditions(before: Manifest, after: Manifest) -> Iterator[Event]:
     for kind, reason in (
         (ConditionType.CAPACITY_AVAILABLE, EventReason.CAPACITY_EXHAUSTED),
         (ConditionType.SCALER_HEALTHY, EventReason.SIGNALS_LOST),
+        (ConditionType.UNDISTURBED, EventReason.CLOCK_JUMPED),
     ):
         then, now = _change(before, after, kind)
+        if kind is ConditionType.UNDISTURBED and now.get("reason") != Reason.CLOCK_JUMPED:
+            continue  # the witness has told what others did, as it happened
         if now.get("status") == "False" and then.get("reason") != now["reason"]:
             yield Event(reason, f"{now['reason']}: {now['message']}")
 

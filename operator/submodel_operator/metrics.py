@@ -79,6 +79,11 @@ class Metrics:
             (*_PLACE, "term"),
             registry=self.registry,
         )
+        self.clock_jumps = Counter(
+            "submodel_operator_clock_jumps_total",
+            "How often the operator's clock was set by more than five seconds.",
+            registry=self.registry,
+        )
         self._terms: dict[tuple[str, str], frozenset[str]] = {}
         self._beliefs = {
             "arrivals_per_second": self._endpoint_gauge(

@@ -99,6 +99,9 @@ class ObservedWorker:
     protected: bool = False
     """Whether node autoscalers are told to leave it alone."""
 
+    foreign_cost: bool = False
+    """Whether somebody else says how dear its deletion is."""
+
 
 @dataclass(frozen=True, slots=True)
 class ObservedPool:
@@ -114,6 +117,9 @@ class ObservedPool:
 
     refusal: str = ""
     """Why the cluster creates no pods for it (quota, admission), in its own words."""
+
+    counted_by: str = ""
+    """Who wrote `replicas`, when it was somebody else than this operator."""
 
 
 @dataclass(frozen=True, slots=True)

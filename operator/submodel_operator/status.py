@@ -48,6 +48,9 @@ class Account:
     overdue: Mapping[str, str] = field(default_factory=dict)
     """Workers that are replaced because they did not come to work in time, with the words for it."""
 
+    disturbance: Problem | None = None
+    """What somebody else did to the workers lately, or to the clock."""
+
     key_problem: str = ""
     """What is wrong with the Secrets of `spec.auth`; empty when nothing is."""
 
@@ -237,6 +240,7 @@ def _conditions(
         ConditionType.AUTOSCALING: _autoscaler(account.endpoint, previous),
         ConditionType.SCALER_HEALTHY: _scaler_health(account),
         **_keys(account, previous),
+        **_undisturbed(account, previous),
     }
     before = {condition["type"]: condition for condition in previous.get("conditions") or ()}
     return [
@@ -285,6 +289,14 @@ def _keys(account: Account, previous: Mapping[str, Any]) -> dict[ConditionType, 
         return {}
     wrong = problem(Reason.KEY_SECRET_UNUSABLE, account.key_problem[:MESSAGE_MAX]) if account.key_problem else None
     return {kind: _good_unless(wrong, Reason.KEYS_KNOWN, "the gateway knows the keys of all Secrets")}
+
+
+def _undisturbed(account: Account, previous: Mapping[str, Any]) -> dict[ConditionType, tuple[str, str, str]]:
+    """Only once there was something to tell."""
+    kind = ConditionType.UNDISTURBED
+    if account.disturbance is None and not _condition(previous, kind):
+        return {}
+    return {kind: _good_unless(account.disturbance, Reason.LEFT_ALONE, "nobody else has meddled lately")}
 
 
 def _autoscaler(endpoint: ResolvedEndpoint | None, previous: Mapping[str, Any]) -> tuple[str, str, str]:

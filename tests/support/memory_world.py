@@ -203,9 +203,11 @@ class ManualClock:
     """`ports.Clock` that stands still until a test moves it."""
 
     seconds: float = 1_800_000_000.0
+    set_by: float = 0.0
+    """By how much somebody set the clock on the wall."""
 
     def now(self) -> float:
-        return self.seconds
+        return self.seconds + self.set_by
 
     def monotonic(self) -> float:
         return self.seconds

@@ -20,6 +20,7 @@ class ConditionType(StrEnum):
     AUTOSCALING = "Autoscaling"
     SCALER_HEALTHY = "ScalerHealthy"
     KEYS_USABLE = "KeysUsable"
+    UNDISTURBED = "Undisturbed"
 
 
 class Reason(StrEnum):
@@ -63,6 +64,12 @@ class Reason(StrEnum):
 
     KEYS_KNOWN = "KeysKnown"
     KEY_SECRET_UNUSABLE = "KeySecretUnusable"
+
+    LEFT_ALONE = "LeftAlone"
+    SCALED_BY_OTHERS = "ScaledByOthers"
+    DELETION_COST_BY_OTHERS = "DeletionCostByOthers"
+    WRONG_WORKER_LEFT = "WrongWorkerLeft"
+    CLOCK_JUMPED = "ClockJumped"
 
     SIGNALS_FRESH = "SignalsFresh"
     SIGNALS_STALE = "SignalsStale"
@@ -246,6 +253,33 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
             ),
         },
     ),
+    ConditionType.UNDISTURBED: ConditionText(
+        "Nobody but the operator changes how many workers run, or says who of them goes first. Shown once somebody "
+        "did; it is false for ten minutes after that was last seen, and for a minute after a clock jumped.",
+        {
+            Reason.LEFT_ALONE: ReasonText("True", "Nobody has meddled lately."),
+            Reason.SCALED_BY_OTHERS: ReasonText(
+                "False",
+                "Somebody else wrote the count of the endpoint's Deployment: kubectl scale, or another autoscaler.",
+                "set spec.scaling instead (kubectl scale sme), and remove other autoscalers of the Deployment",
+            ),
+            Reason.DELETION_COST_BY_OTHERS: ReasonText(
+                "False",
+                "Somebody else writes the deletion cost of the workers' pods, as a feature of Karpenter does.",
+                "switch that off for this namespace",
+            ),
+            Reason.WRONG_WORKER_LEFT: ReasonText(
+                "False",
+                "A shrink took another worker than the idle one that was chosen. Its job had its grace to end.",
+                "look for what deletes pods or sets their deletion cost",
+            ),
+            Reason.CLOCK_JUMPED: ReasonText(
+                "False",
+                "The operator's clock was set, so ages are not to be relied on: no worker goes for a minute.",
+                "look at the time service of the operator's node",
+            ),
+        },
+    ),
 }
 
 REMEDIES: Final = {
@@ -275,6 +309,8 @@ class EventReason(StrEnum):
     FIELD_IGNORED = "FieldIgnored"
     SCALED_BY_OTHERS = "ScaledByOthers"
     WRONG_WORKER_LEFT = "WrongWorkerLeft"
+    DELETION_COST_REWRITTEN = "DeletionCostRewritten"
+    CLOCK_JUMPED = "ClockJumped"
 
 
 EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
@@ -298,6 +334,14 @@ EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
     EventReason.WRONG_WORKER_LEFT: (
         "Warning",
         "A shrink took another worker than the idle one that was chosen; the message names both.",
+    ),
+    EventReason.DELETION_COST_REWRITTEN: (
+        "Warning",
+        "Somebody else sets the deletion cost of the workers' pods, which tells Kubernetes who goes first.",
+    ),
+    EventReason.CLOCK_JUMPED: (
+        "Warning",
+        "The operator's clock was set forward or back; no worker goes for a minute.",
     ),
 }
 """Type and meaning of each event."""

@@ -27,4 +27,10 @@ DESIRED_HASH_ANNOTATION: Final = f"{GROUP}/desired-hash"
 SAFE_TO_EVICT_ANNOTATION: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 DO_NOT_DISRUPT_ANNOTATION: Final = "karpenter.sh/do-not-disrupt"
 DELETION_COST_ANNOTATION: Final = "controller.kubernetes.io/pod-deletion-cost"
+VICTIM_COST: Final = "-2147483648"
+"""The lowest there is: whatever others write, a worker that was chosen goes first."""
+
+SCALE_MANAGER: Final = "submodel-operator-scale"
+"""Whose the count of a Deployment is."""
+
 """Kubernetes removes pods of lower cost first; set on confirmed-empty workers right before a shrink."""

@@ -206,4 +206,4 @@ def _name(view: View) -> ObjectName:
 
 
 def _with_replicas(view: PoolView, replicas: int) -> PoolView:
-    return replace(view, observed=replace(view.observed, replicas=replicas))
+    return replace(view, observed=replace(view.observed, replicas=replicas, counted_by=""))

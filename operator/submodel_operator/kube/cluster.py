@@ -50,10 +50,8 @@ from submodel_operator.protection import ANNOTATIONS
 from submodel_operator.recent import Recent
 
 MANAGER: Final = "submodel-operator"
-SCALE_MANAGER: Final = "submodel-operator-scale"
 STATUS_MANAGER: Final = "submodel-operator-status"
 
-VICTIM_COST: Final = "-100"
 MARKS_AT_ONCE: Final = 8
 REPLACE_GRACE_SECONDS: Final = 10
 Annotations = Mapping[str, str | None]
@@ -157,8 +155,9 @@ class KubeCluster:
     async def scale(self, key: Key, pool: str, present: int, replicas: int, victims: Sequence[str]) -> None:
         """See `ports.Cluster`.
 
-        The ReplicaSet removes marked pods first if the marks are there before the count shrinks, and marks that are
-        left from earlier would count too: so marks are exactly the victims when the count is written.
+        The ReplicaSet removes marked pods first if the marks are there before the count shrinks, and marks of ours that
+        are left from earlier would count too: so these are exactly the victims when the count is written. What others
+        write is left alone: no cost is lower than ours.
         """
         deployment = self._caches.pools.get(key.namespace, pool)
         if deployment is None:
@@ -168,7 +167,7 @@ class KubeCluster:
         pods = [pod for pod in self._caches.pods.of(key) if pod.pool == pool and not pod.observed.terminating]
         unused = [pod.name for pod in pods if pod.marked and pod.name not in victims]
         if replicas < present:
-            await self._annotate(key, dict.fromkeys(victims, _cost(VICTIM_COST)), must_live=True)
+            await self._annotate(key, dict.fromkeys(victims, _cost(constants.VICTIM_COST)), must_live=True)
             await self._annotate(key, dict.fromkeys(unused, _cost(None)))
             await self._write_scale(deployment, replicas)
         else:
@@ -233,7 +232,7 @@ class KubeCluster:
         await self._confirm(observed)
         manifest = child
         if resource == DEPLOYMENTS:
-            manager, manifest = SCALE_MANAGER, {**child, "spec": {**child["spec"], "replicas": 0}}
+            manager, manifest = constants.SCALE_MANAGER, {**child, "spec": {**child["spec"], "replicas": 0}}
         created = await self._client.create(resource, namespace, manifest, manager)
         if created is None:
             await self._adopt(observed, resource, child)
@@ -286,7 +285,7 @@ class KubeCluster:
             {"op": "add", "path": "/spec/replicas", "value": replicas},
         ]
         try:
-            scale = await self._client.patch_scale(DEPLOYMENTS, namespace, name, operations, SCALE_MANAGER)
+            scale = await self._client.patch_scale(DEPLOYMENTS, namespace, name, operations, constants.SCALE_MANAGER)
         except ClusterRefused as refused:
             await self._raise_for_scale(deployment, refused)
             raise
@@ -312,7 +311,7 @@ class KubeCluster:
         async def write(name: str, annotations: Annotations) -> None:
             patch = {"metadata": {"annotations": dict(annotations)}}
             async with slots:
-                pod = await self._client.merge(PODS, key.namespace, name, patch, SCALE_MANAGER)
+                pod = await self._client.merge(PODS, key.namespace, name, patch, constants.SCALE_MANAGER)
             if pod:
                 self._caches.pods.put(pod)
             elif held := self._caches.pods.get(key.namespace, name):

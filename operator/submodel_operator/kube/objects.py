@@ -118,6 +118,7 @@ def pool_view(raw: Mapping[str, Any]) -> PoolView | None:
             replicas=raw["spec"].get("replicas", 1),
             desired_hash=(metadata.get("annotations") or {}).get(constants.DESIRED_HASH_ANNOTATION, ""),
             refusal=_refusal(raw.get("status") or {}),
+            counted_by=_counted_by(metadata.get("managedFields") or ()),
         ),
     )
 
@@ -130,6 +131,7 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
         return None
     endpoint, revision = labels[constants.ENDPOINT_LABEL], labels.get(constants.REVISION_LABEL, "")
     annotations: Mapping[str, str] = metadata.get("annotations") or {}
+    cost = annotations.get(constants.DELETION_COST_ANNOTATION)
     phase, message = pod_phase(status)
     start = PodStart(_instant(metadata["creationTimestamp"]), _scheduled_at(status), _started_at(status))
     return PodView(
@@ -150,10 +152,21 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
             ended=worker_end(status),
             start=start,
             protected=annotations.items() >= ANNOTATIONS.items(),
+            foreign_cost=cost not in (None, constants.VICTIM_COST),
         ),
-        marked=constants.DELETION_COST_ANNOTATION in annotations,
+        marked=cost == constants.VICTIM_COST,
         finished=status.get("phase") in _FINISHED_PHASES,
     )
+
+
+def _counted_by(managed_fields: Iterable[Mapping[str, Any]]) -> str:
+    """Who wrote the count last, when it was not this operator."""
+    writers = (
+        each.get("manager", "")
+        for each in managed_fields
+        if "f:replicas" in ((each.get("fieldsV1") or {}).get("f:spec") or {})
+    )
+    return next((writer for writer in writers if writer and writer != constants.SCALE_MANAGER), "")
 
 
 def controlling_owner(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Clock, Cluster, E
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
+from submodel_operator.reconcile.steadiness import HOLD_SECONDS, Steadiness
 from submodel_operator.reconcile.witness import Witness
 from submodel_operator.references import references
 from submodel_operator.resolve import ResolvedEndpoint, resolve
@@ -109,6 +110,7 @@ class Reconciler:
         self._last_decisions: dict[Key, dict[str, Any]] = {}
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
+        self._steadiness = Steadiness()
         self._starts = StartWatch()
         self._busy: dict[Key, protection.Memory] = {}
         self._unprotectable: set[Key] = set()
@@ -140,7 +142,9 @@ class Reconciler:
         return Outcome(_earliest(again, status_due), failure)
 
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
-        await self._record(observed, self._witness.found(observed))
+        monotonic = self._clock.monotonic()
+        await self._record(observed, self._witness.found(observed, monotonic))
+        unsteady = self._unsteady(monotonic)
         parsed = parse_endpoint({**observed.manifest, "status": None})  # it is read as it is, where it is needed
         named = references(parsed.spec.worker)
         found = await self._cluster.look_up(observed.key, named) if named else {}
@@ -150,12 +154,15 @@ class Reconciler:
         keys = await self._keys.read(observed.key.namespace, endpoint.key_secrets)
         await self._tell_gateway(endpoint, observed, desired, keys)
         signals = self._gateway.signals(endpoint.endpoint_id)
-        inputs = gather.scaling_inputs(endpoint, observed, desired.revision, signals)
+        inputs = gather.scaling_inputs(
+            endpoint, observed, desired.revision, signals, hold=unsteady.message if unsteady else ""
+        )
         before, now = self._remembered(observed), self._clock.now()
         decision, scaler = decide(inputs, before, now)
         self._scalers[observed.key] = scaler
         views, deadline_seconds = gather.views(signals), float(endpoint.startup_deadline_seconds)
-        late = overdue(observed, desired.revision, views, deadline_seconds) if signals and signals.fresh else {}
+        ages_are_known = signals is not None and signals.fresh and not unsteady
+        late = overdue(observed, desired.revision, views, deadline_seconds) if ages_are_known else {}
         for action in plan(observed, desired, decision, views, late):
             await self._act(observed, endpoint.endpoint_id, action)
         settles = await self._protect(observed, endpoint, signals)
@@ -174,6 +181,7 @@ class Reconciler:
             signals=signals,
             endpoint=endpoint,
             overdue=late,
+            disturbance=unsteady or self._witness.disturbance(observed.key, monotonic),
             key_problem=keys.problem,
         )
         again = _earliest(
@@ -183,8 +191,17 @@ class Reconciler:
             REFERENCES_PERIOD_SECONDS if found else None,
             AGAIN_SECONDS if endpoint.key_secrets else None,
             settles,
+            self._steadiness.seconds_until_steady(monotonic),
+            self._witness.seconds_until_quiet(observed.key, monotonic),
         )
         return account, again
+
+    def _unsteady(self, monotonic: float) -> Problem | None:
+        """Why ages are not to be relied on at the moment."""
+        if jump := self._steadiness.look(self._clock.now(), monotonic):
+            self._metrics.clock_jumps.inc()
+            _log.warning("the clock was set by %+.1f s; no worker goes for %g s", jump, HOLD_SECONDS)
+        return self._steadiness.problem(monotonic)
 
     def _measure(self, observed: Observed, revision: str, decision: ScalingDecision, signals: Signals | None) -> None:
         key = observed.key
@@ -273,6 +290,7 @@ class Reconciler:
             observed=observed,
             replicas_before=sum(pool.replicas for pool in observed.pools),
             signals=self._gateway.signals(known),
+            disturbance=self._witness.disturbance(observed.key, self._clock.monotonic()),
             problem=_problem(error),
         )
 

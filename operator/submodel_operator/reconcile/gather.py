@@ -105,7 +105,7 @@ def views(signals: Signals | None) -> dict[str, WorkerView]:
 
 
 def scaling_inputs(
-    endpoint: ResolvedEndpoint, observed: Observed, revision: str, signals: Signals | None
+    endpoint: ResolvedEndpoint, observed: Observed, revision: str, signals: Signals | None, hold: str = ""
 ) -> ScalingInputs:
     """Inputs of the decision for the pool of `revision`."""
     known = {view.worker: view for view in signals.snapshot.workers} if signals else {}
@@ -129,6 +129,7 @@ def scaling_inputs(
         demand=_demand(signals, working) if signals else None,
         revision=revision,
         refusal=pool.refusal if pool else "",
+        hold=hold,
     )
 
 

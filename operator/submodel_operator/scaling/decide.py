@@ -109,6 +109,8 @@ def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, window: f
 
 
 def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal) -> ScalingDecision:
+    if inputs.hold:
+        return ScalingDecision(inputs.replicas, Term.UNSETTLED, f"{inputs.hold}: wait")
     if not inputs.settled:
         message = f"{counted(inputs.replicas, 'worker')} asked for, another number exists at the moment: wait"
         return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)

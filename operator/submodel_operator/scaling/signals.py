@@ -117,6 +117,9 @@ class ScalingInputs:
     refusal: str = ""
     """Why the cluster creates no more workers (quota, admission), in its own words."""
 
+    hold: str = ""
+    """Why nobody may go at the moment, whatever is wanted; empty when somebody may."""
+
     @property
     def settled(self) -> bool:
         """Whether as many workers exist as were asked for. Only then is it known whom a shrink would remove."""

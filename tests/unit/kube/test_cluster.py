@@ -188,6 +188,17 @@ async def test_growth_removes_marks_that_were_not_used(world: World) -> None:
     assert world.marked() == set()
 
 
+async def test_costs_that_others_write_neither_save_a_victim_nor_choose_one_and_are_left_alone(world: World) -> None:
+    await world.apply_all()
+    await world.scale(3, ())
+    cheap, victim, other = world.pods()
+    for name, cost in ((cheap, "-2147483647"), (other, "100")):
+        world.server.store.replace("pods", _with_cost(world.server.store.get("pods", KEY.namespace, name), cost))
+    await world.scale(2, (victim,))
+    assert world.pods() == [cheap, other]
+    assert world.marked() == {cheap, other}
+
+
 async def test_a_victim_that_left_by_itself_stops_the_shrink(world: World) -> None:
     """Its ReplicaSet has replaced it: a smaller count would take another pod, which may be busy."""
     await world.apply_all()
@@ -386,3 +397,7 @@ async def test_busy_workers_are_protected_from_node_autoscalers_and_idle_ones_ar
     }
     await world.cluster.protect(KEY, {first: False})
     assert world.server.store.get("pods", KEY.namespace, first)["metadata"]["annotations"] == {}
+
+
+def _with_cost(pod: dict[str, Any], cost: str) -> dict[str, Any]:
+    return {**pod, "metadata": {**pod["metadata"], "annotations": {COST: cost}}}

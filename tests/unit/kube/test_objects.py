@@ -174,3 +174,25 @@ def test_an_endpoint_is_kept_without_what_only_the_server_needs() -> None:
     assert (view.generation, view.deleting) == (3, False)
     assert view.manifest["metadata"] == {"namespace": "n", "name": "e"}
     assert (view.manifest["spec"], view.manifest["status"]) == ({"worker": {}}, {"a": 1})
+
+
+def test_a_deletion_cost_is_ours_or_somebody_elses() -> None:
+    for cost, marked, foreign in (("-2147483648", True, False), ("-100", False, True), ("7", False, True)):
+        view = pod_view(pod(annotations={"controller.kubernetes.io/pod-deletion-cost": cost}))
+        assert view is not None
+        assert (view.marked, view.observed.foreign_cost) == (marked, foreign)
+    view = pod_view(pod())
+    assert view is not None
+    assert not view.observed.foreign_cost
+
+
+def test_a_deployment_tells_who_else_wrote_its_count() -> None:
+    def written_by(*managers: str) -> str:
+        fields = [{"manager": "other", "fieldsV1": {"f:metadata": {}}}]
+        fields += [{"manager": each, "fieldsV1": {"f:spec": {"f:replicas": {}}}} for each in managers]
+        view = pool_view({**pod(managedFields=fields), "spec": {"replicas": 3}})
+        assert view is not None
+        return view.observed.counted_by
+
+    assert written_by() == written_by("submodel-operator-scale") == ""
+    assert written_by("submodel-operator-scale", "kubectl") == "kubectl"

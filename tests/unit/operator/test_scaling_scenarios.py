@@ -426,3 +426,11 @@ def test_arrivals_of_low_priority_are_no_rate() -> None:
     demand = scaling_inputs(resolved(), observed(), "r1", snapshot).demand
     assert demand
     assert (demand.arrived_total, demand.queued, demand.queued_low) == (1, 2, 5)
+
+
+def test_nobody_goes_while_something_speaks_against_it_and_growth_goes_on() -> None:
+    scene = Scene(scaling(idle_timeout_seconds=1))
+    held = scene.decide(idle("a", 100), hold="the clock was set")
+    assert (held.replicas, held.remove, held.term) == (1, (), Term.UNSETTLED)
+    assert held.message == "the clock was set: wait"
+    assert scene.decide(busy("a"), queued=1, late=1, hold="the clock was set").replicas == 2
