@@ -310,7 +310,7 @@ async def test_others_who_write_the_count_are_a_condition_until_they_have_left_i
     outcome = await world.step()
     told = world.condition("Undisturbed")
     assert (told["status"], told["reason"]) == ("False", "ScaledByOthers")
-    assert "by kube-controller-manager, and not by this operator" in told["message"]
+    assert "was written by kube-controller-manager" in told["message"]
     world.cluster.endpoints[KEY] = replace(facts, pools=(replace(facts.pools[0], replicas=7),))
     world.clock.seconds += 590
     outcome = await world.step()
