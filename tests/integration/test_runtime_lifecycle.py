@@ -225,6 +225,28 @@ def test_a_running_job_is_finished_and_delivered_before_the_worker_leaves(
     assert [job["id"] for job in gateway.queue] == ["b"], "nothing is taken while draining"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_stream_goes_on_to_its_end_before_the_worker_leaves(
+    gateway: ScriptedGateway, tmp_path: Path, kind: str
+) -> None:
+    source = gated(f"""
+{kind} handler(job):
+    yield 1
+    wait_for("gate")
+    yield 2
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.wait_for(lambda: gateway.chunks.get("a") == [1])
+        worker.signal(signal.SIGTERM)
+        gateway.wait_phase("draining")
+        open_gate(tmp_path)
+        assert gateway.result("a")["output"] == []
+        assert gateway.chunks["a"] == [1, 2]
+        assert worker.exit_code() == 0
+
+
 def test_a_job_that_has_not_begun_is_given_back(gateway: ScriptedGateway, tmp_path: Path) -> None:
     gateway.submit("a")
     gateway.submit("b")

@@ -10,6 +10,7 @@ import pytest
 
 from tests.integration.test_runtime_faults import HANDLER, executions
 from tests.integration.test_runtime_lifecycle import open_gate
+from tests.support.balancer import Balancer
 from tests.support.gateway_process import free_port
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 from tests.support.postgres import shared_server
@@ -46,6 +47,10 @@ class Replicas:
         with Http(self._running[number].internal, INTERNAL_TOKEN) as operator:
             operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
 
+    @property
+    def running(self) -> list[LiveGateway]:
+        return list(self._running.values())
+
     def kill(self, number: int) -> None:
         """SIGKILL to all of its processes' parent: the port refuses from then on."""
         self._running.pop(number).kill()
@@ -54,9 +59,10 @@ class Replicas:
         for gateway in self._running.values():
             gateway.kill()
 
-    def environment(self) -> dict[str, str]:
+    def environment(self, *addresses: int) -> dict[str, str]:
+        """That of a worker; `addresses` are ports of others in front of the gateways."""
         return {
-            "SUBMODEL_GATEWAY_URL": ",".join(f"http://127.0.0.1:{port}" for port in self._ports),
+            "SUBMODEL_GATEWAY_URL": ",".join(f"http://127.0.0.1:{port}" for port in addresses or self._ports),
             "SUBMODEL_ENDPOINT_ID": "e",
             "SUBMODEL_WORKER_ID": "w-1",
             "SUBMODEL_WORKER_TOKEN": TOKEN,
@@ -141,3 +147,21 @@ def test_a_gateway_that_dies_under_load_costs_no_job_and_no_second_run(replicas:
     assert [status["output"] for status in found] == [[*range(5), "last"]] * JOBS
     assert executions(tmp_path) == Counter(ids)
     assert Counter(status["retries"] for status in found) == {0: JOBS}, "also of an answer that died with its gateway"
+
+
+@pytest.mark.timeout(150)
+def test_a_worker_that_speaks_with_both_by_one_address_loses_nothing_when_one_dies(
+    replicas: Replicas, tmp_path: Path
+) -> None:
+    """As in Kubernetes: its connections lead to either gateway, a repeated request often to the other one."""
+    with Balancer(replicas.running) as service, WorkerProcess(tmp_path, HANDLER, replicas.environment(service.port)):
+        ids = [replicas.submit(1, chunks=5) for _ in range(JOBS)]
+        replicas.final(1, ids[JOBS // 4])
+        replicas.kill(0)
+        running = replicas.submit(1, chunks=1, wait=True)
+        found = [replicas.final(1, id) for id in ids]
+        assert replicas.stream(1, running, 1) == [0]
+        open_gate(tmp_path)
+        found.append(replicas.final(1, running))
+    assert Counter((status["status"], status["retries"]) for status in found) == {("COMPLETED", 0): JOBS + 1}
+    assert executions(tmp_path) == Counter([*ids, running])
