@@ -141,13 +141,17 @@ async def test_news_that_are_older_than_an_own_write_change_nothing(world: World
     async with world.operating():
         await world.create("tokens")
         await world.settled("tokens")
+        (pool,) = await world.pools("tokens")
         world.proxy.stall_watches(DEPLOYMENTS.plural)
+        older = {"metadata": {"annotations": {"note": "told after the count was written"}}}
+        await world.api.merge(DEPLOYMENTS, world.namespace, pool["metadata"]["name"], older)
         await world.submit("tokens")
         await world.scaled("tokens", 1)
         await world.until(ENDPOINTS, lambda found: named(found, "tokens")["status"]["workers"]["desired"] == 1)
-        world.proxy.resume_watches(DEPLOYMENTS.plural)
+        world.proxy.resume_watches(DEPLOYMENTS.plural, lines=1)
         await world.create("later")
         await world.settled("later")
+        world.proxy.resume_watches(DEPLOYMENTS.plural)
     scales = [call for call in world.proxy.writes if call.path.endswith("/scale")]
     assert len(scales) == 1
 

@@ -90,14 +90,19 @@ class _Watch:
         self.plural = plural
         self.request = request
         self.response = response
-        self.flows = asyncio.Event()
-        self.flows.set()
+        self.passing = float("inf")
+        """How many further lines go through."""
+
+        self.may_pass = asyncio.Event()
         self.torn = False
         self.over = asyncio.Event()
 
     async def pass_on(self, line: bytes) -> None:
         """One line of the server's. Half of it, if the watch is to be torn there."""
-        await self.flows.wait()
+        while not self.passing:
+            self.may_pass.clear()
+            await self.may_pass.wait()
+        self.passing -= 1
         if not self.torn:
             await self.response.write(line + b"\n")
             return
@@ -213,12 +218,13 @@ class FaultProxy:
     def stall_watches(self, plural: str) -> None:
         """They stay open, and nothing comes any more."""
         for watch in self._of(plural):
-            watch.flows.clear()
+            watch.passing = 0
 
-    def resume_watches(self, plural: str) -> None:
-        """What was held back comes now."""
+    def resume_watches(self, plural: str, lines: float = float("inf")) -> None:
+        """What was held back comes now, or so many lines of it."""
         for watch in self._of(plural):
-            watch.flows.set()
+            watch.passing = lines
+            watch.may_pass.set()
 
     async def end_watches(self, plural: str, *last_words: Object) -> None:
         """End them as the server does when their time is over."""
