@@ -44,18 +44,19 @@ class Witness:
     """Remembers what was asked; one for all endpoints. `now` is in seconds that never jump."""
 
     def __init__(self) -> None:
-        self._asked: dict[tuple[Key, str], _Asked] = {}
+        self._asked: dict[Key, dict[str, _Asked]] = {}
+        """By endpoint and pool."""
         self._seen: dict[Key, _Seen] = {}
 
     def asked(self, observed: Observed, scale: Scale) -> None:
         """The count was written, with these victims."""
         leaving = frozenset(scale.victims)
         alive = _alive(observed, _revision(observed, scale.pool)) if leaving else frozenset()
-        self._asked[observed.key, scale.pool] = _Asked(scale.replicas, leaving, alive - leaving)
+        self._asked.setdefault(observed.key, {})[scale.pool] = _Asked(scale.replicas, leaving, alive - leaving)
 
     def found(self, observed: Observed, now: float) -> list[Event]:
         """What is not as it was asked for; each is told once, and kept for `disturbance`."""
-        events = [event for pool in observed.pools for event in self._of_pool(observed, pool)]
+        events = self._unasked(observed)
         costly = [worker.name for worker in observed.workers if worker.foreign_cost]
         if costly and not _is_the_users_wish(observed):
             if not self._sees(observed.key, Reason.DELETION_COST_BY_OTHERS, now):
@@ -82,32 +83,39 @@ class Witness:
     def forget(self, key: Key) -> None:
         """The endpoint is gone."""
         self._seen.pop(key, None)
-        for known in [each for each in self._asked if each[0] == key]:
-            del self._asked[known]
+        self._asked.pop(key, None)
 
     def _sees(self, key: Key, reason: Reason, now: float) -> bool:
         present = self.disturbance(key, now)
         return present is not None and present.reason == reason
 
-    def _of_pool(self, observed: Observed, pool: ObservedPool) -> Iterator[Event]:
-        asked = self._asked.get((observed.key, pool.name))
-        if asked is None:
-            return
-        if pool.replicas != asked.replicas:
-            self._asked[observed.key, pool.name] = _Asked(pool.replicas)
-            yield Event(EventReason.SCALED_BY_OTHERS, _foreign(pool, asked.replicas))
-        elif asked.leaving:
-            yield from self._departures(observed, pool, asked)
+    def _unasked(self, observed: Observed) -> list[Event]:
+        asked = self._asked.get(observed.key)
+        if not asked:
+            return []
+        for gone in asked.keys() - {pool.name for pool in observed.pools}:
+            del asked[gone]
+        return [event for pool in observed.pools if pool.name in asked for event in _of_pool(observed, pool, asked)]
 
-    def _departures(self, observed: Observed, pool: ObservedPool, asked: _Asked) -> Iterator[Event]:
-        """Once as many are left as were asked for, those that are left are the verdict."""
-        alive = _alive(observed, pool.revision)
-        kept, wrong = sorted(asked.leaving & alive), sorted(asked.staying - alive)
-        if kept and len(alive) > asked.replicas:
-            return
-        self._asked[observed.key, pool.name] = _Asked(asked.replicas)
-        if kept and wrong:
-            yield Event(EventReason.WRONG_WORKER_LEFT, _wrong(kept, wrong), wrong[0])
+
+def _of_pool(observed: Observed, pool: ObservedPool, asked: dict[str, _Asked]) -> Iterator[Event]:
+    before = asked[pool.name]
+    if pool.replicas != before.replicas:
+        asked[pool.name] = _Asked(pool.replicas)
+        yield Event(EventReason.SCALED_BY_OTHERS, _foreign(pool, before.replicas))
+    elif before.leaving:
+        yield from _departures(observed, pool, asked)
+
+
+def _departures(observed: Observed, pool: ObservedPool, asked: dict[str, _Asked]) -> Iterator[Event]:
+    """Once as many are left as were asked for, those that are left are the verdict."""
+    before, alive = asked[pool.name], _alive(observed, pool.revision)
+    kept, wrong = sorted(before.leaving & alive), sorted(before.staying - alive)
+    if kept and len(alive) > before.replicas:
+        return
+    asked[pool.name] = _Asked(before.replicas)
+    if kept and wrong:
+        yield Event(EventReason.WRONG_WORKER_LEFT, _wrong(kept, wrong), wrong[0])
 
 
 _REASONS: Final = {
