@@ -1,6 +1,7 @@
 """Each part of the spec, seen from inside a worker that runs on a real node."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,6 +10,7 @@ from tests.cluster.endpoints import LOOK, apply_spec, condition, inline, put, wa
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
 
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 GPU = "nvidia.com/gpu"
 PRODUCT = "nvidia.com/gpu.product"
 REGION = "topology.kubernetes.io/region"
@@ -149,3 +151,10 @@ def test_a_suspended_endpoint_runs_its_jobs_when_it_goes_on(namespace: str, api:
     assert get("pods", "-n", namespace)["items"] == []
     apply_spec(namespace, inline(LOOK))
     assert api.finished(endpoint, job)["status"] == "COMPLETED"
+
+
+def test_every_example_is_taken_by_the_cluster(namespace: str) -> None:
+    manifests = [path for path in EXAMPLES.rglob("*.yaml") if "\nkind:" in path.read_text(encoding="utf-8")]
+    assert len(manifests) > 10
+    files = [f"--filename={path}" for path in sorted(manifests)]
+    kubectl("apply", "--dry-run=server", "--validate=strict", "-n", namespace, *files)
