@@ -145,12 +145,12 @@ async def apply(bench: Bench, operator: OperatorProcess) -> list[Row]:
 
 
 async def _all_ready(bench: Bench) -> None:
-    listed = await bench.api.call("GET", f"{ENDPOINTS.path(None)}?limit=1")
-    ready: set[str] = set()
-    version = listed["metadata"]["resourceVersion"]
-    while len(ready) < bench.count:
+    while True:
+        found, version = await bench.api.listed(ENDPOINTS, None)
+        ready = {raw["metadata"]["name"] for raw in found if _is_ready(raw)}
+        if len(ready) >= bench.count:
+            return
         async for _, raw in bench.api.events(ENDPOINTS, None, version):
-            version = raw["metadata"]["resourceVersion"]
             if _is_ready(raw):
                 ready.add(raw["metadata"]["name"])
             if len(ready) >= bench.count:

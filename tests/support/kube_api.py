@@ -57,7 +57,7 @@ class KubeApi:
 
     async def all(self, resource: Resource, namespace: str | None = None, selector: str = "") -> list[Object]:
         """All objects of a kind."""
-        return (await self._list(resource, namespace, selector))[0]
+        return (await self.listed(resource, namespace, selector))[0]
 
     async def create(self, resource: Resource, namespace: str | None, manifest: Object) -> Object:
         """Create it."""
@@ -81,7 +81,7 @@ class KubeApi:
     ) -> list[Object]:
         """Watch until `holds(objects)` is true; returns the objects then, in the order of their names."""
         while True:
-            found, version = await self._list(resource, namespace, selector)
+            found, version = await self.listed(resource, namespace, selector)
             known = {_name(each): each for each in found}
             if holds(objects := _sorted(known)):
                 return objects
@@ -108,7 +108,8 @@ class KubeApi:
                 if change["type"] != "BOOKMARK":
                     yield change["type"], change["object"]
 
-    async def _list(self, resource: Resource, namespace: str | None, selector: str) -> tuple[list[Object], str]:
+    async def listed(self, resource: Resource, namespace: str | None, selector: str = "") -> tuple[list[Object], str]:
+        """All objects of a kind, and the version to watch from."""
         path = resource.path(namespace) + (f"?labelSelector={selector}" if selector else "")
         found = await self.call("GET", path)
         return found["items"], found["metadata"]["resourceVersion"]
