@@ -272,7 +272,7 @@ class FaultProxy:
         query = dict(call.query)
         if self.page_size and "limit" in query:
             query["limit"] = str(self.page_size)
-        body = await request.read()
+        body = await request.read() or None
         url = self._connection.server + request.path
         async with self._session.request(call.method, url, params=query, headers=headers, data=body) as answer:
             if call.watches and answer.status == 200:
