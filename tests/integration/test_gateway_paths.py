@@ -50,7 +50,20 @@ def test_answers_carry_their_envelope_where_a_client_looks_for_one(ports: Ports)
         assert "data" not in ports.client.ok("POST", f"{base}/ns.app/run", {"input": 1})
 
 
-@pytest.mark.parametrize("path", ["/v1", "/v1/sl", "/api/v1", "/api/v1/sl/ns.app", "/v3/ns.app/health", "/v2/ns.app"])
+NO_PATHS = [
+    "/v1",
+    "/v1/sl",
+    "/v2",
+    "/v2/",
+    "/v2?a=b",
+    "/api/v1",
+    "/api/v1/sl/ns.app",
+    "/v3/ns.app/health",
+    "/v2/ns.app",
+]
+
+
+@pytest.mark.parametrize("path", NO_PATHS)
 def test_what_is_no_path_says_where_the_api_is(ports: Ports, path: str) -> None:
     status, answer = ports.client.call("GET", path)
     assert (status, answer) == (404, {"error": answer["error"]})

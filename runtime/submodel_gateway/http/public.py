@@ -93,7 +93,7 @@ class _Public:
                 self._admit(request, operation, endpoint)
                 reply = await self._served[operation](request, endpoint, *rest[2:3])
                 return answers.enveloped(reply) if base is Base.API_V1_SL else reply
-            if base is Base.V2:
+            if base is Base.V2 and rest:
                 return await self._worker(request, rest)
         elif (document := self._documents.get("/".join(request.path))) is not None:
             _allow(request, operations.GET)
