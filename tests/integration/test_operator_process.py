@@ -91,3 +91,38 @@ async def test_without_a_cluster_it_exits_with_2_and_says_how_to_name_one(tmp_pa
     _, log = await process.communicate()
     assert process.returncode == 2
     assert "no way to reach Kubernetes: KUBECONFIG=" in log.decode()
+
+
+@pytest.mark.slow
+async def test_a_standby_is_ready_and_follows_an_operator_that_was_killed(
+    server: FakeApiServer, tmp_path: Path
+) -> None:
+    lease = {"SUBMODEL_OPERATOR_LEASE": "it", "SUBMODEL_OPERATOR_LEASE_NAMESPACE": "n"}
+    env = {**environment(server.kubeconfig(tmp_path)), **lease, "SUBMODEL_OPERATOR_LEASE_SECONDS": "5"}
+    first = await start(env)
+    await server.store.until(lambda: all(server.watching(each) for each in WATCHED))
+    holder = held_by(server)
+    port = free_port()
+    second = await start({**env, "SUBMODEL_OPERATOR_PROBE_LISTEN": f"127.0.0.1:{port}"})
+    looks = len(server.requests)
+    await server.store.until(lambda: sum(path.endswith("/leases/it") for _, path in server.requests[looks:]) > 8)
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/readyz") as ready:
+        assert ready.status == 200
+    assert held_by(server) == holder
+
+    first.kill()
+    await first.communicate()
+    await server.store.until(lambda: held_by(server) not in ("", holder))
+    await server.store.until(lambda: all(server.watching(each) for each in WATCHED))
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/metrics") as metrics:
+        assert "submodel_operator_leader 1.0" in await metrics.text()
+
+    second.terminate()
+    _, log = await second.communicate()
+    assert second.returncode == 0, log.decode()
+    assert held_by(server) == "", "who ends lets go"
+
+
+def held_by(server: FakeApiServer) -> str:
+    lease = server.store.find("leases", "n", "it")
+    return str(lease["spec"]["holderIdentity"]) if lease else ""
