@@ -62,8 +62,7 @@ def _oldest_at(signals: Signals, previous: str | None, now: float) -> str | None
     oldest_ms = signals.snapshot.oldest_queued_ms
     if oldest_ms is None:
         return None
-    # The gateway's clock tells an age, ours makes an instant of it.
-    at = now - max(0.0, (signals.now_ms - oldest_ms) / 1000 + signals.age_seconds)
+    at = signals.instant(oldest_ms, now)
     near = previous is not None and abs(datetime.fromisoformat(previous).timestamp() - at) <= SAME_INSTANT_SECONDS
     return previous if near else instant(at)
 

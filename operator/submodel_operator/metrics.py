@@ -98,7 +98,7 @@ class Metrics:
         }
         self._phases = Histogram(
             "submodel_endpoint_cold_start_seconds",
-            "What starts of workers were made of: scheduling, pull, start, load, check, and all of them as total.",
+            "What starts of workers were made of: scheduling, pull, start, load, check, firstPoll; together: total.",
             (*_PLACE, "phase"),
             buckets=_START_SECONDS,
             registry=self.registry,

@@ -222,6 +222,10 @@ class Signals:
     age_seconds: float
     """Time since the gateway last answered a poll, by the operator's monotonic clock."""
 
+    def instant(self, at_ms: int, now: float) -> float:
+        """An instant of the gateway's clock by ours, where it is `now`: its clock tells an age, ours makes it one."""
+        return now - max(0.0, (self.now_ms - at_ms) / 1000 + self.age_seconds)
+
     @property
     def fresh(self) -> bool:
         """Whether a decision may rest on it. Old signals are as good as none: they hold the scale."""

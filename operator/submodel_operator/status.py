@@ -12,7 +12,7 @@ from submodel.contract.states import WorkerPhase
 from submodel_operator import figures
 from submodel_operator.api import constants
 from submodel_operator.api.conditions import REMEDIES, ConditionType, Reason
-from submodel_operator.cold_start import newest_start
+from submodel_operator.cold_start import asked_at, newest_start
 from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, problem, workers_problem
 from submodel_operator.handler_syntax import syntax_problem
 from submodel_operator.ports import Manifest, Observed, Signals
@@ -73,7 +73,13 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         "workers": workers,
         "revisions": figures.revisions(account.observed, account.revision, _views(account)) or None,
         "jobs": figures.jobs(account.signals, previous.get("jobs") or {}, now),
-        "coldStart": newest_start(account.observed, account.revision, _views(account), previous.get("coldStart")),
+        "coldStart": newest_start(
+            account.observed,
+            account.revision,
+            _views(account),
+            asked_at(account.signals, now),
+            previous.get("coldStart"),
+        ),
         "autoscaling": _autoscaling(account, previous),
         "failures": _failures(trouble.failures, previous.get("failures") or (), now) or None,
         "conditions": _conditions(account, problem, trouble, workers, previous, now),

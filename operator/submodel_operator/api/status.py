@@ -232,6 +232,10 @@ class ColdStartStatus(StatusModel):
     check_seconds: float | None = None
     """The fitness checks."""
 
+    first_poll_seconds: float | None = None
+    """From there until the gateway heard it ask for its first job, good to a second. Of a worker with another SDK,
+    which reports no steps of its own, all that its process did."""
+
 
 class GpuStatus(StatusModel):
     """GPUs of one worker."""

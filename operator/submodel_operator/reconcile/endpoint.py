@@ -12,7 +12,7 @@ from typing import Any
 from submodel_operator import protection
 from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
-from submodel_operator.cold_start import StartWatch
+from submodel_operator.cold_start import StartWatch, asked_at
 from submodel_operator.desired import DesiredPool, desired_pool
 from submodel_operator.diagnosis import Problem, overdue, problem, seconds_until_overdue
 from submodel_operator.errors import (
@@ -207,7 +207,8 @@ class Reconciler:
         key = observed.key
         self._metrics.decision(*key, {str(term): workers for term, workers in decision.terms}, beliefs(decision))
         if signals and signals.fresh:
-            for seconds in self._starts.over(observed, revision, gather.views(signals)):
+            heard = asked_at(signals, self._clock.now())
+            for seconds in self._starts.over(observed, revision, gather.views(signals), heard):
                 self._metrics.started(*key, seconds)
 
     async def _protect(self, observed: Observed, endpoint: ResolvedEndpoint, signals: Signals | None) -> float | None:

@@ -139,6 +139,9 @@ class WorkerView(Message):
     session: str = ""
     """The process of the worker that was heard of last; empty before one was."""
 
+    asked_ms: int | None = None
+    """When that process asked for jobs for the first time."""
+
 
 class EndpointSnapshot(Message):
     """What the scaling decision reads. Totals count since the endpoint's first job and never shrink; with the

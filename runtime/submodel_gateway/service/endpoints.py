@@ -81,6 +81,9 @@ class Session:
     phase: WorkerPhase = WorkerPhase.STARTING
     reason: str = ""
     startup: Startup | None = None
+    asked_ms: int | None = None
+    """When it asked for jobs for the first time."""
+
     legacy: LegacyMemory | None = None
     """What else is known of a worker of the legacy dialect; None for one that speaks the exchange."""
 
@@ -135,8 +138,14 @@ class Session:
             self.startup, news = request.startup, True
         if not self.replace and any(result.stop_worker for result in request.results):
             self.replace, news = "a job asked for a fresh worker", True
-        self.phase, self.reason = said
+        self.enter(*said, now)
         return news
+
+    def enter(self, phase: WorkerPhase, reason: str, now: int) -> None:
+        """What it says of itself; once it is ready it asks for jobs."""
+        self.phase, self.reason = phase, reason
+        if phase is WorkerPhase.READY and self.asked_ms is None:
+            self.asked_ms = now
 
     def is_past(self, number: int) -> bool:
         """Whether nobody waits for the answer to this request any more: it came late, or a second time."""
@@ -277,6 +286,7 @@ class EndpointState:
             seen_ms=session.seen_ms(now),
             idle_since_ms=session.idle_since_ms,
             startup=session.startup,
+            asked_ms=session.asked_ms,
         )
 
     def tell_drains(self) -> None:

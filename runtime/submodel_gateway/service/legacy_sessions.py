@@ -102,7 +102,7 @@ class LegacySessions:
 
     def _enter(self, state: EndpointState, session: Session, phase: WorkerPhase, reason: str) -> None:
         if (session.phase, session.reason) != (phase, reason):
-            session.phase, session.reason = phase, reason
+            session.enter(phase, reason, self._clock.now_ms())
             self._changed(state)
 
     def _renew_soon(self, state: EndpointState, session: Session, now: int) -> None:

@@ -219,4 +219,5 @@ def _view(state: EndpointState, session: Session) -> WorkerView:
         replace=bool(session.replace),
         startup=session.startup,
         session=session.id,
+        asked_ms=session.asked_ms,
     )

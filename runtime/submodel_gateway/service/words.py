@@ -27,6 +27,7 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
 
     idle_since_ms: int | None = None
     startup: Startup | None = None
+    asked_ms: int | None = None
 
     @property
     def usable(self) -> bool:
@@ -79,6 +80,12 @@ def _view(words: list[Word], held: int) -> WorkerView:
         idle_since_ms=None if running else idle,
         reason=latest.reason,
         replace=any(word.replace for word in words),
-        startup=next((word.startup for word in words if word.startup and word.session == latest.session), None),
+        startup=next((word.startup for word in _of(latest, words) if word.startup), None),
         session=latest.session,
+        asked_ms=min((word.asked_ms for word in _of(latest, words) if word.asked_ms is not None), default=None),
     )
+
+
+def _of(latest: Word, words: Iterable[Word]) -> list[Word]:
+    """What all gateways say of the same process."""
+    return [word for word in words if word.session == latest.session]

@@ -102,6 +102,21 @@ async def test_what_a_workers_start_was_made_of_is_in_the_snapshot() -> None:
         assert view.startup == Startup(import_ms=100, load_ms=9_000, check_ms=5)
 
 
+async def test_when_a_process_asked_for_jobs_first_is_in_the_snapshot_and_stays() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await worker.say(phase=WorkerPhase.STARTING)
+        (view,) = (await w.snapshot()).workers
+        assert view.asked_ms is None
+        w.clock.ms += 500
+        asked_ms = w.clock.ms
+        for _ in range(2):
+            await worker.say()
+            w.clock.ms += 1_000
+        (view,) = (await w.snapshot()).workers
+        assert view.asked_ms == asked_ms
+
+
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
     async with world() as w:
         await w.submit()
