@@ -370,6 +370,11 @@ def test_a_lost_answer_loses_neither_the_job_in_it_nor_the_result_before_it(
             gateway.submit(f"j{number}", number)
         for number in range(20):
             assert gateway.result(f"j{number}")["output"] == number
+    said = [(request["request"], request.get("repeated", False)) for request in gateway.requests]
+    firsts = {number: said.index((number, False)) for number, _ in said}
+    again = [place for place, (number, _) in enumerate(said) if place != firsts[number]]
+    assert again
+    assert all(said[place][1] for place in again), "a gateway hears that it was sent before"
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])

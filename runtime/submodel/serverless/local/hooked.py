@@ -59,6 +59,8 @@ class _Worker:
         self._jobs: dict[str, str] = {}
         """Ids of the jobs that are here, by token."""
 
+        self._begun: set[str] = set()
+
         self._tokens = 0
         self._concurrency = Concurrency(1)
         self._leaving = False
@@ -106,15 +108,25 @@ class _Worker:
             await _wait(pause)
 
     async def _fetch_stops(self, stops: Function, session: object) -> None:
-        pause = 0.0
+        pause, told = 0.0, set[str]()
         while True:
             found = await self._asked("stop_signals_fetcher", self._hooks.stops_seconds, stops, session)
             ids = found if isinstance(found, list) else []
-            tokens = [token for token, name in self._jobs.items() if name in ids]
-            if tokens and self._stage is not None:
-                self._stage.hear(News([], tokens))
-            pause = 0.0 if tokens else longer_pause(pause)
+            named = [token for token, name in self._jobs.items() if name in ids and token not in told]
+            if named:
+                self._stop(named)
+            told = (told | {*named}) & self._jobs.keys()
+            pause = 0.0 if named else longer_pause(pause)
             await _wait(pause)
+
+    def _stop(self, tokens: list[str]) -> None:
+        """End these jobs; one whose handler was not called yet never begins."""
+        if self._stage is not None:
+            self._stage.hear(News([], [token for token in tokens if token in self._begun]))
+        for token in tokens:
+            if token not in self._begun:
+                self._log.info("Stopped before it began.", self._jobs.pop(token))
+        self._changed()
 
     async def _asked(self, name: str, seconds: float, function: Function, *arguments: object) -> Any:
         """What a hook gives; None when it takes too long or fails, which must not end the worker."""
@@ -155,6 +167,9 @@ class _Worker:
     # -- what the executor says -----------------------------------------------------------------------------------
 
     def begin(self, token: str) -> bool:
+        if token not in self._jobs:
+            return False
+        self._begun.add(token)
         self._log.info("Started.", self._jobs[token])
         return True
 
@@ -163,6 +178,7 @@ class _Worker:
         return Flow.ON
 
     def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
+        self._begun.discard(token)
         name = self._jobs.pop(token, None)
         if name is not None and (self._hooks.handle is None or outcome.error is not None):
             shown.outcome(self._log, name, outcome)
