@@ -41,6 +41,8 @@ def release(cluster: None) -> Iterator[str]:
         kubectl("label", "namespace", SYSTEM, RESTRICTED)
         install(SYSTEM)
         yield SYSTEM
+        # A worker that leaves delivers what was not acknowledged: without a gateway it tries for as long as it may.
+        kubectl("wait", "namespaces", "-l", TEST_LABEL, "--for=delete", "--timeout=120s")
         uninstall(SYSTEM)
         kubectl("delete", "crd", "submodelendpoints.serverless.submodel.ai", "--ignore-not-found")
     finally:
