@@ -205,11 +205,6 @@ class _Checker:
         undelivered = execution.token not in self._begun_tokens
         if undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at):
             return True
-        # So is one that met a request which its worker had given up while the gateway stood still: the gateway reads
-        # that request before it can see that nobody waits for the answer.
-        thaws = (end for _, end in self._sessions["gateway"].freezes)
-        if undelivered and any(end <= execution.taken_at <= end + LATE_MS for end in thaws):
-            return True
         return execution.lost_by == "WorkerGone" and self._haunted(execution.worker, lost_at)
 
     def _haunted(self, worker: str, at: int) -> bool:

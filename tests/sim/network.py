@@ -17,6 +17,9 @@ from submodel_gateway.service.waiting import Hangup
 from tests.sim.faults import Mix
 from tests.sim.loop import Process, SimulatedLoop, outside
 
+READ_SECONDS = 0.002
+"""How long the end of a connection lies there before it is read, in a gateway that runs."""
+
 T = TypeVar("T")
 Service = Callable[[Gateway, Hangup], Awaitable[T]]
 """What the gateway's HTTP layer does for one request."""
@@ -87,7 +90,7 @@ class Network:
             return await answer
         finally:
             timer.cancel()
-            self._close(connection)
+            self._close(connection, told=1.0)
 
     def break_server(self, process: Process) -> None:
         """The gateway's process is dead: its callers hear so, soon or by their own timeout."""
@@ -98,7 +101,7 @@ class Network:
     def break_caller(self, process: Process) -> None:
         """A worker's process is dead; the gateway notices, unless the whole node went."""
         for connection in [each for each in self._open if each.caller is process]:
-            self._close(connection)
+            self._close(connection, told=0.8)
 
     def _repeat(self, connection: _Connection) -> None:
         """Somebody on the way sends the request again and keeps the second answer to himself."""
@@ -114,7 +117,7 @@ class Network:
         connection.server = process
         connection.hangup = self._loop.create_future()
         if connection.reply.done():
-            connection.hangup.set_result(None)
+            self._end_arrives(connection)
         process.spawn(self._serve(connection, gateway, connection.hangup))
 
     async def _serve(self, connection: _Connection, gateway: Gateway, hangup: Hangup) -> None:
@@ -141,12 +144,19 @@ class Network:
         else:
             reply.set_result(answer)
 
-    def _close(self, connection: _Connection) -> None:
-        """The caller's end is closed; the other end learns of it a little later, or never."""
+    def _close(self, connection: _Connection, told: float) -> None:
+        """The caller's end is closed; the other end learns of it a little later, with a probability of `told`."""
         self._open.pop(connection, None)
         hangup = connection.hangup
-        if hangup is not None and not hangup.done() and self._chance.random() < 0.8:
-            self._later(self._delay(), _hang_up, hangup)
+        if hangup is not None and not hangup.done() and self._chance.random() < told:
+            self._later(self._delay(), self._end_arrives, connection)
+
+    def _end_arrives(self, connection: _Connection) -> None:
+        """The end lies in the gateway's socket, which a gateway that stands still reads later, and after the requests
+        that came before."""
+        server, hangup = connection.server, connection.hangup
+        if server is not None and hangup is not None:
+            server.within(lambda: self._loop.call_soon(self._loop.call_later, READ_SECONDS, _hang_up, hangup))
 
     def _hits(self, probability: float) -> bool:
         return not self.healed and self._chance.random() < probability

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -47,16 +47,26 @@ class TestClock:
 
 
 class FailingStore(MemoryStore):
-    """The store in memory, which refuses the kinds of operation in `refused`."""
+    """The store in memory, which refuses the kinds of operation in `refused`.
+
+    What is in `meanwhile` happens while operations of a kind are on their way.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.refused: set[type[Operation]] = set()
+        self.meanwhile: dict[type[Operation], Callable[[], None]] = {}
 
     def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
         if any(type(operation) in self.refused for operation in operations):
             raise StoreError("the disk is full")
+        for operation in operations:
+            self.meanwhile.get(type(operation), _nothing)()
         return super().apply(operations, now)
+
+
+def _nothing() -> None:
+    """Nothing happens."""
 
 
 def registration(endpoint: str = ENDPOINT, **fields: Any) -> EndpointRegistration:

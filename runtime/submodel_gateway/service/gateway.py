@@ -33,6 +33,7 @@ from submodel_gateway.service.registry import Registry
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.snapshots import SnapshotFeed
+from submodel_gateway.service.stalls import Stalls
 from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.service.streams import Streams
 from submodel_gateway.service.sweeper import Sweeper
@@ -104,7 +105,8 @@ class Gateway:
         self.records = Records(lambda id: self.endpoints.find(id) is not None)
         changed = self._changed if sharing.shared else self.snapshots.changed
         sessions = Sessions(self._stores, clock, sharing, changed)
-        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed, spans)
+        self._stalls = Stalls(clock)
+        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed, self._stalls, spans)
         pods = WorkerAccess(self.endpoints, clock, self.measures, reviewer)
         self.workers = Workers(self._stores, payloads, self.endpoints, pods, sessions, takes, clock, changed, spans)
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)
@@ -139,6 +141,7 @@ class Gateway:
             if len(late) == len(names) or not isinstance(error, StoreUnreachable | StoreAway):
                 raise error
         self.endpoints.complete = not late
+        self._stalls.begin()
         self._waiting = [asyncio.create_task(self._await_store(name, error)) for name, error in late.items()]
         self.ready = True
 
@@ -173,6 +176,7 @@ class Gateway:
     async def close(self) -> None:
         """Finish the writes and let the store go."""
         self.drain()
+        self._stalls.end()
         self._closing.set()
         await asyncio.gather(*self._waiting)
         self.legacy_posts.close()

@@ -71,7 +71,7 @@ class LegacyWorkers:
         if ask.running is False:
             caller.session.stops.clear()
         with self._poll(caller, hangup) as hold:
-            leases = await self._wait(caller, ask, hold)
+            leases = await self._wait(caller, ask, hold, hangup)
         if hangup.done():
             leases = await self._takes.give_back(leases)
         return [(delivery_id(lease.job.id, lease.job.attempt), lease) for lease in leases]
@@ -135,7 +135,7 @@ class LegacyWorkers:
                 session.polls.pop(hold, None)
                 session.last_seen_ms = self._clock.now_ms()
 
-    async def _wait(self, caller: Caller, ask: Ask, hold: Hold) -> tuple[base.Lease, ...]:
+    async def _wait(self, caller: Caller, ask: Ask, hold: Hold, hangup: Hangup) -> tuple[base.Lease, ...]:
         state, session = caller.state, caller.session
         leaving = state.drains(session)
         try:
@@ -143,7 +143,8 @@ class LegacyWorkers:
                 with _woken_after(await self._lose_forgotten(caller), hold.wake):
                     # Registered before the tally is read and while a take is on its way: no job comes unnoticed.
                     state.takers[hold] = session
-                    leases = await self._try(caller, 0 if leaving else ask.limit)
+                    await self._takes.stalls.over()
+                    leases = await self._try(caller, 0 if leaving or hangup.done() else ask.limit)
                     if leases or hold.ended or state.drains(session) is not leaving:
                         return leases
                     await hold.woken()

@@ -9,6 +9,7 @@ from submodel.contract import limits
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
 from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.stalls import Stalls
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base
 from submodel_gateway.tracing.spans import Spans, carried, of_extra
@@ -29,6 +30,7 @@ class Takes:
         endpoints: Endpoints,
         random_bits: Callable[[int], int],
         changed: Callable[[EndpointState], None],
+        stalls: Stalls,
         spans: Spans | None = None,
     ) -> None:
         self._stores = stores
@@ -36,6 +38,9 @@ class Takes:
         self._endpoints = endpoints
         self._random_bits = random_bits
         self._changed = changed
+        self.stalls = stalls
+        """Waited for before each take."""
+
         self._spans = spans or Spans()
         self.closing = False
 

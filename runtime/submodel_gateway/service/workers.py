@@ -62,6 +62,7 @@ class _Turn:
     endpoint: EndpointState
     session: Session
     request: ExchangeRequest
+    hangup: Hangup
     refused: list[Refused] = field(default_factory=list)
     stop: set[str] = field(default_factory=set)
     stop_tokens: set[str] = field(default_factory=set)
@@ -74,7 +75,9 @@ class _Turn:
 
     @property
     def wants(self) -> int:
-        """How many jobs the worker may get."""
+        """How many jobs the worker may get; none once it has gone away."""
+        if self.hangup.done():
+            return 0
         ready = self.request.phase is WorkerPhase.READY and not self.endpoint.drains(self.session)
         return self.request.capacity if ready else 0
 
@@ -147,7 +150,7 @@ class Workers:
             return encode(ExchangeAnswer(lease_ms=limits.LEASE_MS))
         with Hold(min(request.wait_ms, limits.EXCHANGE_WAIT_MS_MAX), hangup) as hold:
             number = request.request
-            turn = asyncio.ensure_future(self._answer(_Turn(state, session, request), hold, hangup, applied))
+            turn = asyncio.ensure_future(self._answer(_Turn(state, session, request, hangup), hold, applied))
             del request  # it holds all that the worker delivers, and may be held for long
             session.open[number] = OpenRequest(hold, turn)
             try:
@@ -171,7 +174,7 @@ class Workers:
                     del state.sessions[session.worker]
                     self._changed(state)
 
-    async def _answer(self, turn: _Turn, hold: Hold, hangup: Hangup, applied: Callable[[], None]) -> bytes:
+    async def _answer(self, turn: _Turn, hold: Hold, applied: Callable[[], None]) -> bytes:
         if turn.session.hear(turn.request, self._clock.now_ms()):
             self._changed(turn.endpoint)
         await self._apply(turn)
@@ -179,7 +182,7 @@ class Workers:
         applied()
         if not turn.has_news() and not self._takes.closing:
             await self._wait(turn, hold)
-        if hangup.done() and turn.leases:
+        if turn.hangup.done() and turn.leases:
             await self._give_back(turn)
         answer = self._encode(turn)
         turn.session.keep_answer(turn.request.request, answer)
@@ -190,6 +193,7 @@ class Workers:
         ends = self._result_spans(turn) if self._spans.on else {}
         outputs = await self._kept_outputs(turn)
         unread = await self._unread(turn)
+        await self._takes.stalls.over()
         said = [*self._writes(turn, outputs), *self._signs_of_life(turn), *self._lost(turn), *unread]
         take = self._take(turn) if unread or self._stores.tally(turn.endpoint.id).queued else None
         operations: list[base.Operation] = [*said, *([take] if take else [])]
@@ -225,6 +229,7 @@ class Workers:
                 if turn.wants:
                     takers[hold] = turn.session
                 await hold.woken()
+                await self._takes.stalls.over()
                 if hold.ended or turn.has_news():
                     return
                 if take := self._take(turn):

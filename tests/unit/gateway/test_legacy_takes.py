@@ -67,13 +67,24 @@ async def test_an_empty_ask_is_held_until_a_job_comes() -> None:
 
 @pytest.mark.requirement("worker.take.abandoned", "worker.job.attempt")
 async def test_a_worker_that_hangs_up_leaves_the_job_to_the_next_which_gets_it_under_another_id() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        hangup = here()
+        store.meanwhile = {base.Take: lambda: hangup.set_result(None)}
+        assert await w.gateway.legacy.take(ENDPOINT, "w-1", TOKEN, Ask(1, running=False), hangup) == []
+        store.meanwhile.clear()
+        assert (await LegacyWorker(w, "w-2").take())["id"] == f"{id}-a2"
+        assert (await w.status(id)).job.used == 1
+
+
+async def test_a_worker_that_hung_up_before_its_ask_was_served_is_handed_nothing() -> None:
     async with world() as w:
         id = await w.submit()
         hangup = here()
         hangup.set_result(None)
         assert await w.gateway.legacy.take(ENDPOINT, "w-1", TOKEN, Ask(1, running=False), hangup) == []
-        assert (await LegacyWorker(w, "w-2").take())["id"] == f"{id}-a2"
-        assert (await w.status(id)).job.used == 1
+        assert (await LegacyWorker(w, "w-2").take())["id"] == id
 
 
 async def test_a_held_ask_ends_with_its_caller() -> None:

@@ -157,12 +157,54 @@ async def test_a_request_repeated_while_it_is_held_answers_both() -> None:
         assert repeated == await held == []
 
 
-async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others() -> None:
+async def test_a_worker_that_hung_up_before_its_request_was_served_is_handed_nothing() -> None:
     async with world() as w:
         id = await w.submit()
         hangup = here()
         hangup.set_result(None)
         assert await Worker(w, "w-1").take(hangup=hangup) == []
+        (job,) = await Worker(w, "w-2").take()
+        assert (job.id, job.attempt) == (id, 1)
+
+
+async def test_a_worker_that_gave_up_while_the_gateway_stood_still_is_handed_nothing() -> None:
+    """Its request is read before the end of its connection."""
+    async with world() as w:
+        await w.gateway.start()
+        id = await w.submit()
+        w.clock.ms += 30_000
+        hangup = here()
+        take = asyncio.create_task(Worker(w, "w-1").take(hangup=hangup))
+        await settle()
+        hangup.set_result(None)
+        assert await take == []
+        (job,) = await Worker(w, "w-2").take()
+        assert (job.id, job.attempt) == (id, 1)
+
+
+async def test_a_held_worker_that_gave_up_while_the_gateway_stood_still_is_handed_nothing() -> None:
+    async with world() as w:
+        await w.gateway.start()
+        hangup = here()
+        held = asyncio.create_task(Worker(w, "w-1").take(wait_ms=20_000, hangup=hangup))
+        await settle()
+        w.clock.ms += 30_000
+        id = await w.submit()
+        await settle()
+        hangup.set_result(None)
+        assert await held == []
+        (job,) = await Worker(w, "w-2").take()
+        assert (job.id, job.attempt) == (id, 1)
+
+
+async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        id = await w.submit()
+        hangup = here()
+        store.meanwhile = {base.Take: lambda: hangup.set_result(None)}
+        assert await Worker(w, "w-1").take(hangup=hangup) == []
+        store.meanwhile.clear()
         (job,) = await Worker(w, "w-2").take()
         assert job.id == id
         assert (job.attempt, (await w.status(id)).job.used) == (2, 1)
@@ -173,10 +215,11 @@ async def test_a_job_that_could_not_be_given_back_is_in_the_answer_to_the_repeat
     async with world(store) as w:
         id = await w.submit()
         hangup = here()
-        hangup.set_result(None)
+        store.meanwhile = {base.Take: lambda: hangup.set_result(None)}
         store.refused = {base.Release}
         worker = Worker(w)
         await worker.take(request=1, hangup=hangup)
+        store.meanwhile.clear()
         (job,) = await worker.take(request=1)
         assert (job.id, (await w.status(id)).job.state) == (id, JobState.IN_PROGRESS)
 
