@@ -104,6 +104,16 @@ def _heartbeats_lost(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _shortened_too_far(patch: pytest.MonkeyPatch) -> None:
+    """Whoever asks for a job to be kept for a while has it forgotten at once."""
+    shorten = transition._RULES[events.Shortened]
+    patch.setitem(
+        transition._RULES,
+        events.Shortened,
+        lambda job, event, now: shorten(job, replace(event, keep_ms=0), now),
+    )
+
+
 BUGS: Mapping[str, Patch] = {
     "a result is accepted without the token": _any_token,
     "leases are not extended after an outage": _no_hold,
@@ -113,6 +123,7 @@ BUGS: Mapping[str, Patch] = {
     "chunks are appended unseen": _chunks_unnumbered,
     "a purge spares nothing": _purge_of_all,
     "heartbeats renew nothing": _heartbeats_lost,
+    "a shortened job goes too soon": _shortened_too_far,
 }
 """By what is wrong. The wall clock as the gateway's clock is `wall_time`."""
 

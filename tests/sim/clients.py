@@ -50,6 +50,8 @@ class Plan:
 
     cancels_after: float | None
     retries: bool
+    keeps_ms: int | None
+    """How long its result is to be kept once it is read, None for as long as it would be."""
 
 
 def plan(chance: Random, number: int, seconds: float) -> Plan:
@@ -70,6 +72,7 @@ def plan(chance: Random, number: int, seconds: float) -> Plan:
         follows=follows,
         cancels_after=chance.uniform(0, 20) if chance.random() < 0.07 else None,
         retries=chance.random() < 0.6,
+        keeps_ms=chance.choice((0, 1_000, 20_000)) if chance.random() < 0.1 else None,
     )
 
 
@@ -101,6 +104,8 @@ class Client:
         state = await self._follow(job)
         if plan.retries and state in (JobState.FAILED, JobState.TIMED_OUT) and await self._retry(job):
             state = await self._follow(job)
+        if state is not None and plan.keeps_ms is not None:
+            await self._view(job, lambda gateway, hangup: gateway.clients.status(ENDPOINT, job, keep_ms=plan.keeps_ms))
         if state is not None and self._chance.random() < REPEATED_READS:
             await pause(self._chance.uniform(0, 20))
             await self.read(job)

@@ -4,6 +4,7 @@ The model takes nothing from the engine but what was asked and what was answered
 stepped clock brought forward shows here.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,6 +70,8 @@ class Final:
     token: str | None
     output: base.Payload | None
     error: str | None
+    kept_until: float = math.inf
+    """When it may be forgotten at the earliest because somebody asked for that; as the gateway's clock was read."""
 
 
 @dataclass(slots=True)
@@ -199,6 +202,23 @@ class Ledger:
             if entry is None or entry.state is not QUEUED or entry.seq > operation.up_to:
                 self._say(event, f"a purge ended {_id(change)}, which it had to spare")
             self._ended(event, _id(change), JobState.CANCELLED, change.error)
+
+    def _shorten(self, event: Committed, operation: base.Shorten, outcome: base.Outcome) -> None:
+        entry = self.jobs.get(operation.id)
+        final = entry.finals.get(entry.gen) if entry else None
+        if isinstance(outcome, base.Applied):
+            if final is None or entry is None or not entry.state.terminal:
+                self._say(event, f"{operation.id} is kept for {operation.keep_ms} ms although it is not final")
+            else:
+                final.kept_until = min(final.kept_until, event.timed_at + operation.keep_ms)
+        elif entry is not None and entry.state.terminal and entry.forgotten_at is None and not self._due(event, entry):
+            self._say(event, f"{operation.id} is {entry.state}, but how long it is kept was not shortened: {outcome}")
+
+    def _due(self, event: Committed, entry: Entry) -> bool:
+        """Whether it may be that the job is about to be forgotten."""
+        final = entry.finals[entry.gen]
+        passed = event.timed_at - final.timed_at
+        return not (self._early(passed, entry.submit.retention_ms) and self._early(event.timed_at, final.kept_until))
 
     # -- workers ---------------------------------------------------------------------------------------------------
 
@@ -344,7 +364,9 @@ class Ledger:
         final = entry.finals.get(entry.gen)
         if final is None or not entry.state.terminal:
             self._say(event, f"{_id(change)} was forgotten while {entry.state}")
-        elif self._early(event.timed_at - final.timed_at, entry.submit.retention_ms):
+        elif self._early(event.timed_at - final.timed_at, entry.submit.retention_ms) and self._early(
+            event.timed_at, final.kept_until
+        ):
             self._say(event, f"{_id(change)} was forgotten {event.timed_at - final.timed_at} ms after its end")
         entry.forgotten_at = event.at
 
@@ -371,7 +393,7 @@ class Ledger:
 
     # -- what all of them do ---------------------------------------------------------------------------------------
 
-    def _early(self, passed_ms: int, limit_ms: int) -> bool:
+    def _early(self, passed_ms: int, limit_ms: float) -> bool:
         return passed_ms < limit_ms * (1 - STEERING) - SLACK_MS - self._lag_ms
 
     def _of(self, change: Transition) -> Entry | None:
@@ -448,6 +470,7 @@ _RULES: dict[type, Callable[[Ledger, Committed, Any, base.Outcome], None]] = {
     base.Cancel: Ledger._cancel,
     base.Retry: Ledger._retry,
     base.Purge: Ledger._purge,
+    base.Shorten: Ledger._shorten,
     base.Take: Ledger._take,
     base.WorkerGone: Ledger._worker_gone,
     base.Sweep: Ledger._sweep,
