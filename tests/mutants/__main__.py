@@ -43,7 +43,11 @@ SUITES = {
     ),
     ON_SQLITE: (_MACHINE, *_STORE_SUITE, "-k", "sqlite"),
     ON_POSTGRES: (_MACHINE, *_STORE_SUITE, "-k", "postgres"),
-    RACING: (f"{_RACE}[postgres-finish and cancel]", f"{_RACE}[postgres-take and take]"),
+    RACING: (
+        f"{_RACE}[postgres-finish and cancel]",
+        f"{_RACE}[postgres-take and take]",
+        "tests/races/test_breaker_locks.py",
+    ),
 }
 """Arguments of pytest: the quick ones first."""
 

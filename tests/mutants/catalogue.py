@@ -284,6 +284,24 @@ MUTANTS = (
         "ORDER BY place, seq LIMIT %s",
         RACING,
     ),
+    _postgres(
+        "breakers are locked in the order in which they are found",
+        """ = ANY(%s::text[]) ORDER BY endpoint COLLATE "C" FOR UPDATE'""",
+        """ = ANY(%s::text[]) FOR UPDATE'""",
+        RACING,
+    ),
+    _postgres(
+        "breakers are locked as people sort them",
+        """ORDER BY endpoint COLLATE "C" FOR UPDATE""",
+        """ORDER BY lower(endpoint) FOR UPDATE""",
+        RACING,
+    ),
+    _postgres(
+        "breakers are locked one by one, as takes come to them",
+        "self.lock_breakers()",
+        "self._transaction.fetch(sql.LOCK_BREAKERS, [endpoint])",
+        RACING,
+    ),
 )
 
 
