@@ -43,7 +43,7 @@ class Call:
     @property
     def by_kopf(self) -> bool:
         """Whether it comes from the watches, and not from the operator's own client."""
-        return self.agent != "submodel-operator"
+        return not self.agent.startswith("submodel-operator")
 
     def of(self, method: str, ending: str) -> bool:
         """Whether it is this kind of request: `PATCH`, `/status`."""
