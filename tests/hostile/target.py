@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.integration.test_gateway_http import REGISTRATION
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import register
+from tests.support.live_gateway import LiveGateway
 
 LAST = b"GET /v2/ns.app/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 """A sound request that ends its connection."""
@@ -70,8 +70,7 @@ class Target:
 def target(folder: Path, **environ: str) -> Iterator[Target]:
     """A gateway with the endpoint `ns.app`."""
     with LiveGateway(folder, **environ) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
+        register(gateway, "ns.app")
         yield Target(gateway)
 
 

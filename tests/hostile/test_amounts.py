@@ -9,7 +9,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.hostile.target import END_SECONDS, Answer, Target, read_answers, target
-from tests.integration.test_gateway_http import TOKEN
+from tests.support.gateway_ports import TOKEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

@@ -8,8 +8,8 @@ import pytest
 import urllib3
 
 from submodel_gateway.auth.keys import digest_of, key_text
-from tests.integration.test_gateway_http import REGISTRATION, TOKEN
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import INTERNAL_TOKEN, LiveGateway
 
 PEPPER = "canary-of-the-pepper"
 KEY = key_text("mine", "k" * 43)
@@ -98,8 +98,7 @@ def test_no_secret_is_found_outside_of_its_place(tmp_path: Path, level: str) -> 
     }
     canary = Canaries()
     with LiveGateway(tmp_path, **settings) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
+        register(gateway, "ns.app")
         errors = plant(gateway, canary)
         seen = {
             "the errors": "\n".join(errors),

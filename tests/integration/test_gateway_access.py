@@ -8,7 +8,7 @@ import pytest
 import urllib3
 
 from submodel_gateway.auth.keys import digest_of, key_text
-from tests.integration.test_gateway_http import REGISTRATION, TOKEN
+from tests.support.gateway_ports import TOKEN, register
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 
 PEPPER = "pepper"
@@ -37,8 +37,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / f"{id}.json").write_text(json.dumps(document))
     keys = {"SUBMODEL_GATEWAY_KEYS": str(folder), "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
     with LiveGateway(tmp_path_factory.mktemp("gateway"), **keys) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
+        register(gateway, "ns.app")
         yield gateway.public
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_gateway_sockets import TOKEN, register
+from tests.support.gateway_ports import TOKEN, register
 from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_proxy import PostgresProxy

@@ -1,10 +1,7 @@
 """The gateway's two ports over real HTTP: shapes, statuses and sentences."""
 
-import hashlib
-import itertools
 import json
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -13,55 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.support.gateway_ports import TOKEN, Ports, register, registration
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
-
-TOKEN = "worker-token"
-REGISTRATION = {
-    "endpointId": "ns.app",
-    "epoch": "uid",
-    "generation": 1,
-    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
-}
-
-
-_sessions = itertools.count(1)
-
-
-class Ports:
-    """A gateway with the endpoint `ns.app`, and clients for each kind of caller."""
-
-    def __init__(self, gateway: LiveGateway) -> None:
-        self.gateway = gateway
-        self.client = Http(gateway.public)
-        self.worker = Http(gateway.public, TOKEN)
-        self.operator = Http(gateway.internal, INTERNAL_TOKEN)
-        self.operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
-        self._session = f"session-{next(_sessions)}"
-        self._request = 0
-
-    def exchange(self, **fields: Any) -> Any:
-        self._request += 1
-        message = {"session": self._session, "request": self._request, "phase": "ready", **fields}
-        return self.worker.ok("POST", "/v2/ns.app/workers/w-1/exchange", message)
-
-    def close(self) -> None:
-        for http in (self.client, self.worker, self.operator):
-            http.close()
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with LiveGateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture
-def ports(gateway: LiveGateway) -> Iterator[Ports]:
-    opened = Ports(gateway)
-    opened.exchange()
-    opened.client.ok("POST", "/v2/ns.app/purge-queue")
-    yield opened
-    opened.close()
 
 
 @pytest.mark.requirement("client.base.v2", "client.run", "client.status", "client.status200")
@@ -236,14 +186,14 @@ def test_the_internal_port_wants_its_token_and_the_probes_do_not(ports: Ports) -
 
 
 def test_an_older_push_is_refused(ports: Ports) -> None:
-    status, answer = ports.operator.call("PUT", "/internal/v1/endpoints/ns.app", {**REGISTRATION, "generation": 0})
+    older = registration("ns.app", generation=0)
+    status, answer = ports.operator.call("PUT", "/internal/v1/endpoints/ns.app", older)
     assert status == 409
     assert "generation 0" in answer["error"]
 
 
 def test_the_operator_hears_of_a_job_without_a_worker(ports: Ports) -> None:
-    registration = {**REGISTRATION, "endpointId": "ns.cold"}
-    ports.operator.ok("PUT", "/internal/v1/endpoints/ns.cold", registration)
+    register(ports.gateway, "ns.cold")
     since = ports.operator.ok("GET", "/internal/v1/snapshots")["version"]
     with ThreadPoolExecutor(1) as pool:
         poll = pool.submit(ports.operator.ok, "GET", f"/internal/v1/snapshots?since={since}&waitMs=20000")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from submodel_gateway.http.operations import OPENAI, OPERATIONS, Base, Operation
-from tests.integration.test_gateway_http import Ports
+from tests.support.gateway_ports import Ports
 from tests.support.live_gateway import LiveGateway
 
 BASES = [base.value for base in Base]

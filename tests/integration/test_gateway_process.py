@@ -1,6 +1,5 @@
 """The gateway as a process: killed, ended, and started wrongly."""
 
-import hashlib
 import os
 import signal
 import socket
@@ -14,21 +13,8 @@ from typing import Any
 import pytest
 import urllib3
 
+from tests.support.gateway_ports import TOKEN, register
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
-
-TOKEN = "worker-token"
-SHA256 = hashlib.sha256(TOKEN.encode()).hexdigest()
-REGISTRATION = {
-    "endpointId": "e",
-    "epoch": "uid",
-    "generation": 1,
-    "workerTokens": [{"revision": "r1", "sha256": SHA256}],
-}
-
-
-def register(gateway: LiveGateway) -> None:
-    with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-        operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
 
 
 def exchange(gateway: LiveGateway, **fields: Any) -> Any:

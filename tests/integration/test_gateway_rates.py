@@ -7,8 +7,8 @@ import pytest
 import urllib3
 
 from submodel_gateway.auth.keys import digest_of, key_text
-from tests.integration.test_gateway_http import REGISTRATION, TOKEN
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import Http, LiveGateway
 
 PEPPER = "pepper"
 FEW, MANY = key_text("few", "f" * 43), key_text("many", "m" * 43)
@@ -27,8 +27,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "SUBMODEL_GATEWAY_QUEUE_LIMIT": "1",
     }
     with LiveGateway(tmp_path_factory.mktemp("gateway"), **settings) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", {**REGISTRATION, "workersMax": 1, "models": ["a"]})
+        register(gateway, "ns.app", workersMax=1, models=["a"])
         yield gateway.public
 
 

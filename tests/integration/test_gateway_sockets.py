@@ -1,6 +1,5 @@
 """The listening sockets outlive the process that serves on them: connections wait, none is refused."""
 
-import hashlib
 import os
 import select
 import signal
@@ -15,16 +14,10 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import shared_server
 
-TOKEN = "worker-token"
-REGISTRATION = {
-    "endpointId": "e",
-    "epoch": "uid",
-    "generation": 1,
-    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
-}
 RSS_BYTES_MAX = 15_000_000
 ENOUGH = 40
 
@@ -34,11 +27,6 @@ def gateway(tmp_path: Path) -> Iterator[LiveGateway]:
     with LiveGateway(tmp_path) as started:
         register(started)
         yield started
-
-
-def register(gateway: LiveGateway) -> None:
-    with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-        operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
 
 
 class Callers:

@@ -10,8 +10,8 @@ import urllib3
 
 from submodel_gateway.auth.keys import digest_of, key_text
 from submodel_gateway.http.operations import BY_PATH, Base
-from tests.integration.test_gateway_http import REGISTRATION, TOKEN
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import INTERNAL_TOKEN, LiveGateway
 
 PEPPER = "pepper"
 OURS, THEIRS = key_text("ours", "o" * 43), key_text("theirs", "t" * 43)
@@ -49,10 +49,8 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         (folder / f"{id}.json").write_text(json.dumps(document))
     keys = {"SUBMODEL_GATEWAY_KEYS": str(folder), "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
     with LiveGateway(tmp_path_factory.mktemp("gateway"), **keys) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
-            theirs = {**REGISTRATION, "endpointId": "theirs.app", "workerTokens": [], "apiKeys": [pushed()]}
-            operator.ok("PUT", "/internal/v1/endpoints/theirs.app", theirs)
+        register(gateway, "ns.app")
+        register(gateway, "theirs.app", workerTokens=[], apiKeys=[pushed()])
         yield gateway.public
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from submodel_gateway.auth.keys import digest_of, key_text
 from submodel_gateway.http.operations import Base
-from tests.integration.test_gateway_http import REGISTRATION
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import register
+from tests.support.live_gateway import LiveGateway
 
 KEY = key_text("mine", "k" * 43)
 PEPPER = "pepper"
@@ -70,8 +70,7 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     keys = {"SUBMODEL_GATEWAY_KEYS": str(folder), "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
     keys["SUBMODEL_GATEWAY_RATE_LIMITS"] = "off"
     with LiveGateway(tmp_path_factory.mktemp("gateway"), **keys) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
+        register(gateway, "ns.app")
         yield gateway.public
 
 

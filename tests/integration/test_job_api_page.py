@@ -11,9 +11,9 @@ import pytest
 
 from submodel_gateway.http import openapi
 from submodel_gateway.http.operations import OPENAI, OPERATIONS, Operation
-from tests.integration.test_gateway_http import REGISTRATION, TOKEN
 from tests.packaging.test_openapi import DOCUMENT, examples
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import Http, LiveGateway
 from tests.support.worker_process import WorkerProcess
 
 HANDLER = """
@@ -35,9 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
     folder = tmp_path_factory.mktemp("gateway")
     settings = {"SUBMODEL_GATEWAY_WEBHOOK_ALLOW": "127.0.0.1", "SUBMODEL_GATEWAY_RATE_LIMITS": "run=1000"}
     with LiveGateway(folder, **settings) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            registration = {**REGISTRATION, "endpointId": "default.tokens"}
-            operator.ok("PUT", "/internal/v1/endpoints/default.tokens", registration)
+        register(gateway, "default.tokens")
         environment = {
             "SUBMODEL_GATEWAY_URL": gateway.public,
             "SUBMODEL_ENDPOINT_ID": "default.tokens",

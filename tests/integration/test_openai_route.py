@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import urllib3
 
-from tests.integration.test_gateway_http import REGISTRATION, TOKEN, Ports
+from tests.support.gateway_ports import TOKEN, Ports, register
 from tests.support.live_gateway import LiveGateway
 
 CHAT = "/v2/ns.app/openai/v1/chat/completions"
@@ -41,21 +41,11 @@ class Asker:
         self._threads.shutdown()
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with LiveGateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
 @pytest.fixture
-def asker(gateway: LiveGateway) -> Iterator[Asker]:
-    ports = Ports(gateway)
-    ports.exchange()
-    ports.client.ok("POST", "/v2/ns.app/purge-queue")
+def asker(ports: Ports) -> Iterator[Asker]:
     opened = Asker(ports)
     yield opened
     opened.close()
-    ports.close()
 
 
 def held(job: Any) -> dict[str, Any]:
@@ -206,8 +196,7 @@ def test_a_client_that_leaves_at_the_end_of_its_events_cancels_nothing(asker: As
 
 @pytest.mark.requirement("platform.openai")
 def test_models_in_the_manifest_are_told_without_a_worker(asker: Asker) -> None:
-    registration = {**REGISTRATION, "endpointId": "ns.cold", "models": ["parrot", "org/raven"]}
-    asker.ports.operator.ok("PUT", "/internal/v1/endpoints/ns.cold", registration)
+    register(asker.ports.gateway, "ns.cold", models=["parrot", "org/raven"])
     client, models = asker.ports.client, "/v2/ns.cold/openai/v1/models"
     assert [model["id"] for model in client.ok("GET", models)["data"]] == ["parrot", "org/raven"]
     assert client.ok("GET", f"{models}/org/raven")["object"] == "model"

@@ -1,6 +1,6 @@
 """Two operators and one Lease: one acts, the other follows when it ends, dies or is cut off."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -14,12 +14,6 @@ from tests.support.operator_thread import OperatorThread, settings_for
 
 NAMESPACE = "team-a"
 LEASE = LeaseSettings("submodel-operator", "submodel", seconds=2)
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with LiveGateway(tmp_path_factory.mktemp("gateway")) as gateway:
-        yield gateway
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Gateways as processes on one PostgreSQL: they work as one, and outlive a restart of the database."""
 
-import hashlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "worker-token"
-REGISTRATION = {
-    "endpointId": "e",
-    "epoch": "uid",
-    "generation": 1,
-    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
-}
 ENOUGH = 150
 
 
@@ -39,8 +32,7 @@ def url(server: PostgresServer) -> Iterator[str]:
 def gateway(folder: Path, url: str) -> LiveGateway:
     """A gateway that knows the endpoint."""
     started = LiveGateway(folder, SUBMODEL_GATEWAY_STORE=url)
-    with Http(started.internal, INTERNAL_TOKEN) as operator:
-        operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
+    register(started)
     return started
 
 

@@ -1,32 +1,17 @@
 """Batches of jobs: each request is accepted or refused by itself."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from submodel_gateway.auth.keys import digest_of, key_text
-from tests.integration.test_gateway_http import REGISTRATION, Ports
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import Ports, register
+from tests.support.live_gateway import Http, LiveGateway
 
 BATCH = "/v2/ns.app/run-batch"
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with LiveGateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture
-def ports(gateway: LiveGateway) -> Iterator[Ports]:
-    opened = Ports(gateway)
-    opened.exchange()
-    opened.client.ok("POST", "/v2/ns.app/purge-queue")
-    yield opened
-    opened.close()
 
 
 def batch(ports: Ports, *requests: Any) -> list[dict[str, Any]]:
@@ -110,8 +95,7 @@ def test_a_batch_beyond_the_rate_is_accepted_as_far_as_the_rate_goes(tmp_path: P
         "SUBMODEL_GATEWAY_RATE_LIMITS": "run=3/off/0",
     }
     with LiveGateway(tmp_path, **settings) as gateway:
-        with Http(gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/ns.app", REGISTRATION)
+        register(gateway, "ns.app")
         with Http(gateway.public, key_text("mine", "k" * 43)) as client:
             told = client.ok("POST", BATCH, {"requests": [{"input": 1}] * 5})["requests"]
             assert [each.get("code", 200) for each in told] == [200, 200, 200, 429, 429]

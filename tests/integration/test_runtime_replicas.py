@@ -1,6 +1,5 @@
 """A worker and two real gateways on one PostgreSQL, one of which dies: no result is lost, no job runs twice."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +10,14 @@ import pytest
 from tests.integration.test_runtime_faults import HANDLER, executions
 from tests.integration.test_runtime_lifecycle import open_gate
 from tests.support.balancer import Balancer
+from tests.support.gateway_ports import TOKEN, register
 from tests.support.gateway_process import free_port
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import shared_server
 from tests.support.worker_process import WorkerProcess
 
 pytestmark = pytest.mark.slow
 
-TOKEN = "worker-token"
-REGISTRATION = {
-    "endpointId": "e",
-    "epoch": "uid",
-    "generation": 1,
-    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
-}
 JOBS = 60
 
 
@@ -44,8 +37,7 @@ class Replicas:
         listen = f"127.0.0.1:{self._ports[number]}"
         environ = {"SUBMODEL_GATEWAY_STORE": self._store, "SUBMODEL_GATEWAY_LISTEN": listen}
         self._running[number] = LiveGateway(self._folder, **environ)
-        with Http(self._running[number].internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
+        register(self._running[number])
 
     @property
     def running(self) -> list[LiveGateway]:

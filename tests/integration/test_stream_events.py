@@ -1,14 +1,13 @@
 """Streams as server-sent events: places, resumption, a job that runs again, the end."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import urllib3
 
-from tests.integration.test_gateway_http import Ports
+from tests.support.gateway_ports import Ports
 from tests.support.live_gateway import LiveGateway
 
 
@@ -54,21 +53,6 @@ class Reader:
     def close(self) -> None:
         self.answer.close()
         self._http.clear()
-
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveGateway]:
-    with LiveGateway(tmp_path_factory.mktemp("gateway")) as running:
-        yield running
-
-
-@pytest.fixture
-def ports(gateway: LiveGateway) -> Iterator[Ports]:
-    opened = Ports(gateway)
-    opened.exchange()
-    yield opened
-    opened.client.ok("POST", "/v2/ns.app/purge-queue")
-    opened.close()
 
 
 def begin(ports: Ports) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from submodel.contract import legacy_env
-from tests.integration.test_gateway_sockets import TOKEN, register
+from tests.support.gateway_ports import TOKEN, register
 from tests.support.live_gateway import Http, LiveGateway
 from tests.support.trace_collector import SeenSpan, TraceCollector
 from tests.support.webhook_receiver import Receiver

@@ -1,7 +1,6 @@
 """Webhooks of a real gateway to a real receiver: delivered, signed, repeated after a death, never in anybody's way."""
 
 import base64
-import hashlib
 import itertools
 import subprocess
 import sys
@@ -13,18 +12,12 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import shared_server
 from tests.support.webhook_receiver import Receiver
 
-TOKEN = "worker-token"
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-REGISTRATION = {
-    "endpointId": "e",
-    "epoch": "uid",
-    "generation": 1,
-    "workerTokens": [{"revision": "r1", "sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}],
-}
 
 POLL_SECONDS = 0.02
 
@@ -45,8 +38,7 @@ class Site:
         self.gateway = LiveGateway(folder, **settings)
         self.client = Http(self.gateway.public)
         self._worker = Http(self.gateway.public, TOKEN)
-        with Http(self.gateway.internal, INTERNAL_TOKEN) as operator:
-            operator.ok("PUT", "/internal/v1/endpoints/e", REGISTRATION)
+        register(self.gateway)
         self._requests = itertools.count(1)
 
     def __enter__(self) -> "Site":
