@@ -2,14 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from submodel_gateway.http.messages import App, Grow, Header, Line, Request, Streamed, too_large
 from submodel_gateway.http.public import public_app
 from submodel_gateway.service.access import Open
-from tests.support.gateway_world import ENDPOINT, TOKEN, World
+from submodel_gateway.store.base import Store
+from tests.support.gateway_world import ENDPOINT, TOKEN, World, world
 
 RUNPOD = "runpod/1.12.0"
 
@@ -115,9 +117,12 @@ class LegacyWorker:
         job: dict[str, Any] = answer.json
         return job
 
-    async def done(self, job: str, body: bytes | dict[str, Any]) -> Answer:
+    def send_done(self, job: str, body: bytes | dict[str, Any]) -> Call:
         raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
-        return await self.call("POST", f"job-done/{self.name}/{job}?sdk=runpod&isStream=false", raw).answer()
+        return self.call("POST", f"job-done/{self.name}/{job}?sdk=runpod&isStream=false", raw)
+
+    async def done(self, job: str, body: bytes | dict[str, Any]) -> Answer:
+        return await self.send_done(job, body).answer()
 
     def send_chunk(self, job: str, value: Any) -> Call:
         body = json.dumps({"output": value}).encode()
@@ -136,3 +141,13 @@ class LegacyWorker:
 
     def ask_stops(self) -> Call:
         return self.call("GET", f"job-stop/{self.name}?sdk=runpod")
+
+
+@asynccontextmanager
+async def at_work(store: Store | None = None) -> AsyncIterator[tuple[World, LegacyWorker, str]]:
+    """A gateway whose worker `w-1` has taken a job: both, and the job's id."""
+    async with world(store) as w:
+        id = await w.submit()
+        worker = LegacyWorker(w)
+        await worker.take()
+        yield w, worker, id

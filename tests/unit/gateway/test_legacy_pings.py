@@ -7,7 +7,7 @@ from submodel.contract.internal import WorkerView
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.service.legacy_memory import OVERDUE_MS, LegacyMemory
 from tests.support.gateway_world import ENDPOINT, World, presence, settle, world
-from tests.support.legacy_worker import LegacyWorker
+from tests.support.legacy_worker import LegacyWorker, at_work
 
 PING_MS = 10_000
 
@@ -30,10 +30,7 @@ async def view(w: World) -> WorkerView:
 
 @pytest.mark.requirement("worker.ping.renews")
 async def test_a_ping_renews_the_jobs_that_it_lists() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await pings(w, worker, id, count=10)
         assert await state(w, id) is JobState.IN_PROGRESS
 
@@ -49,10 +46,7 @@ async def test_without_pings_a_job_is_lost_with_its_lease() -> None:
 
 
 async def test_a_later_attempt_is_renewed_under_its_own_id_alone() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await w.pass_time(6_000)
         assert (await worker.take())["id"] == f"{id}-a2"
         await pings(w, worker, f"{id}-a2", count=1)
@@ -157,10 +151,7 @@ async def test_a_worker_that_never_pings_keeps_its_job_while_its_pod_runs() -> N
 
 @pytest.mark.requirement("worker.ping.absent")
 async def test_a_worker_that_never_pings_keeps_its_jobs_by_whatever_else_it_asks() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         for _ in range(8):
             await w.pass_time(20_000)
             call = worker.ask_stops()
@@ -183,10 +174,7 @@ async def test_a_worker_that_pings_and_falls_silent_is_not_kept_by_its_pod() -> 
 
 @pytest.mark.requirement("worker.stop.once")
 async def test_a_stopped_job_is_told_once_under_the_name_that_the_worker_knows() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await w.pass_time(6_000)
         await worker.take()
         call = worker.ask_stops()
@@ -200,10 +188,7 @@ async def test_a_stopped_job_is_told_once_under_the_name_that_the_worker_knows()
 
 
 async def test_a_worker_that_runs_nothing_need_not_stop_anything() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await w.gateway.clients.cancel(ENDPOINT, id)
         worker.ask(running=False)
         await settle()
@@ -226,10 +211,7 @@ async def test_a_job_that_is_listed_no_more_need_not_be_stopped() -> None:
 
 
 async def test_a_job_that_ended_at_another_gateway_is_stopped_by_the_next_ping() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         other = World(w.store)
         other.clock.ms = w.clock.ms
         await other.gateway.start()
@@ -293,10 +275,7 @@ async def test_a_worker_that_lists_a_job_of_another_and_asks_may_stay() -> None:
 
 
 async def test_a_worker_that_lists_a_job_of_another_and_has_one_may_stay() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await pings(w, worker, "ghost", id, count=6)
         assert not (await view(w)).replace
 

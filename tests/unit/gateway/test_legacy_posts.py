@@ -14,7 +14,7 @@ from submodel_gateway.service.legacy_posts import DRAIN_MS, INSIST_MS
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, settle, world
-from tests.support.legacy_worker import LegacyWorker
+from tests.support.legacy_worker import Call, LegacyWorker, at_work
 
 Outcome = tuple[JobState, Any, str | None]
 
@@ -27,6 +27,21 @@ async def outcome(w: World, id: str) -> Outcome:
 async def streamed(w: World, id: str) -> list[Any]:
     part = await w.gateway.streams.after(ENDPOINT, id, 0, 0, here())
     return [json.loads(item) for item in part.items]
+
+
+async def send_unheard(w: World, id: str, item: bytes) -> None:
+    """A chunk whose sender is gone before it is answered."""
+    gone = here()
+    gone.set_result(None)
+    await w.gateway.legacy_posts.chunk(ENDPOINT, "w-1", TOKEN, id, item, gone)
+
+
+async def send_result_in_vain(store: FailingStore, worker: LegacyWorker, id: str) -> Call:
+    """A result on its way to a store that takes none."""
+    store.refused = {base.Finish}
+    call = worker.send_done(id, {"output": 1})
+    await settle()
+    return call
 
 
 @pytest.mark.requirement("worker.result.bodies", "worker.result.lenient")
@@ -49,10 +64,7 @@ async def streamed(w: World, id: str) -> list[Any]:
     ],
 )
 async def test_a_result_is_what_the_sdk_meant(body: bytes, expected: Outcome) -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         assert (await worker.done(id, body)).status == 200
         assert await outcome(w, id) == expected
 
@@ -70,10 +82,7 @@ async def test_a_result_is_what_the_sdk_meant(body: bytes, expected: Outcome) ->
     ],
 )
 async def test_a_result_that_nobody_can_read_ends_the_job(body: bytes, why: str) -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         assert (await worker.done(id, body)).status == 200
         state, _, error = await outcome(w, id)
         assert state is JobState.FAILED
@@ -82,10 +91,7 @@ async def test_a_result_that_nobody_can_read_ends_the_job(body: bytes, why: str)
 
 @pytest.mark.requirement("worker.result.lenient")
 async def test_a_large_result_that_is_nearly_json_is_read_too() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await worker.done(id, b'{"output": [' + b"NaN, " * 200_000 + b"1]}")
         state, output, _ = await outcome(w, id)
         assert (state, len(output), output[-1]) == (JobState.COMPLETED, 200_001, 1)
@@ -106,10 +112,7 @@ async def test_a_result_above_its_limit_fails_the_job_and_is_answered_all_the_sa
 
 @pytest.mark.requirement("worker.result.size", "worker.result.accepted")
 async def test_a_body_beyond_all_limits_fails_the_job_unread() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         worker.headers["content-length"] = str(65 * 1024 * 1024)
         assert (await worker.done(id, b"{")).status == 200
         assert (await outcome(w, id))[0] is JobState.FAILED
@@ -140,10 +143,7 @@ async def test_a_result_of_a_worker_that_does_not_have_the_job_changes_nothing()
 
 async def test_nothing_is_left_of_a_large_result_that_came_too_late() -> None:
     store = MemoryStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work(store) as (w, worker, id):
         await w.gateway.clients.cancel(ENDPOINT, id)
         assert (await worker.done(id, {"output": "x" * 2 * base.BLOB_BYTES})).status == 200
         assert store._rows.blobs == {}
@@ -151,10 +151,7 @@ async def test_nothing_is_left_of_a_large_result_that_came_too_late() -> None:
 
 @pytest.mark.requirement("worker.result.accepted", "worker.result.final")
 async def test_a_result_comes_twice_and_counts_once() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         for output in (1, 2):
             assert (await worker.done(id, {"output": output})).status == 200
         assert await outcome(w, id) == (JobState.COMPLETED, 1, None)
@@ -181,10 +178,7 @@ async def test_a_wrong_key_is_refused_before_the_body_is_read(operation: str) ->
 
 @pytest.mark.requirement("worker.progress", "worker.result.final")
 async def test_progress_is_seen_until_the_result_and_not_after_it() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await worker.done(id, {"status": "IN_PROGRESS", "output": "half"})
         assert await outcome(w, id) == (JobState.IN_PROGRESS, "half", None)
         await worker.done(id, {"output": "all"})
@@ -212,10 +206,7 @@ async def test_a_result_that_asks_for_a_fresh_worker_gets_this_one_replaced() ->
 
 @pytest.mark.requirement("worker.stream.order")
 async def test_streamed_items_are_numbered_in_the_order_in_which_they_come() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         for item in ("a", "a", {"b": 1}, None):
             assert (await worker.chunk(id, item)).status == 200
         assert await streamed(w, id) == ["a", "a", {"b": 1}, None]
@@ -237,13 +228,8 @@ async def test_a_stream_goes_on_at_a_gateway_that_was_started_anew() -> None:
 
 @pytest.mark.requirement("worker.stream.repeated")
 async def test_a_chunk_whose_answer_failed_is_recognised_when_it_comes_again() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        gone = here()
-        gone.set_result(None)
-        await w.gateway.legacy_posts.chunk(ENDPOINT, "w-1", TOKEN, id, b'"a"', gone)
+    async with at_work() as (w, worker, id):
+        await send_unheard(w, id, b'"a"')
         await worker.chunk(id, "a")
         assert await streamed(w, id) == ["a"]
         await worker.chunk(id, "a")
@@ -251,26 +237,16 @@ async def test_a_chunk_whose_answer_failed_is_recognised_when_it_comes_again() -
 
 
 async def test_another_chunk_after_a_failed_answer_is_a_new_one() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        gone = here()
-        gone.set_result(None)
-        await w.gateway.legacy_posts.chunk(ENDPOINT, "w-1", TOKEN, id, b'"a"', gone)
+    async with at_work() as (w, worker, id):
+        await send_unheard(w, id, b'"a"')
         await worker.chunk(id, "b")
         await worker.chunk(id, "a")
         assert await streamed(w, id) == ["a", "b", "a"]
 
 
 async def test_the_same_chunk_long_after_a_failed_answer_is_a_new_one() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        gone = here()
-        gone.set_result(None)
-        await w.gateway.legacy_posts.chunk(ENDPOINT, "w-1", TOKEN, id, b'"a"', gone)
+    async with at_work() as (w, worker, id):
+        await send_unheard(w, id, b'"a"')
         w.clock.ms += REPEAT_MS
         await worker.chunk(id, "a")
         assert await streamed(w, id) == ["a", "a"]
@@ -278,10 +254,7 @@ async def test_the_same_chunk_long_after_a_failed_answer_is_a_new_one() -> None:
 
 async def test_a_chunk_that_was_never_stored_is_stored_when_it_comes_again() -> None:
     store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work(store) as (w, worker, id):
         store.refused = {base.AppendChunk}
         call = worker.send_chunk(id, "a")
         await settle()
@@ -293,10 +266,7 @@ async def test_a_chunk_that_was_never_stored_is_stored_when_it_comes_again() -> 
 
 
 async def test_the_stream_of_an_attempt_that_is_over_is_dropped() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await w.gateway.clients.cancel(ENDPOINT, id)
         assert (await worker.chunk(id, 1)).status == 200
         assert await streamed(w, id) == []
@@ -306,20 +276,14 @@ async def test_the_stream_of_an_attempt_that_is_over_is_dropped() -> None:
 
 @pytest.mark.requirement("platform.sizes", "worker.result.accepted")
 async def test_an_item_above_its_limit_ends_the_job() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         assert (await worker.chunk(id, "x" * limits.CHUNK_BYTES)).status == 200
         state, _, error = await outcome(w, id)
         assert (state, "a streamed item is larger" in (error or "")) == (JobState.FAILED, True)
 
 
 async def test_a_stream_above_its_limit_ends_the_job() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         job = (await w.status(id)).job
         append = base.AppendChunk(endpoint=ENDPOINT, id=id, token=job.token, seq=1, items=(b"1",) * CHUNKS_MAX)
         await w.gateway._stores.of(ENDPOINT).one(append)
@@ -328,10 +292,7 @@ async def test_a_stream_above_its_limit_ends_the_job() -> None:
 
 
 async def test_an_item_that_nobody_can_read_ends_the_job() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         assert (await worker.call("POST", f"job-stream/w-1/{id}?sdk=x", b"nothing").answer()).status == 200
         assert (await outcome(w, id))[0] is JobState.FAILED
 
@@ -339,13 +300,8 @@ async def test_an_item_that_nobody_can_read_ends_the_job() -> None:
 @pytest.mark.requirement("worker.result.insists")
 async def test_a_result_is_held_until_the_store_takes_it() -> None:
     store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        store.refused = {base.Finish}
-        call = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
-        await settle()
+    async with at_work(store) as (w, worker, id):
+        call = await send_result_in_vain(store, worker, id)
         call.hang_up()
         await settle()
         assert not call.done
@@ -357,13 +313,8 @@ async def test_a_result_is_held_until_the_store_takes_it() -> None:
 @pytest.mark.requirement("worker.result.insists")
 async def test_a_result_that_the_store_does_not_take_for_long_is_sent_back() -> None:
     store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        store.refused = {base.Finish}
-        call = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
-        await settle()
+    async with at_work(store) as (w, worker, id):
+        call = await send_result_in_vain(store, worker, id)
         w.clock.ms += INSIST_MS
         answer = await call.answer()
         assert (answer.status, "send it again" in answer.json["error"]) == (503, True)
@@ -371,13 +322,8 @@ async def test_a_result_that_the_store_does_not_take_for_long_is_sent_back() -> 
 
 async def test_a_gateway_that_goes_down_goes_on_asking_the_store_for_a_while() -> None:
     store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        store.refused = {base.Finish}
-        call = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
-        await settle()
+    async with at_work(store) as (w, worker, id):
+        call = await send_result_in_vain(store, worker, id)
         w.gateway.drain()
         await settle()
         assert not call.done
@@ -388,16 +334,10 @@ async def test_a_gateway_that_goes_down_goes_on_asking_the_store_for_a_while() -
 
 async def test_a_gateway_that_goes_down_waits_for_no_store_in_the_end() -> None:
     store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
-        store.refused = {base.Finish}
-        call = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
-        await settle()
+    async with at_work(store) as (w, worker, id):
+        call = await send_result_in_vain(store, worker, id)
         w.gateway.drain()
         w.clock.ms += DRAIN_MS
-        assert (await call.answer()).status == 503
         assert (await call.answer()).status == 503
 
 

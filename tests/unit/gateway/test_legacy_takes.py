@@ -10,7 +10,7 @@ from submodel_gateway.service.legacy_memory import UNCONFIRMED_MS, LegacyMemory
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, presence, settle, world
-from tests.support.legacy_worker import Call, LegacyWorker
+from tests.support.legacy_worker import Call, LegacyWorker, at_work
 
 
 async def held(call: Call) -> bool:
@@ -149,10 +149,7 @@ async def test_a_worker_whose_pod_terminates_is_let_go_by_whomever_it_was_ended(
 
 @pytest.mark.requirement("worker.lost.gone")
 async def test_a_worker_that_is_gone_gives_its_job_to_another_and_gets_nothing() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await w.gateway.registry.gone(ENDPOINT, [GoneWorker(worker="w-1", reason="exit 3")])
         assert await held(worker.ask())
         assert (await LegacyWorker(w, "w-2").take())["id"] == f"{id}-a2"
@@ -160,10 +157,7 @@ async def test_a_worker_that_is_gone_gives_its_job_to_another_and_gets_nothing()
 
 @pytest.mark.requirement("worker.lost.idle")
 async def test_a_job_that_a_worker_says_it_does_not_run_goes_to_the_next() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         await w.pass_time(6_000)
         job = await worker.take()
         assert (job["id"], (await w.status(id)).job.used) == (f"{id}-a2", 2)
@@ -171,10 +165,7 @@ async def test_a_job_that_a_worker_says_it_does_not_run_goes_to_the_next() -> No
 
 @pytest.mark.requirement("worker.lost.idle", "worker.take.unconfirmed")
 async def test_a_job_handed_out_a_moment_ago_is_lost_while_the_next_ask_is_held() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work() as (w, worker, id):
         w.clock.ms += 5_000
         call = worker.ask()
         assert await held(call)
@@ -245,12 +236,9 @@ def test_what_was_said_before_a_take_is_not_about_it() -> None:
 
 async def test_a_result_on_its_way_to_the_store_is_no_lost_job() -> None:
     store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = LegacyWorker(w)
-        await worker.take()
+    async with at_work(store) as (w, worker, id):
         store.refused = {base.Finish}
-        post = worker.call("POST", f"job-done/w-1/{id}?sdk=x", b'{"output": 1}')
+        post = worker.send_done(id, {"output": 1})
         assert await held(post)
         await w.pass_time(6_000)
         assert await held(worker.ask())
