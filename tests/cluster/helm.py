@@ -37,6 +37,13 @@ def uninstall(namespace: str) -> Ran:
     return run("helm", "uninstall", RELEASE, "-n", namespace, "--ignore-not-found", "--wait")
 
 
+def helm_test(namespace: str) -> str:
+    """`helm test --logs`; what it said, whether it passed or not."""
+    command = ("helm", "test", RELEASE, "-n", namespace, "--logs", "--timeout=200s")
+    ran = run(*command, check=False, timeout=240)
+    return f"{ran.out}{ran.err}"
+
+
 def template(release: str, namespace: str, *settings: str) -> list[dict[str, Any]]:
     """The objects that an installation with `--set` of each of `settings` would make."""
     chosen = [f"--set={setting}" for setting in settings]

@@ -3,18 +3,12 @@
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from tests.cluster.helm import IMAGE_TAG, RELEASE, upgrade
+from tests.cluster.helm import IMAGE_TAG, RELEASE, helm_test, upgrade
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, run, wait_for_path
 from tests.cluster.test_endpoint import ECHO, GATED, apply
 
 TEST = f"{RELEASE}-test"
-
-
-def helm_test(release: str) -> str:
-    """`helm test --logs`; what it said, whether it passed or not."""
-    ran = run("helm", "test", RELEASE, "-n", release, "--logs", "--timeout=200s", check=False, timeout=240)
-    return f"{ran.out}{ran.err}"
 
 
 def test_helm_test_runs_a_job_from_end_to_end_and_leaves_nothing_but_its_log(release: str) -> None:

@@ -1,6 +1,8 @@
-"""Last: what `helm uninstall` leaves, as the documentation says, and that a later installation takes it up."""
+"""Last: what `helm uninstall` leaves, as the documentation says, and what later installations make of it."""
 
-from tests.cluster.helm import RELEASE, install, uninstall
+import yaml
+
+from tests.cluster.helm import RELEASE, helm_test, install, uninstall
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait
 from tests.cluster.test_endpoint import GATED, OURS, apply
@@ -45,3 +47,31 @@ def test_a_last_uninstall_leaves_no_pod_and_nothing_holds_up_the_deletion_of_end
     kept = ["submodel-api-key", "submodel-api-keys", "submodel-credentials", "submodel-gateway-store"]
     assert sorted(each["metadata"]["name"] for each in left) == sorted(kept)
     wait(f"pvc/{RELEASE}-gateway-store", "jsonpath={.status.phase}=Bound", release)
+
+
+def test_a_release_for_some_namespaces_serves_these_alone_and_may_have_a_standby(release: str, namespace: str) -> None:
+    install(release, f"--set=operator.namespaces={{{namespace}}}", "--set=operator.replicas=2")
+    apply_only(release, "elsewhere")
+    said = helm_test(release)
+    assert f"endpoint {namespace}.{RELEASE}-test made" in said
+    assert "Phase:          Succeeded" in said, said
+    assert "status" not in get("sme/elsewhere", "-n", release)
+    holder = get("lease", f"{RELEASE}-operator", "-n", release)["spec"]["holderIdentity"]
+    pods = [pod["metadata"]["name"] for pod in get("pods", "-n", release, OPERATORS)["items"]]
+    assert len(pods) == 2
+    assert holder.partition("_")[0] in pods
+    kubectl("delete", "sme/elsewhere", "-n", release)
+
+
+OPERATORS = "-l=app.kubernetes.io/component=operator"
+
+
+def apply_only(namespace: str, name: str) -> None:
+    """Apply an endpoint that nobody is expected to look at."""
+    document = {
+        "apiVersion": "serverless.submodel.ai/v1alpha1",
+        "kind": "SubModelEndpoint",
+        "metadata": {"name": name},
+        "spec": {"worker": {"handler": {"inline": "pass"}}},
+    }
+    kubectl("apply", "-n", namespace, "-f", "-", stdin=yaml.safe_dump(document))
