@@ -49,9 +49,10 @@ def test_the_definition_in_the_crds_folder_is_taken_with_server_side_apply(relea
     assert "submodelendpoints.serverless.submodel.ai serverside-applied" in ran.out
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: f"{path.parent.name}/{path.name}")
-def test_the_api_server_takes_every_example(namespace: str, path: Path) -> None:
-    ran = kubectl("apply", "-n", namespace, "--dry-run=server", "--validate=strict", "-f", str(path))
+def test_the_api_server_takes_every_example_without_a_warning(namespace: str) -> None:
+    files = [f"--filename={path}" for path in EXAMPLES]
+    ran = kubectl("apply", "-n", namespace, "--dry-run=server", "--validate=strict", *files)
+    assert len(ran.out.splitlines()) == len(EXAMPLES)
     assert "Warning" not in ran.err
 
 
@@ -60,8 +61,7 @@ def test_the_examples_become_ready_beside_each_other_and_those_without_an_image_
 ) -> None:
     for name, literal in (("my-keys", "token=0123456789abcdef"), ("with-keys", f"ci=smk_ci_{'k' * 64}")):
         kubectl("create", "secret", "generic", name, "-n", namespace, f"--from-literal={literal}")
-    for path in EXAMPLES:
-        kubectl("apply", "-n", namespace, "-f", str(path))
+    kubectl("apply", "-n", namespace, *[f"--filename={path}" for path in EXAMPLES])
     kubectl("wait", "sme", "--all", "--for=condition=Ready", "-n", namespace, "--timeout=120s")
     assert all(each["status"].get("failures", []) == [] for each in get("sme", "-n", namespace)["items"])
 
