@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from tests.cluster.kubernetes import Ran, run
+from tests.support.helm import KUBERNETES
 
 CHART = Path(__file__).parents[2] / "charts/submodel"
 RELEASE = "submodel"
@@ -47,5 +48,5 @@ def helm_test(namespace: str) -> str:
 def template(release: str, namespace: str, *settings: str) -> list[dict[str, Any]]:
     """The objects that an installation with `--set` of each of `settings` would make."""
     chosen = [f"--set={setting}" for setting in settings]
-    ran = run("helm", "template", release, str(CHART), "-n", namespace, *chosen)
+    ran = run("helm", "template", release, str(CHART), "-n", namespace, "--kube-version", KUBERNETES, *chosen)
     return [document for document in yaml.safe_load_all(ran.out) if document]
