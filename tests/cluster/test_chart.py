@@ -1,13 +1,14 @@
 """What the chart and the examples hold, judged by a real API server: every field, every rule, every admission."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from tests.cluster.helm import template
+from tests.cluster.helm import CHART, template
 from tests.cluster.job_api import JobApi
-from tests.cluster.kubernetes import get, kubectl
+from tests.cluster.kubernetes import get, kubectl, run
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs/examples").rglob("*.yaml"))
@@ -42,6 +43,34 @@ def test_the_api_server_takes_every_object_of_the_chart_without_a_warning(
     ran = kubectl(*DRY, stdin=yaml.safe_dump_all(ours))
     assert len(ran.out.splitlines()) == len(ours)
     assert "Warning" not in ran.err
+
+
+def test_upgrades_may_change_the_store_and_the_numbers_and_nothing_is_refused(namespace: str) -> None:
+    """No pod of it runs: the images of this release do not exist here, and nothing waits for them."""
+
+    alone = ("crds.enabled=false", "rbac.aggregateRoles=false", f"operator.namespaces={{{namespace}}}")
+
+    def change(command: str, *settings: str) -> None:
+        run("helm", command, "other", str(CHART), "-n", namespace, *(f"--set={each}" for each in (*alone, *settings)))
+
+    def gateways() -> dict[str, Any]:
+        found: dict[str, Any] = get("statefulset/other-gateway", "-n", namespace)["spec"]
+        return found
+
+    change("install")
+    key = get("secret/other-api-key", "-n", namespace)["data"]
+    change("upgrade", "gateway.store.existingSecret=db", "gateway.replicas=3")
+    assert gateways()["replicas"] == 3
+    change("upgrade", "gateway.store.existingSecret=db", "gateway.autoscaling.enabled=true", "operator.replicas=2")
+    kubectl("get", "hpa/other-gateway", "pvc/other-gateway-store", "-n", namespace)
+    change("upgrade", "gateway.persistence.enabled=false")
+    change("upgrade")
+    volumes = {each["name"]: each for each in gateways()["template"]["spec"]["volumes"]}
+    assert volumes["store"]["persistentVolumeClaim"]["claimName"] == "other-gateway-store"
+    run("helm", "uninstall", "other", "-n", namespace)
+    change("install")
+    assert get("secret/other-api-key", "-n", namespace)["data"] == key
+    run("helm", "uninstall", "other", "-n", namespace)
 
 
 def test_the_definition_in_the_crds_folder_is_taken_with_server_side_apply(release: str) -> None:
