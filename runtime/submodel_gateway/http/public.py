@@ -213,7 +213,8 @@ async def _new_job(request: Request, operation: Operation) -> NewJob:
 
 def _read_job(request: Request, body: bytes) -> NewJob:
     key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
-    return replace(envelope.new_job(body), key=key)
+    new = envelope.new_job(body)
+    return new if key is None else replace(new, key=key)
 
 
 def _message(body: bytes) -> ExchangeRequest:
@@ -222,7 +223,7 @@ def _message(body: bytes) -> ExchangeRequest:
 
 def _check_lengths(request: Request) -> None:
     """Names are keys of what is remembered, and come back in sentences."""
-    if any(len(part) > ID_LENGTH_MAX for part in request.path):
+    if len(max(request.path, key=len)) > ID_LENGTH_MAX:
         raise NotFound(f"there is nothing at this path; ids have at most {ID_LENGTH_MAX} characters")
 
 

@@ -174,8 +174,7 @@ def _finish(job: Job, event: events.Finished, now: int) -> Transition | Refusal:
         if event.failed and not event.final and job.retry_errors and job.used < job.max:
             return Transition(job, _requeue(job, used=job.used, run_at=now + _backoff_ms(job.used)))
         state = JobState.FAILED if event.failed else JobState.COMPLETED
-        done = _end(job, state, now)
-        return Transition(job, replace(done, result_attempt=job.attempt, execution_ms=event.execution_ms))
+        return Transition(job, _end(job, state, now, result_attempt=job.attempt, execution_ms=event.execution_ms))
     if job.result_attempt == job.attempt and job.answers_to(event.token):
         return Transition(job, job, duplicate=True)
     return Refusal(Reason.STALE, job)
@@ -279,7 +278,9 @@ def _holds(job: Job, token: str) -> bool:
     return job.state is JobState.IN_PROGRESS and job.answers_to(token)
 
 
-def _end(job: Job, state: JobState, now: int) -> Job:
+def _end(
+    job: Job, state: JobState, now: int, *, result_attempt: int | None = None, execution_ms: int | None = None
+) -> Job:
     return replace(
         job,
         state=state,
@@ -288,6 +289,8 @@ def _end(job: Job, state: JobState, now: int) -> Job:
         lease_until=None,
         exec_limit=None,
         webhook=WebhookState.PENDING if job.webhook is WebhookState.ARMED else job.webhook,
+        result_attempt=result_attempt,
+        execution_ms=execution_ms,
     )
 
 

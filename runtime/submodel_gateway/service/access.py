@@ -92,4 +92,7 @@ def _checked(endpoint: str, scope: Scope, name: str, scopes: Collection[str], *,
 
 
 def _anybody(credential: str) -> Caller:
-    return Caller(hashlib.sha256(credential.encode()).hexdigest())
+    return Caller(hashlib.sha256(credential.encode()).hexdigest()) if credential else _NOBODY
+
+
+_NOBODY = Caller(hashlib.sha256(b"").hexdigest())

@@ -301,6 +301,8 @@ class EndpointState:
         The worker that became idle last comes first. Taken in turns, a few jobs would keep any number of workers from
         ever being idle long enough to go. Workers that hold jobs already, and have room for more, come after idle ones.
         """
+        if not self.takers:
+            return
         for hold in nlargest(count, self.takers, key=lambda hold: self.takers[hold].idle_since_ms or 0):
             del self.takers[hold]
             hold.wake()

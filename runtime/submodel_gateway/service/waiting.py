@@ -21,11 +21,13 @@ class Hold:
         self.ended = wait_ms <= 0 or hangup.done()
         self._wait_ms = wait_ms
         self._hangup = hangup
+        # Asking for the running one is a system call each time.
+        self._loop = hangup.get_loop()
         self._woken = False
         self._waiter: asyncio.Future[None] | None = None
 
     def __enter__(self) -> Self:
-        self._timer = asyncio.get_running_loop().call_later(self._wait_ms / 1000, self.end)
+        self._timer = self._loop.call_later(self._wait_ms / 1000, self.end)
         self._hangup.add_done_callback(self._hung_up)
         return self
 
@@ -47,7 +49,7 @@ class Hold:
         if self.ended:
             return
         if not self._woken:
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             await self._waiter
         self._woken = False
 

@@ -53,6 +53,7 @@ _REFUSED = {Reason.GAP: REFUSED_GAP, Reason.TOO_LARGE: REFUSED_TOO_LARGE}
 """What workers hear; every other reason means that the token is not the live one."""
 
 _EXTRA = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_NOTHING = b"{}"
 
 
 @dataclass(slots=True)
@@ -289,7 +290,7 @@ class Workers:
             else:
                 yield append
         for result in turn.request.results:
-            size = 0 if isinstance(result.output, msgspec.UnsetType) else len(bytes(result.output))
+            size = 0 if isinstance(result.output, msgspec.UnsetType) else memoryview(result.output).nbytes
             limit = _output_limit(result.id)
             finish = base.Finish(
                 endpoint=endpoint,
@@ -407,7 +408,7 @@ def _bounded(milliseconds: int) -> int:
 
 
 def _leased(lease: base.Lease) -> LeasedJob:
-    job, extra = lease.job, _EXTRA.decode(lease.extra)
+    job, extra = lease.job, {} if lease.extra == _NOTHING else _EXTRA.decode(lease.extra)
     return LeasedJob(
         id=job.id,
         token=job.token,
