@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from submodel_operator.api.v1alpha1 import ScalerType
+from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling import Demand, ScalerState, ScalingDecision, ScalingInputs, WorkerSignal, decide
 from submodel_operator.scaling.estimates import idle_seconds
 from submodel_operator.scaling.memory import remember
@@ -109,6 +110,15 @@ def test_more_queued_jobs_never_mean_fewer_workers(history: list[Tick], more: in
     assert more_workers.replicas >= fewer.replicas
 
 
+@settings(deadline=None)
+@given(ticks())
+def test_a_queue_that_was_answered_by_adaptive_starts_nobody_again(history: list[Tick]) -> None:
+    inputs, state, now = last([(replace(inputs, scaling=_adaptive(inputs.scaling)), now) for inputs, now in history])
+    first, after = decide(inputs, state, now)
+    if inputs.settled and first.replicas > inputs.replicas:
+        assert decide(replace(inputs, replicas=first.replicas), after, now)[0].replicas == first.replicas
+
+
 @pytest.mark.requirement("platform.low_priority")
 @settings(deadline=None)
 @given(ticks(), st.integers(1, 50))
@@ -184,3 +194,7 @@ def test_constant_load_settles(kind: ScalerType, busy: int, surplus: int, per_se
         idle = kept + [0.0] * max(0, decision.replicas - len(workers))
         counts.append(decision.replicas)
     assert len(set(counts[-100:])) == 1
+
+
+def _adaptive(settings: ResolvedScaling) -> ResolvedScaling:
+    return replace(settings, scaler_type=ScalerType.ADAPTIVE, shadow=None)

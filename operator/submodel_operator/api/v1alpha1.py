@@ -71,8 +71,8 @@ class Scaling(Model):
     """Most workers that start at the same time. Unset, as many as are needed."""
 
     stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] | None = None
-    """Workers go only when so few were wanted for that long. Unset, 0; with ADAPTIVE up to 30, by how long starts
-    take."""
+    """Workers go only when so few were wanted for that long. Unset, 0; with ADAPTIVE and a fixed idleTimeout up to 30,
+    by how long starts take."""
 
     schedules: Annotated[list[Schedule], Field(max_length=20)] = []
     """Workers that are there at certain times. The entry that fired last is in force until the next one fires."""

@@ -2,7 +2,8 @@
 
 Two terms, and the larger wins. *Rate*: workers for the load that arrives, with a margin of one standard deviation
 (square-root staffing). *Backlog*: workers for those queued jobs that the present ones, and those on their way, would
-not start before a new worker could; a worker that would be ready only after the queue has drained is not started.
+not begin in time; a worker that would be ready only after the queue has drained is not started. Workers on their way
+count with all that they will do until then, so that the same queue never starts a worker twice.
 """
 
 from dataclasses import replace
@@ -26,8 +27,16 @@ LEAST_LOAD: Final = 0.5
 LEAST_ARRIVALS: Final = 5
 """Fewer arrivals make no rate."""
 
-PUNCTUALITY: Final = 0.75
+PUNCTUALITY: Final = 0.6
 """Share of the allowed wait that is aimed at: durations spread, and means are all that is known of them."""
+
+HOPELESS: Final = 1.5
+"""From so many allowed waits on, a start takes too long for anybody to come in time; starts spread by as much."""
+
+CATCH_UP_SHARE: Final = 0.05
+CATCH_UP_SHARE_ALONE: Final = 0.5
+"""Shares of a start in which a hopelessly late queue is worked off: while jobs keep coming, which it makes late too,
+and for a batch that nobody follows."""
 
 SHARED_UTILISATION: Final = 0.8
 """Load per slot that is aimed at where workers run several jobs at once."""
@@ -44,7 +53,12 @@ def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Prop
 
 
 def stabilization_seconds(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
-    """How long fewer workers must have been wanted before some may go, where nothing else was said."""
+    """How long fewer workers must have been wanted before some may go, where nothing else was said.
+
+    With `idleTimeout: auto` each worker waits for as long as another start takes, and that is enough.
+    """
+    if scaling.idle_timeout_seconds is None:
+        return 0.0
     return STABILIZATION_SECONDS * urgency(scaling, cold_start_seconds)
 
 
@@ -71,14 +85,12 @@ def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
 
 
 def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
-    target, service = PUNCTUALITY * inputs.scaling.scaler_value, estimates.service_seconds
-    slots, cold_start = inputs.scaling.concurrency, estimates.cold_start_seconds
-    horizon = max(target, cold_start)
+    slots, service = inputs.scaling.concurrency, estimates.service_seconds
+    horizon = _horizon_seconds(inputs, estimates)
     expected = demand.queued + estimates.sustained_rate * horizon
     left = max(0.0, expected - _capacity(inputs, demand, estimates, horizon))
-    # Where a start alone takes longer than the target, what is left is late anyhow: another target's time will do.
-    in_time = max(target - cold_start, target / 3) if cold_start < target else target
-    more = min(ceil(left / slots), ceil(left * service / (slots * in_time)))
+    of_each = slots * (1 + (horizon - estimates.cold_start_seconds) / service)
+    more = ceil(left / of_each)
     queued = counted(demand.queued, "job")
     if not more:
         workers = counted(inputs.replicas, "worker")
@@ -86,11 +98,25 @@ def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -
         change = f"more workers come for jobs that these would not start within {horizon:.3g} s"
         return Proposal(inputs.replicas, Term.STEADY, message, change)
     message = (
-        f"{queued} queued; in the {horizon:.3g} s that a start or the target takes, {left:.3g} of {expected:.3g} jobs "
-        f"of {service:.3g} s would find no worker: {more} more"
+        f"{queued} queued; within {horizon:.3g} s, {left:.3g} of {expected:.3g} jobs of {service:.3g} s would find no "
+        f"worker, and one that starts now begins {of_each:.3g} of them: {more} more"
     )
     change = "fewer are needed when jobs run shorter, workers start sooner, or scalerValue allows a longer wait"
     return Proposal(inputs.replicas + more, Term.BACKLOG, message, change)
+
+
+def _horizon_seconds(inputs: ScalingInputs, estimates: Estimates) -> float:
+    """Within how many seconds the queued jobs, and those that come until then, should have begun; no less than a start.
+
+    It is the allowed wait where that leaves a new worker time to start. Where a start takes longer, a new worker gets
+    one job in time, if any; and where none can come in time, what is late already is worked off after the start.
+    """
+    allowed, cold_start = inputs.scaling.scaler_value, estimates.cold_start_seconds
+    if cold_start < HOPELESS * allowed:
+        return max(PUNCTUALITY * allowed, cold_start)
+    load = estimates.sustained_rate * estimates.service_seconds / inputs.scaling.concurrency
+    share = CATCH_UP_SHARE if load > LEAST_LOAD else CATCH_UP_SHARE_ALONE
+    return cold_start * (1 + share)
 
 
 def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horizon: float) -> float:

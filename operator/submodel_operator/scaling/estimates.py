@@ -40,14 +40,15 @@ def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates
     window = history.window_seconds(service)
     heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
     fast_since, slow_since = heard_at - history.FAST_SECONDS, heard_at - window
-    total, total_fast, total_slow = (
-        history.arrived(state.samples, at, now) for at in (heard_at, fast_since, slow_since)
+    total, total_half, total_fast, total_slow = (
+        history.arrived(state.samples, at, now)
+        for at in (heard_at, heard_at - history.FAST_SECONDS / 2, fast_since, slow_since)
     )
     lately, before = total - total_fast, total_fast - total_slow
     return Estimates(
         arrivals=before + lately,
         slow_rate=(before + lately) / window,
-        sure_fast_rate=history.sure_rate(lately),
+        sure_fast_rate=history.sure_rate(total_half - total_fast, total - total_half),
         sustained_rate=min(before / (window - history.FAST_SECONDS), lately / history.FAST_SECONDS),
         service_seconds=service,
         cold_start_seconds=cold_start_seconds(inputs, state),

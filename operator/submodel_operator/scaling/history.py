@@ -83,9 +83,19 @@ def window_seconds(service_seconds: float) -> float:
     return min(SAMPLES_SECONDS, max(60.0, 5 * service_seconds))
 
 
-def sure_rate(came: float) -> float:
-    """Jobs per second if `came` of them came within the fast window, less what chance alone may add; 0 of few."""
-    return (came - sqrt(came)) / FAST_SECONDS if came >= FAST_ARRIVALS else 0.0
+def sure_rate(earlier: float, later: float) -> float:
+    """Jobs per second if so many came in either half of the fast window, less what chance alone may add.
+
+    0 of few, and of a batch: that is in one half alone.
+    """
+    if earlier + later < FAST_ARRIVALS:
+        return 0.0
+    halves = min(2 * _surely(earlier), 2 * _surely(later))
+    return min(halves, _surely(earlier + later)) / FAST_SECONDS
+
+
+def _surely(came: float) -> float:
+    return max(0.0, came - sqrt(came))
 
 
 def service_seconds(samples: Samples, now: float, since: float = 0.0) -> float | None:

@@ -20,6 +20,8 @@ from submodel_operator.scaling import (
     WorkerSignal,
     decide,
 )
+from submodel_operator.scaling.adaptive import propose
+from submodel_operator.scaling.estimates import Estimates
 from tests.support.endpoints import observed, resolved, scaling, signals
 
 EIGHT_ON_A_MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC).timestamp()
@@ -112,12 +114,12 @@ def test_adaptive_starts_for_a_batch_at_zero_all_that_it_needs_in_one_step() -> 
     scene.state = ScalerState(revision="r1", cold_starts=(2.0,), service_seconds=4.0)
     scene.decide()
     decision = scene.at(1).decide(queued=80)
-    # 320 s of work, to be done in 7.5 - 2 seconds: three quarters of the target, less a start
-    assert (decision.replicas, decision.term) == (50, Term.MAXIMUM)
+    # within 6 s, which is six tenths of the target, each begins two jobs of 4 s after a start of 2 s
+    assert (decision.replicas, decision.term) == (40, Term.BACKLOG)
     assert decision.proposal
     assert decision.proposal.message == (
-        "80 jobs queued; in the 7.5 s that a start or the target takes, 80 of 80 jobs of 4 s would find no worker: "
-        "59 more"
+        "80 jobs queued; within 6 s, 80 of 80 jobs of 4 s would find no worker, and one that starts now begins 2 of "
+        "them: 40 more"
     )
 
 
@@ -132,8 +134,30 @@ def test_adaptive_starts_no_worker_that_would_be_ready_only_after_the_queue_has_
     scene = adaptive()
     scene.state = ScalerState(revision="r1", cold_starts=(60.0,), service_seconds=2.0)
     workers = tuple(busy(f"w{i}") for i in range(2))
-    assert scene.decide(*workers, queued=50).replicas == 2  # two workers do 60 jobs while another starts
-    assert scene.decide(*workers, queued=70).replicas == 5  # 10 jobs of 2 s are left, to be done in 7.5 s
+    assert scene.decide(*workers, queued=90).replicas == 2  # which two workers begin in a start and a half
+    assert scene.decide(*workers, queued=100).replicas == 3  # 10 are left, and another one does 16 in half a start
+
+
+@pytest.mark.parametrize(
+    ("start_seconds", "rate", "within"),
+    [(2.0, 1.0, "6"), (10.0, 1.0, "10"), (60.0, 1.0, "63"), (60.0, 0.2, "90"), (60.0, 0.0, "90")],
+)
+def test_a_queue_is_worked_off_within_the_target_or_soon_after_a_start_where_others_follow_or_in_half_of_one(
+    start_seconds: float, rate: float, within: str
+) -> None:
+    estimates = Estimates(100, rate, 0.0, rate, 2.0, start_seconds)
+    demand = Demand(500, 0, 1.0, 0)
+    asked = propose(ScalingInputs(adaptive().settings, 0, (), (), demand), demand, estimates)
+    assert f"within {within} s" in asked.message
+
+
+def test_a_queue_that_has_been_answered_starts_nobody_again() -> None:
+    scene = adaptive(workers_max=100)
+    scene.state = ScalerState(revision="r1", cold_starts=(60.0,), service_seconds=4.0)
+    first = scene.decide(queued=80)
+    for second in (1, 5, 30, 59):
+        starting = tuple(StartingWorker(f"s{i}", float(second)) for i in range(first.replicas))
+        assert scene.at(second).decide(queued=80, starting=starting).replicas == first.replicas
 
 
 def test_adaptive_keeps_workers_for_the_rate_with_a_margin_and_not_for_chance() -> None:
@@ -165,6 +189,25 @@ def test_one_batch_of_jobs_is_no_trend() -> None:
     decision = scene.at(30).decide(*(busy(f"w{i}") for i in range(3)), queued=77)
     assert decision.estimates
     assert decision.estimates.sustained_rate == 0.0
+
+
+def test_a_burst_is_a_rate_when_both_halves_of_six_seconds_have_it_and_a_batch_is_none() -> None:
+    for arrivals, rate in (((0, 40), 0.0), ((20, 40), 5.5), ((0, 4), 0.0)):
+        scene = adaptive()
+        scene.at(-100).decide()
+        for second, scene.arrived in zip((-4.5, -1.0), arrivals, strict=True):
+            scene.at(second).decide(queued=scene.arrived)
+        estimates = scene.at(0).decide(queued=scene.arrived).estimates
+        assert estimates
+        assert estimates.sure_fast_rate == pytest.approx(rate, abs=0.8), arrivals
+
+
+def test_with_idle_timeout_auto_no_window_is_waited_for_beside_the_idle_timeout() -> None:
+    for idle_timeout, goes in ((None, True), (12, False)):
+        scene = adaptive(idle_timeout_seconds=idle_timeout, stabilization_seconds=None)
+        scene.state = ScalerState(revision="r1", cold_starts=(10.0,), service_seconds=2.0)
+        scene.at(0).decide(busy("a"), busy("b"), queued=5)
+        assert bool(scene.at(20).decide(idle("a", 15.0), idle("b", 15.0)).remove) is goes
 
 
 def test_with_idle_timeout_auto_a_worker_stays_as_long_as_another_start_would_take() -> None:
