@@ -48,9 +48,9 @@ class JobApi:
             assert status == 0 or status >= 500, f"{path}: {status} {answer}"
         raise AssertionError(f"{path}: no connection")
 
-    def run(self, endpoint: str, input: object = None) -> str:
+    def run(self, endpoint: str, input: object = None, **options: object) -> str:
         """Submit a job; returns its id."""
-        job: str = self.ok(f"/v2/{endpoint}/run", {"input": input or {}})["id"]
+        job: str = self.ok(f"/v2/{endpoint}/run", {"input": input or {}, **options})["id"]
         return job
 
     def finished(self, endpoint: str, job: str) -> dict[str, Any]:
