@@ -183,6 +183,16 @@ async def world(store: Store | None = None, *, body_bytes: int = TOTAL_BYTES) ->
     await new.gateway.close()
 
 
+@asynccontextmanager
+async def at_work(store: Store | None = None) -> AsyncIterator[tuple[World, Worker, LeasedJob]]:
+    """A gateway whose worker has taken a job: both, and the job."""
+    async with world(store) as w:
+        await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        yield w, worker, job
+
+
 async def settle(turns: int = 50) -> None:
     """Let everything run that can run without a timer: with the store in memory nothing waits for a thread."""
     for _ in range(turns):

@@ -51,7 +51,7 @@ class Chunked(msgspec.Struct, frozen=True):
 
 
 class Finished(msgspec.Struct, frozen=True):
-    """The holder delivered the outcome; `failed` when it is an error."""
+    """The holder delivered the outcome; `failed` when it is an error, `final` when another run would end the same."""
 
     token: str
     failed: bool

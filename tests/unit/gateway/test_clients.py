@@ -16,7 +16,7 @@ from submodel_gateway.service.clients import NewJob, SubmitKey, Submitted
 from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
-from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, settle, world
+from tests.support.gateway_world import ENDPOINT, Worker, World, at_work, here, presence, settle, world
 
 
 class InterruptedReads(MemoryStore):
@@ -115,36 +115,27 @@ async def test_unknown_endpoints_and_jobs_are_not_found() -> None:
 
 @pytest.mark.requirement("client.stream.once")
 async def test_each_poll_of_a_stream_returns_only_what_is_new() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         await send(worker, job, 1, b"1", b"2")
-        assert (await stream(w, id)).items == [b"1", b"2"]
-        assert (await stream(w, id)).items == []
+        assert (await stream(w, job.id)).items == [b"1", b"2"]
+        assert (await stream(w, job.id)).items == []
         await send(worker, job, 3, b"3")
-        assert (await stream(w, id)).items == [b"3"]
+        assert (await stream(w, job.id)).items == [b"3"]
 
 
 @pytest.mark.requirement("client.stream.once")
 async def test_reading_a_stream_by_offset_changes_nothing() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         await send(worker, job, 1, b"1", b"2")
-        assert (await stream(w, id, offset=1)).items == [b"2"]
-        assert (await stream(w, id, offset=0)).items == [b"1", b"2"]
-        assert (await stream(w, id)).items == [b"1", b"2"]
+        assert (await stream(w, job.id, offset=1)).items == [b"2"]
+        assert (await stream(w, job.id, offset=0)).items == [b"1", b"2"]
+        assert (await stream(w, job.id)).items == [b"1", b"2"]
 
 
 @pytest.mark.requirement("client.stream.held")
 async def test_a_held_stream_is_released_by_the_next_chunk() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
-        reads = asyncio.create_task(stream(w, id, wait_ms=600_000))
+    async with at_work() as (w, worker, job):
+        reads = asyncio.create_task(stream(w, job.id, wait_ms=600_000))
         await settle()
         assert not reads.done()
         await send(worker, job, 1, b"1")
@@ -153,14 +144,11 @@ async def test_a_held_stream_is_released_by_the_next_chunk() -> None:
 
 @pytest.mark.requirement("client.stream.last")
 async def test_the_answer_that_carries_the_final_state_carries_the_rest_of_the_stream() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         await send(worker, job, 1, *(b"%d" % n for n in range(2_500)))
-        assert len((await stream(w, id)).items) == 1_000
+        assert len((await stream(w, job.id)).items) == 1_000
         await worker.finish(job)
-        part = await stream(w, id)
+        part = await stream(w, job.id)
         assert (part.job.state, part.items[0], len(part.items)) == (JobState.COMPLETED, b"1000", 1_500)
 
 
@@ -191,19 +179,16 @@ async def test_a_cancelled_job_says_so_and_a_finished_one_says_how_it_ended() ->
 
 
 async def test_the_stream_of_a_cancelled_job_is_not_found_once_its_end_was_told() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         await send(worker, job, 1, b"1")
-        await w.gateway.clients.cancel(ENDPOINT, id)
-        assert (await stream(w, id)).items == [b"1"]
-        told = await stream(w, id)
+        await w.gateway.clients.cancel(ENDPOINT, job.id)
+        assert (await stream(w, job.id)).items == [b"1"]
+        told = await stream(w, job.id)
         assert (told.job.state, told.items) == (JobState.CANCELLED, [])
         for _ in range(2):
             with pytest.raises(StreamEnded, match="was cancelled"):
-                await stream(w, id)
-        assert (await stream(w, id, offset=0)).items == [b"1"]
+                await stream(w, job.id)
+        assert (await stream(w, job.id, offset=0)).items == [b"1"]
 
 
 @pytest.mark.requirement("platform.purge", "client.purge")
@@ -288,76 +273,61 @@ async def test_a_full_store_takes_no_more_jobs_and_says_so() -> None:
 
 @pytest.mark.requirement("client.retry")
 async def test_a_failed_job_runs_again_and_another_does_not() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         with pytest.raises(Conflict, match="is IN_PROGRESS; only FAILED and TIMED_OUT"):
-            await w.gateway.clients.retry(ENDPOINT, id)
+            await w.gateway.clients.retry(ENDPOINT, job.id)
         await worker.say(results=[Result(id=job.id, token=job.token, error="no luck")], running=[])
-        assert (await w.gateway.clients.retry(ENDPOINT, id)).job.state is JobState.IN_QUEUE
-        assert (await w.status(id)).error is None
+        assert (await w.gateway.clients.retry(ENDPOINT, job.id)).job.state is JobState.IN_QUEUE
+        assert (await w.status(job.id)).error is None
         worker.held.clear()
         (again,) = await worker.take()
         await worker.finish(again, b"2")
-        assert (await w.status(id)).output == b"2"
+        assert (await w.status(job.id)).output == b"2"
         with pytest.raises(NotFound):
             await w.gateway.clients.retry(ENDPOINT, "x")
 
 
 async def test_a_job_that_is_forgotten_while_it_is_read_is_not_found_rather_than_empty() -> None:
     store = InterruptedReads()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work(store) as (w, worker, job):
         await send(worker, job, 1, b"1")
         await worker.finish(job)
         store.between = lambda: w.pass_time(limits.RESULT_TTL_ASYNC_MS)
         with pytest.raises(NotFound):
-            await w.status(id)
+            await w.status(job.id)
 
 
 async def test_items_that_go_while_a_final_job_is_streamed_are_not_passed_over_in_silence() -> None:
     store = InterruptedReads()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work(store) as (w, worker, job):
         await send(worker, job, 1, b"1")
         await worker.say(results=[Result(id=job.id, token=job.token, error="no")])
-        store.between = lambda: w.gateway.clients.retry(ENDPOINT, id)
-        part = await stream(w, id, 0)
+        store.between = lambda: w.gateway.clients.retry(ENDPOINT, job.id)
+        part = await stream(w, job.id, 0)
         assert (part.job.state, part.job.gen, part.items) == (JobState.IN_QUEUE, 2, [])
 
 
 async def test_a_job_that_is_retried_while_it_is_read_is_read_as_it_is_then() -> None:
     store = InterruptedReads()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work(store) as (w, worker, job):
         await worker.say(results=[Result(id=job.id, token=job.token, error="no")])
-        store.between = lambda: w.gateway.clients.retry(ENDPOINT, id)
-        view = await w.status(id)
+        store.between = lambda: w.gateway.clients.retry(ENDPOINT, job.id)
+        view = await w.status(job.id)
         assert (view.job.state, view.job.gen, view.error) == (JobState.IN_QUEUE, 2, None)
 
 
 async def test_a_late_answer_does_not_turn_the_reader_of_a_stream_back() -> None:
     store = InterruptedReads()
-    async with world(store) as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work(store) as (w, worker, job):
         await send(worker, job, 1, b"1")
 
         async def read_all() -> None:
             await send(worker, job, 2, b"2")
-            assert (await stream(w, id)).items == [b"1", b"2"]
+            assert (await stream(w, job.id)).items == [b"1", b"2"]
 
         store.after = read_all
-        assert (await stream(w, id)).items == [b"1"]
-        assert (await stream(w, id)).items == []
+        assert (await stream(w, job.id)).items == [b"1"]
+        assert (await stream(w, job.id)).items == []
 
 
 async def test_jobs_of_a_higher_priority_go_first() -> None:

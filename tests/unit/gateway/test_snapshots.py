@@ -12,7 +12,7 @@ from submodel_gateway.service.endpoints import EndpointState
 from submodel_gateway.service.snapshots import COALESCE_MS
 from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
-from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, registration, settle, world
+from tests.support.gateway_world import ENDPOINT, Worker, World, at_work, here, presence, registration, settle, world
 
 
 async def read(w: World, since: int, wait_ms: int = 0, boot: str | None = None) -> Snapshots:
@@ -150,10 +150,7 @@ async def test_a_deleted_endpoint_is_told_until_it_comes_back() -> None:
 
 
 async def test_workers_are_told_with_what_they_hold() -> None:
-    async with world() as w:
-        await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         (view,) = (await w.snapshot()).workers
         assert (view.worker, view.revision, view.running, view.idle_since_ms) == ("w-1", "r1", 1, None)
         w.clock.ms += 10

@@ -1,4 +1,4 @@
-"""The worker exchange: what a request does, what it waits for, and what happens to a worker that goes."""
+"""The worker exchange: what a request does, what it waits for, and what a worker hears."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import NotFound, OperationFailed, Unauthorized
 from submodel_gateway.jobs.transition import CHUNK_BYTES_MAX
 from submodel_gateway.store import base
-from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, Worker, World, here, presence, settle, world
+from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, Worker, at_work, here, presence, settle, world
 
 
 async def test_a_waiting_worker_gets_a_job_as_soon_as_it_is_submitted() -> None:
@@ -117,46 +117,6 @@ async def test_when_a_process_asked_for_jobs_first_is_in_the_snapshot_and_stays(
         assert view.asked_ms == asked_ms
 
 
-async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
-    async with world() as w:
-        await w.submit()
-        await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take(request=1)
-        (again,) = await worker.take(request=1)
-        assert again.token == job.token
-        assert (await w.snapshot()).queued == 1
-
-
-async def test_an_answer_is_kept_as_long_as_the_worker_says_that_it_lacks_it() -> None:
-    async with world() as w:
-        await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take(request=1)
-        for number in range(2, 20):
-            await worker.say(request=number, unanswered=[1])
-        (again,) = await worker.take(request=1)
-        assert again.token == job.token
-
-
-async def test_answers_that_were_read_are_not_kept() -> None:
-    async with world() as w:
-        worker = Worker(w)
-        for number in range(1, 6):
-            await worker.say(request=number)
-        session = w.gateway.workers._endpoints.get(ENDPOINT).sessions["w-1"]
-        assert list(session.answers) == [5]
-
-
-async def test_a_request_repeated_while_it_is_held_answers_both() -> None:
-    async with world() as w:
-        worker = Worker(w)
-        held = asyncio.create_task(worker.take(request=1, wait_ms=20_000))
-        await settle()
-        repeated = await worker.take(request=1, wait_ms=20_000)
-        assert repeated == await held == []
-
-
 async def test_a_worker_that_hung_up_before_its_request_was_served_is_handed_nothing() -> None:
     async with world() as w:
         id = await w.submit()
@@ -210,20 +170,6 @@ async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others
         assert (job.attempt, (await w.status(id)).job.used) == (2, 1)
 
 
-async def test_a_job_that_could_not_be_given_back_is_in_the_answer_to_the_repeated_request() -> None:
-    store = FailingStore()
-    async with world(store) as w:
-        id = await w.submit()
-        hangup = here()
-        store.meanwhile = {base.Take: lambda: hangup.set_result(None)}
-        store.refused = {base.Release}
-        worker = Worker(w)
-        await worker.take(request=1, hangup=hangup)
-        store.meanwhile.clear()
-        (job,) = await worker.take(request=1)
-        assert (job.id, (await w.status(id)).job.state) == (id, JobState.IN_PROGRESS)
-
-
 async def test_a_held_exchange_whose_take_fails_is_refused_at_once() -> None:
     store = FailingStore()
     async with world(store) as w:
@@ -268,70 +214,6 @@ async def test_a_stale_result_is_refused_and_the_rest_goes_through() -> None:
         answer = await worker.say(results=results)
         assert answer.refused == [Refused(id=jobs[0].id, reason="stale", token="1-stale")]
         assert [(await w.status(id)).job.state for id in ids] == [JobState.IN_PROGRESS, JobState.FAILED]
-
-
-async def test_listing_a_job_renews_its_lease() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        await worker.take()
-        for _ in range(4):
-            await w.pass_time(30_000)
-            await worker.say()
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
-
-
-async def test_a_worker_that_falls_silent_loses_its_job_after_a_lease() -> None:
-    async with world() as w:
-        id = await w.submit()
-        await Worker(w).take()
-        await w.pass_time(limits.LEASE_MS)
-        assert (await w.status(id)).job.state is JobState.IN_QUEUE
-        await w.pass_time(1_000)
-        assert (await w.snapshot()).workers == []
-
-
-async def test_a_gateway_that_stood_still_gives_every_lease_its_full_length_again() -> None:
-    async with world() as w:
-        id = await w.submit()
-        await Worker(w).take()
-        await w.freeze(10 * limits.LEASE_MS)
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
-
-
-async def test_a_job_that_is_missing_twice_is_lost() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        await worker.take()
-        await w.pass_time(20_001)
-        await worker.say(running=[])
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
-        await worker.say(running=[])
-        assert (await w.status(id)).job.state is JobState.IN_QUEUE
-
-
-async def test_a_job_is_not_missing_soon_after_its_take() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        await worker.take()
-        for _ in range(3):
-            await worker.say(running=[])
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
-
-
-async def test_a_job_is_not_missing_from_requests_that_could_not_list_it() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        await worker.take(request=7)
-        await w.pass_time(20_001)
-        for number in (3, 4, 5):
-            await worker.say(running=[], request=number)
-        for number in (8, 9, 10):
-            await worker.say(running=[], request=number, unanswered=[7])
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_a_cancelled_job_stops_its_worker_at_once() -> None:
@@ -400,163 +282,43 @@ async def test_draining_tells_the_worker_and_keeps_jobs_from_it() -> None:
 
 
 async def test_released_jobs_go_back_uncharged() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         worker.held.clear()
-        await worker.say(released=[Held(id=id, token=job.token)])
-        job_now = (await w.status(id)).job
+        await worker.say(released=[Held(id=job.id, token=job.token)])
+        job_now = (await w.status(job.id)).job
         assert (job_now.state, job_now.used) == (JobState.IN_QUEUE, 0)
 
 
-async def test_a_restarted_worker_loses_the_jobs_of_its_former_session() -> None:
-    async with world() as w:
-        id = await w.submit()
-        before = Worker(w, session="old")
-        (job,) = await before.take()
-        (again,) = await Worker(w, session="new").take()
-        assert (again.id, again.attempt) == (id, 2)
-        assert (await before.finish(job)).refused == [Refused(id=id, reason="stale", token=job.token)]
-
-
-async def test_a_former_session_gets_nothing_more_and_is_told_to_end() -> None:
-    async with world() as w:
-        before = Worker(w, session="old")
-        await before.say()
-        await Worker(w, session="new").say()
-        await w.submit()
-        answer = await before.say(capacity=1)
-        assert (answer.jobs, answer.drain) == ([], True)
-
-
-async def test_a_worker_that_its_operator_declares_gone_loses_its_jobs_at_once() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        await worker.take()
-        gone = GoneWorker(worker="w-1", reason="evicted", charged=False)
-        await w.gateway.registry.gone(ENDPOINT, [gone])
-        job = (await w.status(id)).job
-        assert (job.state, job.used) == (JobState.IN_QUEUE, 0)
-        assert await worker.take() == []
-
-
-async def test_a_worker_missing_from_a_list_that_named_it_is_gone() -> None:
-    async with world() as w:
-        id = await w.submit()
-        await Worker(w).take()
-        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
-        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        assert (await w.status(id)).job.state is JobState.IN_QUEUE
-
-
-async def test_a_worker_that_came_before_the_first_list_is_not_gone() -> None:
-    async with world() as w:
-        id = await w.submit()
-        began_ms = w.clock.ms
-        await Worker(w).take()
-        await w.gateway.registry.put_workers(ENDPOINT, [presence("other")], began_ms)
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
-
-
-async def test_a_list_that_was_long_on_its_way_does_not_end_a_worker_that_is_younger() -> None:
-    async with world() as w:
-        id = await w.submit()
-        await Worker(w).take()
-        w.clock.ms += 5
-        await w.gateway.registry.put_workers(ENDPOINT, [presence("other")], w.clock.ms)
-        assert (await w.status(id)).job.state is JobState.IN_PROGRESS
-
-
-async def test_the_answer_to_a_newer_request_is_kept_when_an_older_one_is_repeated() -> None:
-    async with world() as w:
-        worker = Worker(w)
-        await worker.say()
-        id = await w.submit()
-        worker.number = 2
-        (job,) = await worker.take(unanswered=[2])
-        worker.number = 1
-        await worker.say(running=[])
-        worker.number = 2
-        assert [again.token for again in await worker.take(unanswered=[2])] == [job.token]
-        assert (await w.status(id)).job.attempt == 1
-
-
-async def test_a_request_that_comes_a_second_time_takes_no_job_that_nobody_would_get() -> None:
-    async with world() as w:
-        worker = Worker(w)
-        await worker.take()
-        await worker.say()
-        id = await w.submit()
-        worker.number = 0
-        assert await worker.take() == []
-        assert (await w.status(id)).job.state is JobState.IN_QUEUE
-
-
-async def test_an_unnamed_worker_that_was_silent_for_long_before_the_push_is_gone() -> None:
-    async with world() as w:
-        id = await w.submit()
-        await Worker(w).take()
-        await w.pass_time(10_001)
-        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        assert (await w.status(id)).job.state is JobState.IN_QUEUE
-
-
-async def test_a_worker_that_a_list_names_again_gets_jobs_again() -> None:
-    async with world() as w:
-        worker = Worker(w)
-        await worker.say()
-        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
-        await w.gateway.registry.put_workers(ENDPOINT, [], w.clock.ms)
-        await w.submit()
-        assert await worker.take() == []
-        await w.gateway.registry.put_workers(ENDPOINT, [presence("w-1")], w.clock.ms)
-        assert len(await worker.take()) == 1
-
-
 async def test_an_oversized_output_fails_the_job_and_says_so() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         answer = await worker.finish(job, b'"' + b"x" * limits.RUN_BODY_BYTES + b'"')
-        assert answer.refused == [Refused(id=id, reason="too-large", token=job.token)]
-        view = await w.status(id)
+        assert answer.refused == [Refused(id=job.id, reason="too-large", token=job.token)]
+        view = await w.status(job.id)
         assert view.job.state is JobState.FAILED
         assert "the limit is" in (view.error or "")
 
 
 async def test_an_oversized_chunk_fails_the_job() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         big = msgspec.Raw(b'"' + b"x" * limits.CHUNK_BYTES + b'"')
-        answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=[big])])
-        assert Refused(id=id, reason="too-large", token=job.token) in answer.refused
-        assert (await w.status(id)).job.state is JobState.FAILED
+        answer = await worker.say(chunks=[Chunks(id=job.id, token=job.token, seq=1, items=[big])])
+        assert Refused(id=job.id, reason="too-large", token=job.token) in answer.refused
+        assert (await w.status(job.id)).job.state is JobState.FAILED
 
 
 async def test_a_stream_over_its_total_fails_the_job() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
+    async with at_work() as (w, worker, job):
         item = msgspec.Raw(b'"' + b"x" * (limits.CHUNK_BYTES - 2) + b'"')
         items = [item] * (CHUNK_BYTES_MAX // limits.CHUNK_BYTES + 1)
-        answer = await worker.say(chunks=[Chunks(id=id, token=job.token, seq=1, items=items)])
-        assert answer.refused == [Refused(id=id, reason="too-large", token=job.token)]
-        assert (await w.status(id)).job.state is JobState.FAILED
+        answer = await worker.say(chunks=[Chunks(id=job.id, token=job.token, seq=1, items=items)])
+        assert answer.refused == [Refused(id=job.id, reason="too-large", token=job.token)]
+        assert (await w.status(job.id)).job.state is JobState.FAILED
 
 
 async def test_progress_is_readable_while_the_job_runs() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
-        await worker.say(progress=[Progress(id=id, token=job.token, value=msgspec.Raw(b'"50%"'))])
-        assert (await w.status(id)).output == b'"50%"'
+    async with at_work() as (w, worker, job):
+        await worker.say(progress=[Progress(id=job.id, token=job.token, value=msgspec.Raw(b'"50%"'))])
+        assert (await w.status(job.id)).output == b'"50%"'
 
 
 async def test_a_gateway_that_goes_down_answers_held_exchanges_and_asks_to_come_back() -> None:
@@ -567,67 +329,3 @@ async def test_a_gateway_that_goes_down_answers_held_exchanges_and_asks_to_come_
         w.gateway.drain()
         answer = await poll
         assert (answer.jobs, answer.drain, answer.retry_after_ms > 0) == ([], False, True)
-
-
-async def restarted(w: World) -> World:
-    """The gateway that comes after this one, or stands beside it."""
-    again = World(w.store)
-    again.clock.ms = w.clock.ms
-    again.gateway.registry.load(await w.store.endpoints())
-    return again
-
-
-async def test_jobs_of_an_answer_that_died_with_its_gateway_go_out_with_that_of_the_next_one_uncharged() -> None:
-    async with world() as w:
-        ids = [await w.submit() for _ in range(2)]
-        worker = Worker(w)
-        await worker.take(capacity=2, request=1)
-        worker._world = await restarted(w)
-        jobs = await worker.take(capacity=2, request=1, repeated=True, running=[])
-        assert {job.id for job in jobs} == set(ids)
-        for job in jobs:
-            await worker.finish(job, b"1")
-        assert [(await w.status(id)).job.state for id in ids] == [JobState.COMPLETED] * 2
-        assert [(await w.status(id)).job.used for id in ids] == [1, 1]
-
-
-async def test_of_an_answer_that_died_only_what_the_worker_does_not_know_goes_out_again() -> None:
-    async with world() as w:
-        await w.submit()
-        worker = Worker(w)
-        (read,) = await worker.take(request=1)
-        id = await w.submit()
-        await worker.take(request=2, running=[Held(id=read.id, token=read.token)])
-        worker._world = again = await restarted(w)
-        (job,) = await worker.take(request=2, running=[Held(id=read.id, token=read.token)], repeated=True)
-        assert job.id == id
-        await worker.finish(read, b"1")
-        assert (await again.status(read.id)).job.state is JobState.COMPLETED
-
-
-async def test_a_repeated_request_without_capacity_says_nothing_of_jobs_that_it_does_not_list() -> None:
-    async with world() as w:
-        await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take(request=2)
-        worker._world = again = await restarted(w)
-        await worker.say(request=1, repeated=True, unanswered=[2], running=[])
-        await worker.finish(job, b"1")
-        assert (await again.status(job.id)).job.state is JobState.COMPLETED
-
-
-async def test_a_restarted_gateway_keeps_a_job_that_its_worker_still_runs() -> None:
-    async with world() as w:
-        id = await w.submit()
-        worker = Worker(w)
-        (job,) = await worker.take()
-        again = World(w.store)
-        again.clock.ms = w.clock.ms + 10 * limits.LEASE_MS
-        again.gateway.registry.load(await w.store.endpoints())
-        await again.sweep()
-        worker._world = again
-        await worker.say()
-        await again.pass_time(limits.LEASE_MS - 1_000)
-        await worker.finish(job, b"1")
-        assert (await again.status(id)).job.state is JobState.COMPLETED
-        assert (await again.status(id)).job.attempt == 1

@@ -9,7 +9,7 @@ from submodel_operator.errors import ClusterRefused, ClusterUnavailable
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, FRESH_SECONDS, KeyReader, OwnKeys, keys_in
 from tests.support.endpoints import KEY, signals
 from tests.support.memory_world import ManualClock, MemoryCluster
-from tests.unit.operator.test_reconciler import World
+from tests.support.operator_world import World
 
 TEXT = "a-long-random-text-of-some-length"
 
