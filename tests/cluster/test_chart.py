@@ -40,6 +40,7 @@ def test_the_api_server_takes_every_object_of_the_chart_without_a_warning(
     chosen = [setting.replace("NAMESPACE", namespace) for setting in settings]
     objects = template("other", namespace, "crds.enabled=false", *chosen)
     ours = [each for each in objects if not each["apiVersion"].startswith(FOREIGN)]
+    kubectl("create", "serviceaccount", "other-test", "-n", namespace)  # a pod without a Deployment is refused without
     ran = kubectl(*DRY, stdin=yaml.safe_dump_all(ours))
     assert len(ran.out.splitlines()) == len(ours)
     assert "Warning" not in ran.err

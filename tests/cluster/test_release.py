@@ -42,14 +42,14 @@ def test_an_upgrade_under_load_loses_no_job_and_interrupts_none(release: str, na
 
     upgraded = Event()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        load = pool.submit(submit_until, upgraded, api, endpoint)
+        load = pool.submit(run_jobs_until, upgraded, api, endpoint)
         try:
             upgrade(release, "--set=gateway.logFormat=json", "--set=operator.logLevel=DEBUG")
         finally:
             upgraded.set()
-        jobs = load.result()
+        outputs = load.result()
     assert gateway_pod(release) != before, "the gateway was not replaced, so nothing was proved"
-    assert [api.finished(endpoint, job)["output"] for job in jobs] == ["hello"] * len(jobs)
+    assert outputs == ["hello"] * len(outputs)
 
     name = worker["metadata"]["name"]
     kubectl("exec", "-n", namespace, name, "-c", "worker", "--", "python", "-c", "open('/tmp/go', 'w').close()")
@@ -60,12 +60,12 @@ def test_an_upgrade_under_load_loses_no_job_and_interrupts_none(release: str, na
     wait_for_path("sme/echo", ".status.phase", "Idle", namespace)
 
 
-def submit_until(stop: Event, api: JobApi, endpoint: str) -> list[str]:
-    """Submit jobs one after the other until `stop`, a few at least; the ids of those that were accepted."""
-    jobs: list[str] = []
-    while not stop.is_set() or len(jobs) < 5:
-        jobs.append(api.run(endpoint))
-    return jobs
+def run_jobs_until(stop: Event, api: JobApi, endpoint: str) -> list[object]:
+    """Run jobs one after the other until `stop`, a few at least; what they gave."""
+    outputs: list[object] = []
+    while not stop.is_set() or len(outputs) < 5:
+        outputs.append(api.finished(endpoint, api.run(endpoint))["output"])
+    return outputs
 
 
 def gateway_pod(release: str) -> str:
