@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tests.bench.operator_bed import add_nodes, kwok, prepared, remove_nodes
-from tests.bench.operator_parts import PARTS, SPREAD, Bench
+from tests.bench.operator_parts import PARTS, SPREAD, Bench, settled
 from tests.bench.operator_process import OperatorProcess
 from tests.bench.table import Row, render
 from tests.support.kube_api import NAMESPACES, KubeApi, Object
@@ -43,6 +43,7 @@ async def _measure(bench: Bench, only: list[str], rows: list[Row]) -> None:
         for part in PARTS:
             if part != "restart" and part in (*only, "apply"):
                 rows += await _timed(part, bench, operator)
+                await settled(bench)
     if "restart" in only:
         rows += await _timed("restart", bench, operator)
 
