@@ -175,6 +175,9 @@ class Cluster(Protocol):
         One that the answer leaves out cannot be looked up here.
         """
 
+    def look_up_again_after(self, key: Key, references: Collection[Reference]) -> float | None:
+        """Seconds until the next `look_up` asks anew for one of those that were found; None when none was."""
+
     async def apply(self, observed: Observed, child: Manifest) -> None:
         """Create the child or bring it back to what it should be. A Deployment starts with no replicas.
 

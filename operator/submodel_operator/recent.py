@@ -23,6 +23,11 @@ class Recent(Generic[K, V]):
         self._expire(now)
         return self._values[key][1] if key in self._values else None
 
+    def seconds_left(self, key: K, now: float) -> float | None:
+        """How long what was kept under `key` stays recent, or None when there is nothing."""
+        self._expire(now)
+        return self._values[key][0] + self._age_seconds - now if key in self._values else None
+
     def keep(self, key: K, value: V, now: float) -> None:
         """Keep `value`, as of `now` (seconds that never jump)."""
         self._values.pop(key, None)

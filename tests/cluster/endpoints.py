@@ -44,6 +44,13 @@ def apply_spec(namespace: str, spec: Mapping[str, Any], name: str = "it") -> str
     return f"{namespace}.{name}"
 
 
+def apply_ready(namespace: str, spec: Mapping[str, Any], name: str = "it") -> str:
+    """Apply an endpoint and wait until it takes jobs; returns its id."""
+    endpoint = apply_spec(namespace, spec, name)
+    wait_ready(namespace, name)
+    return endpoint
+
+
 def inline(source: str, scaling: Mapping[str, Any] | None = None, **worker: Any) -> dict[str, Any]:
     """A spec with this handler."""
     return {"worker": {"handler": {"inline": source}, **worker}, "scaling": {"workersMax": 1, **(scaling or {})}}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.cluster.endpoints import LOOK, apply_spec, condition, inline, put, wait_for_reason, wait_ready, worker
+from tests.cluster.endpoints import LOOK, apply_ready, apply_spec, condition, inline, put, wait_for_reason, worker
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
 
@@ -41,7 +41,7 @@ def test_a_worker_finds_its_environment_its_source_and_the_users_part_of_its_pod
         },
         "scaling": {"workersMax": 1},
     }
-    endpoint = apply_spec(namespace, spec)
+    endpoint = apply_ready(namespace, spec)
     wish = {
         "env": ["PLAIN", "TOKEN", "MY_SIZE", "MY_COLOUR", "SUBMODEL_ENDPOINT_ID"],
         "write": {"/cache/note": "kept", "/tmp/note": "kept, too"},
@@ -68,7 +68,7 @@ def test_a_worker_finds_its_environment_its_source_and_the_users_part_of_its_pod
 
 
 def test_a_worker_is_nobody_and_writes_only_where_it_may(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, inline(LOOK))
+    endpoint = apply_ready(namespace, inline(LOOK))
     seen = api.finished(endpoint, api.run(endpoint))["output"]
     assert seen["ids"] == [65532, 65532]
     refused = api.finished(endpoint, api.run(endpoint, {"write": {"/note": "x"}}))
@@ -87,7 +87,7 @@ def test_a_worker_is_nobody_and_writes_only_where_it_may(namespace: str, api: Jo
 def test_a_network_volume_is_where_the_hosted_platforms_mount_it(namespace: str, api: JobApi) -> None:
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     put(namespace, "PersistentVolumeClaim", "models", spec=claim)
-    endpoint = apply_spec(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
+    endpoint = apply_ready(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
     wish = {"write": {"/runpod-volume/model": "weights"}, "files": ["/workspace/model"]}
     assert api.finished(endpoint, api.run(endpoint, wish))["output"]["files"] == {"/workspace/model": "weights"}
 
@@ -114,7 +114,7 @@ def test_a_worker_gets_its_gpu_on_a_node_of_its_type_and_waits_while_there_is_no
 ) -> None:
     kubectl("label", "node", node, f"{PRODUCT}=NVIDIA-L4")
     gpu = {"count": 2, "types": ["NVIDIA-L40S", "NVIDIA-A100-SXM4-80GB"]}
-    endpoint = apply_spec(namespace, {**inline(LOOK), "gpu": gpu})
+    endpoint = apply_ready(namespace, {**inline(LOOK), "gpu": gpu})
     job = api.run(endpoint)
     words = wait_for_reason(namespace, "CapacityAvailable", "Unschedulable")
     assert "didn't match Pod's node affinity" in words
@@ -135,7 +135,7 @@ def test_a_worker_gets_its_gpu_on_a_node_of_its_type_and_waits_while_there_is_no
 
 def test_a_worker_runs_in_the_data_center_that_is_asked_for(namespace: str, api: JobApi, node: str) -> None:
     spec = {**inline(LOOK), "placement": {"dataCenters": ["eu-central-1"]}}
-    endpoint = apply_spec(namespace, spec)
+    endpoint = apply_ready(namespace, spec)
     job = api.run(endpoint)
     wait_for_reason(namespace, "CapacityAvailable", "Unschedulable")
     kubectl("label", "node", node, f"{REGION}=eu-central-1")
@@ -143,8 +143,7 @@ def test_a_worker_runs_in_the_data_center_that_is_asked_for(namespace: str, api:
 
 
 def test_a_suspended_endpoint_runs_its_jobs_when_it_goes_on(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, {**inline(LOOK), "suspend": True})
-    wait_ready(namespace)
+    endpoint = apply_ready(namespace, {**inline(LOOK), "suspend": True})
     wait_for_path("sme/it", ".status.phase", "Suspended", namespace)
     job = api.run(endpoint)
     wait_for_path("sme/it", ".status.jobs.queued", "1", namespace)

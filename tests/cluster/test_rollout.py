@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.cluster.endpoints import apply_spec, inline, wait_ready
+from tests.cluster.endpoints import apply_ready, apply_spec, inline
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
 from tests.cluster.test_endpoint import OURS
@@ -21,7 +21,7 @@ TWO = {"workersMin": 2, "workersMax": 2, "scalerType": "REQUEST_COUNT", "scalerV
 
 
 def test_jobs_that_run_while_the_handler_changes_all_finish_once(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, inline(BRIEF.format(version="old"), TWO))
+    endpoint = apply_ready(namespace, inline(BRIEF.format(version="old"), TWO))
     wait_for_path("sme/it", ".status.workers.ready", "2", namespace)
     before = [api.run(endpoint) for _ in range(6)]
     wait_for_path("sme/it", ".status.workers.busy", "2", namespace)
@@ -41,8 +41,7 @@ def test_jobs_that_run_while_the_handler_changes_all_finish_once(namespace: str,
 
 
 def test_a_namespace_that_is_deleted_in_the_middle_of_work_ends(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, inline(BRIEF.format(version="only"), TWO))
-    wait_ready(namespace)
+    endpoint = apply_ready(namespace, inline(BRIEF.format(version="only"), TWO))
     for _ in range(4):
         api.run(endpoint)
     wait_for_path("sme/it", ".status.workers.busy", "2", namespace)

@@ -1,6 +1,6 @@
 """What goes wrong with workers is told with its reason and its remedy, and ends by itself when the cause is gone."""
 
-from tests.cluster.endpoints import LOOK, apply_spec, condition, inline, put, wait_for_reason, wait_ready
+from tests.cluster.endpoints import LOOK, apply_ready, apply_spec, condition, inline, put, wait_for_reason, wait_ready
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait
 
@@ -30,8 +30,7 @@ def test_a_worker_that_crashes_again_and_again_is_told_with_its_last_words(names
 
 
 def test_an_image_that_is_not_there_is_told_and_the_revision_before_goes_on(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
-    wait_ready(namespace)
+    endpoint = apply_ready(namespace, inline(LOOK, {"workersMin": 1}))
     assert api.finished(endpoint, api.run(endpoint))["status"] == "COMPLETED"
 
     image = "localhost/nobody-built-this:1"
@@ -59,7 +58,7 @@ def test_pods_that_the_namespace_refuses_are_told_with_the_rule_that_refuses_the
 
 def test_a_quota_that_is_used_up_is_told_and_waited_for(namespace: str, api: JobApi) -> None:
     put(namespace, "ResourceQuota", "small", spec={"hard": {"pods": "0"}})
-    endpoint = apply_spec(namespace, inline(LOOK))
+    endpoint = apply_ready(namespace, inline(LOOK))
     job = api.run(endpoint)
     assert "exceeded quota: small" in wait_for_reason(namespace, "CapacityAvailable", "QuotaExceeded")
     put(namespace, "ResourceQuota", "small", spec={"hard": {"pods": "5"}})
@@ -67,7 +66,7 @@ def test_a_quota_that_is_used_up_is_told_and_waited_for(namespace: str, api: Job
 
 
 def test_a_missing_claim_is_told_and_waited_for(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
+    endpoint = apply_ready(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
     job = api.run(endpoint)
     assert "models" in wait_for_reason(namespace, "CapacityAvailable", "VolumeMissing")
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}

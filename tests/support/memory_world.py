@@ -8,6 +8,7 @@ from submodel.contract.internal import EndpointRegistration, GoneWorker, WorkerP
 from submodel_operator.api import constants
 from submodel_operator.errors import OperatorError
 from submodel_operator.ports import (
+    REFERENCES_PERIOD_SECONDS,
     Event,
     Key,
     Manifest,
@@ -89,6 +90,9 @@ class MemoryCluster:
 
     async def look_up(self, key: Key, references: Collection[Reference]) -> Referenced:
         return {reference: self.held.get(reference) for reference in references}
+
+    def look_up_again_after(self, key: Key, references: Collection[Reference]) -> float | None:
+        return REFERENCES_PERIOD_SECONDS if any(reference in self.held for reference in references) else None
 
     async def ensure(self, observed: Observed, child: Manifest) -> None:
         self.ensured.append(child["kind"])

@@ -56,7 +56,7 @@ MARKS_AT_ONCE: Final = 8
 REPLACE_GRACE_SECONDS: Final = 10
 Annotations = Mapping[str, str | None]
 _REFERENCE_AGE_SECONDS: Final = REFERENCES_PERIOD_SECONDS * 0.9
-"""Younger than the period, so that each look of an endpoint that comes round finds something new."""
+"""Younger than the period, so that a change is seen within it, the delay of the look included."""
 
 
 class KubeCluster:
@@ -117,6 +117,12 @@ class KubeCluster:
                     self._looked_up.keep(place, held, self._clock.monotonic())
             found[reference] = held
         return found
+
+    def look_up_again_after(self, key: Key, references: Collection[Reference]) -> float | None:
+        """See `ports.Cluster`."""
+        now = self._clock.monotonic()
+        left = (self._looked_up.seconds_left((key.namespace, reference), now) for reference in references)
+        return min((seconds for seconds in left if seconds is not None), default=None)
 
     async def _read(self, namespace: str, reference: Reference) -> Mapping[str, str] | None:
         found = await self._client.get(CHILDREN[reference.kind], namespace, reference.name)

@@ -108,6 +108,10 @@ class LocalCluster:
         """See `ports.Cluster`. Here are none; the person's own variables stand in for them."""
         return {}
 
+    def look_up_again_after(self, key: Key, references: Collection[Reference]) -> float | None:
+        """See `ports.Cluster`."""
+        return None
+
     async def ensure(self, observed: Observed, child: Manifest) -> None:
         """See `ports.Cluster`. Nobody takes anything away here."""
 

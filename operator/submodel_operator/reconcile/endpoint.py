@@ -41,7 +41,7 @@ from submodel_operator.plan import (
     plan,
     seconds_until_long_start,
 )
-from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Clock, Cluster, Event, Gateway, Key, Observed, Signals
+from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Observed, Signals
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
@@ -188,7 +188,7 @@ class Reconciler:
             decision.evaluate_after_seconds,
             seconds_until_overdue(observed, desired.revision, views, deadline_seconds),
             seconds_until_long_start(observed, desired.revision),
-            REFERENCES_PERIOD_SECONDS if found else None,
+            self._cluster.look_up_again_after(observed.key, named) if named else None,
             AGAIN_SECONDS if endpoint.key_secrets else None,
             settles,
             self._steadiness.seconds_until_steady(monotonic),

@@ -384,6 +384,20 @@ async def test_references_are_read_once_a_minute_and_missing_ones_each_time(worl
     assert [path.rpartition("/")[2] for _, path in world.server.requests].count("config") == 2
 
 
+async def test_an_endpoint_comes_round_when_what_it_names_is_to_be_read_again(world: World) -> None:
+    """Counted from the reading: an endpoint under load, which is looked at all the time, must not put it off."""
+    there, missing = Reference("ConfigMap", "config"), Reference("ConfigMap", "missing")
+    world.server.store.create("configmaps", KEY.namespace, {"metadata": {"name": "config"}, "data": {"b": "1"}})
+    await world.cluster.look_up(KEY, [there, missing])
+    first = world.cluster.look_up_again_after(KEY, [there, missing])
+    world.clock.seconds += 40
+    await world.cluster.look_up(KEY, [there, missing])
+    assert first is not None
+    assert first <= REFERENCES_PERIOD_SECONDS
+    assert world.cluster.look_up_again_after(KEY, [there, missing]) == pytest.approx(first - 40)
+    assert world.cluster.look_up_again_after(KEY, [missing]) is None
+
+
 async def test_busy_workers_are_protected_from_node_autoscalers_and_idle_ones_are_not(world: World) -> None:
     await world.apply_all()
     await world.scale(2, [])
