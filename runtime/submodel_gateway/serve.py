@@ -15,6 +15,8 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
+from threading import Thread
 
 import uvloop
 
@@ -57,6 +59,7 @@ def main(inherited: Handover, environ: Mapping[str, str]) -> int:
     # A terminal sends it to the parent too, which passes on what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     public, internal, line = (_taken(number) for number in (inherited.public, inherited.internal, inherited.line))
+    Thread(target=_die_with_parent, args=(line,), name="parent", daemon=True).start()
     try:
         settings = Settings.read(environ)
         logs.configure(settings.log_level, settings.log_format)
@@ -80,7 +83,6 @@ async def _serve(
     settings: Settings, spans: Spans, public: socket.socket, internal: socket.socket, line: socket.socket
 ) -> None:
     loop = asyncio.get_running_loop()
-    loop.add_reader(line.fileno(), _die_with_parent, line)
     folder = _folder(settings)
     allowed = rules(settings.webhook_allow)
     sender = Sender(allowed)
@@ -143,9 +145,15 @@ def _ease_the_collector() -> None:
 
 
 def _die_with_parent(line: socket.socket) -> None:
-    """The line's end means that the parent was killed; it says nothing else."""
-    if not line.recv(16):
-        os._exit(1)
+    """The line's end means that the parent was killed; it says nothing else.
+
+    In a thread: the end comes as an error where the parent had not read yet, and an event loop takes that for a defect
+    of the socket and watches it no more.
+    """
+    with suppress(OSError):
+        while line.recv(16):
+            continue
+    os._exit(1)
 
 
 def _folder(settings: Settings) -> KeyFolder | None:

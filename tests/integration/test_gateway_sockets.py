@@ -3,6 +3,9 @@
 import os
 import select
 import signal
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +17,9 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
+from submodel_gateway.parent.handover import VARIABLE, Handover
 from tests.support.gateway_ports import TOKEN, register
-from tests.support.live_gateway import Http, LiveGateway
+from tests.support.live_gateway import Http, LiveGateway, settings
 from tests.support.postgres import shared_server
 
 RSS_BYTES_MAX = 15_000_000
@@ -138,6 +142,26 @@ def test_a_killed_parent_takes_the_serving_process_along(gateway: LiveGateway) -
     gateway.process.kill()
     assert select.select([ended], [], [], 20)[0]
     os.close(ended)
+
+
+def test_a_parent_that_is_killed_before_it_hears_its_child_takes_it_along_too(tmp_path: Path) -> None:
+    ours, line = socket.socketpair()
+    with ours, line, socket.create_server(("127.0.0.1", 0)) as public, socket.create_server(("127.0.0.1", 0)) as other:
+        told = Handover(public.fileno(), other.fileno(), line.fileno())
+        kept = (told.public, told.internal, told.line)
+        with subprocess.Popen(
+            [sys.executable, "-m", "submodel_gateway"],
+            env={**settings(tmp_path), VARIABLE: str(told)},
+            pass_fds=kept,
+            stderr=subprocess.DEVNULL,
+        ) as child:
+            line.close()
+            assert select.select([ours], [], [], 30)[0], "it does not say that it serves"
+            ours.close()
+            try:
+                assert child.wait(20) == 1
+            finally:
+                child.kill()
 
 
 def test_the_process_that_keeps_the_sockets_is_small(gateway: LiveGateway) -> None:

@@ -19,21 +19,27 @@ INTERNAL_TOKEN = "operator-secret"
 _LISTENING = re.compile(r"listening public=(\S+) internal=(\S+)")
 
 
+def settings(folder: Path) -> dict[str, str]:
+    """What lets a gateway serve on free ports over a SQLite file in `folder`."""
+    return {
+        "PATH": os.defpath,
+        "SUBMODEL_GATEWAY_LISTEN": "127.0.0.1:0",
+        "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0",
+        "SUBMODEL_GATEWAY_STORE": f"sqlite://{folder / 'jobs.db'}",
+        "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
+        "SUBMODEL_GATEWAY_KEYS": "none",
+    }
+
+
 class LiveGateway:
     """`python -m submodel_gateway` over a SQLite file in `folder`; several may follow each other on one file."""
 
     def __init__(self, folder: Path, **environ: str) -> None:
-        settings = {
-            "PATH": os.defpath,
-            "SUBMODEL_GATEWAY_LISTEN": "127.0.0.1:0",
-            "SUBMODEL_GATEWAY_INTERNAL_LISTEN": "127.0.0.1:0",
-            "SUBMODEL_GATEWAY_STORE": f"sqlite://{folder / 'jobs.db'}",
-            "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
-            "SUBMODEL_GATEWAY_KEYS": "none",
-            **environ,
-        }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "submodel_gateway"], env=settings, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", "submodel_gateway"],
+            env=settings(folder) | environ,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         self.log: list[str] = []
         self._ended = False
