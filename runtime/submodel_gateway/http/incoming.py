@@ -13,7 +13,7 @@ from submodel_gateway.errors import InvalidRequest
 from submodel_gateway.http.messages import Grow, Header, Line, Streamed, too_large
 
 UNREAD_BYTES = 65_536
-"""Of a body that nobody fetches; its connection is not read any further then."""
+"""Of a body that is being fetched; its connection is not read any further then."""
 
 JOINED_BYTES = 65_536
 """Up to here it costs less to join head and body than to hand on both."""
@@ -49,10 +49,10 @@ class Incoming(Line):
     """
 
     __slots__ = (
+        "_body",
         "_chunks",
         "_complete",
         "_head_only",
-        "_parts",
         "_size",
         "_unread",
         "_waiter",
@@ -67,7 +67,7 @@ class Incoming(Line):
         self._wire = wire
         self._head_only = head_only
         self._chunks = chunks
-        self._parts: list[bytes] = []
+        self._body: bytes | bytearray = b""
         self._size = self._unread = 0
         self._complete = False
         self._waiter: asyncio.Future[None] | None = None
@@ -86,12 +86,24 @@ class Incoming(Line):
         """More of the body has come."""
         if self.answered:
             return
-        self._parts.append(data)
+        # In one piece it stays what it is; many pieces, of a byte each perhaps, must not cost more than they hold.
+        if not self._size:
+            self._body = data
+        elif isinstance(self._body, bytearray):
+            self._body += data
+        else:
+            self._body = bytearray(self._body)
+            self._body += data
         self._size += len(data)
         self._unread += len(data)
         if self._unread > UNREAD_BYTES:
             self._wire.pause_reading()
         self._wake()
+
+    def wait(self) -> None:
+        """A part of the body has come. While nobody fetches it, no more of it is read: it may not even be let in."""
+        if self._waiter is None and not self.answered:
+            self._wire.pause_reading()
 
     def complete(self) -> None:
         """All of the body is here."""
@@ -122,8 +134,8 @@ class Incoming(Line):
             self._wire.resume_reading()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
-        parts, self._parts = self._parts, []
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        body, self._body = self._body, b""
+        return bytes(body)
 
     def answer(self, status: int, body: bytes | None, headers: Iterable[Header]) -> None:
         length = b"" if body is None else _JSON % len(body)
@@ -156,7 +168,7 @@ class Incoming(Line):
 
     def _head(self, status: int, kind: bytes, headers: Iterable[Header]) -> bytes:
         self.answered = True
-        self._parts = []
+        self._body = b""
         fields = b"".join([b"%b: %b\r\n" % header for header in headers])
         return b"%b%b%b%b\r\n" % (_STATUS_LINES[status], kind, fields, b"" if self.keep_alive else _CLOSE)
 

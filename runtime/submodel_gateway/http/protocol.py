@@ -37,7 +37,17 @@ class _Awaited(Enum):
     REQUEST = auto()
 
 
-class HttpConnection(asyncio.Protocol):
+READ_BYTES = 32_768
+"""What is read of a connection at once, before anybody can refuse it. The event loop's own 256 KiB, of thousands of
+connections that begin to send at the same time, would be half a gigabyte."""
+
+_READ = bytearray(READ_BYTES)
+"""One for all connections: what is read is parsed before the next one is read."""
+
+_SEEN = memoryview(_READ)
+
+
+class HttpConnection(asyncio.BufferedProtocol):
     """One client's connection to `app`; `peers` are the others of the same server."""
 
     def __init__(self, app: App, peers: Peers) -> None:
@@ -72,6 +82,9 @@ class HttpConnection(asyncio.Protocol):
 
     # -- for the event loop ------------------------------------------------------------------------------------------
 
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return _READ
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a stream
         self._transport = transport
         self._parser = httptools.HttpRequestParser(self)
@@ -96,15 +109,15 @@ class HttpConnection(asyncio.Protocol):
         self._waiting.clear()
         self.resume_writing()
 
-    def data_received(self, data: bytes) -> None:
+    def buffer_updated(self, nbytes: int) -> None:
         if self._deaf or self._parser is None:
             return
         if self._in_head:
-            self._head_bytes += len(data)
+            self._head_bytes += nbytes
         else:
-            self._body_bytes += len(data)
+            self._body_bytes += nbytes
         try:
-            self._parser.feed_data(data)
+            self._parser.feed_data(_SEEN[:nbytes])
         except httptools.HttpParserUpgrade:
             self._deaf = True
         except httptools.HttpParserError as error:
@@ -113,6 +126,8 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(*_NO_HTTP)
             return
         if not self._in_head:
+            if self._newest is not None:
+                self._newest.wait()
             if self._awaited is not _Awaited.BODY:
                 self._await_body()
         elif self._head_bytes > self._bounds.head_bytes:
