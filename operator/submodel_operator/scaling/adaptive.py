@@ -30,13 +30,11 @@ LEAST_ARRIVALS: Final = 5
 PUNCTUALITY: Final = 0.6
 """Share of the allowed wait that is aimed at: durations spread, and means are all that is known of them."""
 
-HOPELESS: Final = 1.5
-"""From so many allowed waits on, a start takes too long for anybody to come in time; starts spread by as much."""
-
-CATCH_UP_SHARE: Final = 0.05
-CATCH_UP_SHARE_ALONE: Final = 0.5
-"""Shares of a start in which a hopelessly late queue is worked off: while jobs keep coming, which it makes late too,
-and for a batch that nobody follows."""
+PATIENCE_ALONE: Final = (1.5, 0.5)
+PATIENCE_FOLLOWED: Final = (10.0, 0.05)
+"""From so many allowed waits on, a start takes too long for punctuality to be worth its price; and in which share of a
+start after it the queue is worked off then. For a batch that nobody follows, and for jobs that others follow, which the
+queue makes late too."""
 
 SHARED_UTILISATION: Final = 0.8
 """Load per slot that is aimed at where workers run several jobs at once."""
@@ -89,7 +87,7 @@ def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -
     horizon = _horizon_seconds(inputs, estimates)
     expected = demand.queued + estimates.sustained_rate * horizon
     left = max(0.0, expected - _capacity(inputs, demand, estimates, horizon))
-    of_each = slots * (1 + (horizon - estimates.cold_start_seconds) / service)
+    of_each = slots * (1 + max(0.0, horizon - estimates.usual_start_seconds) / service)
     more = ceil(left / of_each)
     queued = counted(demand.queued, "job")
     if not more:
@@ -106,17 +104,13 @@ def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -
 
 
 def _horizon_seconds(inputs: ScalingInputs, estimates: Estimates) -> float:
-    """Within how many seconds the queued jobs, and those that come until then, should have begun; no less than a start.
-
-    It is the allowed wait where that leaves a new worker time to start. Where a start takes longer, a new worker gets
-    one job in time, if any; and where none can come in time, what is late already is worked off after the start.
-    """
-    allowed, cold_start = inputs.scaling.scaler_value, estimates.cold_start_seconds
-    if cold_start < HOPELESS * allowed:
-        return max(PUNCTUALITY * allowed, cold_start)
+    """Within how many seconds the queued jobs, and those that come until then, should have begun."""
+    allowed, start_seconds = inputs.scaling.scaler_value, estimates.usual_start_seconds
     load = estimates.sustained_rate * estimates.service_seconds / inputs.scaling.concurrency
-    share = CATCH_UP_SHARE if load > LEAST_LOAD else CATCH_UP_SHARE_ALONE
-    return cold_start * (1 + share)
+    waits, share = PATIENCE_FOLLOWED if load > LEAST_LOAD else PATIENCE_ALONE
+    if start_seconds < waits * allowed:
+        return PUNCTUALITY * allowed
+    return start_seconds * (1 + share)
 
 
 def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horizon: float) -> float:
@@ -126,6 +120,6 @@ def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horiz
     free = max(0, ready * slots - demand.in_progress)
     ages = [worker.age_seconds for worker in inputs.starting]
     ages += [0.0] * (inputs.pending - len(ages))  # asked for, and not there yet
-    remaining = (max(0.0, estimates.cold_start_seconds - age) for age in ages[: inputs.pending])
+    remaining = (max(0.0, estimates.usual_start_seconds - age) for age in ages[: inputs.pending])
     coming = sum(slots * (1 + max(0.0, horizon - seconds) / service) for seconds in remaining)
     return free + ready * slots * horizon / service + coming

@@ -32,6 +32,10 @@ class Estimates:
 
     service_seconds: float
     cold_start_seconds: float
+    """What nine starts in ten do not exceed; at least the age of one that is still under way."""
+
+    usual_start_seconds: float
+    """What half of the starts do not exceed."""
 
 
 def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates:
@@ -52,6 +56,7 @@ def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates
         sustained_rate=min(before / (window - history.FAST_SECONDS), lately / history.FAST_SECONDS),
         service_seconds=service,
         cold_start_seconds=cold_start_seconds(inputs, state),
+        usual_start_seconds=_percentile_seconds(state, 0.5),
     )
 
 
@@ -63,8 +68,12 @@ def cold_start_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
 
 def settled_cold_start_seconds(state: ScalerState) -> float:
     """The 90th percentile of what the last starts took. A start under way does not move it with its age."""
+    return _percentile_seconds(state, 0.9)
+
+
+def _percentile_seconds(state: ScalerState, share: float) -> float:
     known = sorted(state.cold_starts)
-    return known[ceil(0.9 * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
+    return known[ceil(share * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
 
 
 def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:

@@ -140,12 +140,12 @@ def test_adaptive_starts_no_worker_that_would_be_ready_only_after_the_queue_has_
 
 @pytest.mark.parametrize(
     ("start_seconds", "rate", "within"),
-    [(2.0, 1.0, "6"), (10.0, 1.0, "10"), (60.0, 1.0, "63"), (60.0, 0.2, "90"), (60.0, 0.0, "90")],
+    [(2.0, 1.0, "6"), (60.0, 1.0, "6"), (100.0, 1.0, "105"), (14.0, 0.0, "6"), (60.0, 0.0, "90"), (60.0, 0.2, "90")],
 )
-def test_a_queue_is_worked_off_within_the_target_or_soon_after_a_start_where_others_follow_or_in_half_of_one(
+def test_a_queue_is_begun_within_six_tenths_of_the_target_where_a_start_is_not_too_long_for_that(
     start_seconds: float, rate: float, within: str
 ) -> None:
-    estimates = Estimates(100, rate, 0.0, rate, 2.0, start_seconds)
+    estimates = Estimates(100, rate, 0.0, rate, 2.0, start_seconds, start_seconds)
     demand = Demand(500, 0, 1.0, 0)
     asked = propose(ScalingInputs(adaptive().settings, 0, (), (), demand), demand, estimates)
     assert f"within {within} s" in asked.message
