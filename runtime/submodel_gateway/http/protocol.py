@@ -41,6 +41,10 @@ READ_BYTES = 32_768
 """What is read of a connection at once, before anybody can refuse it. The event loop's own 256 KiB, of thousands of
 connections that begin to send at the same time, would be half a gigabyte."""
 
+PIPELINED_MAX = 8
+"""Requests that may wait behind the one that is served, while the connection is read on: only so is it noticed that the
+client has gone away. With more it is not."""
+
 _READ = bytearray(READ_BYTES)
 """One for all connections: what is read is parsed before the next one is read."""
 
@@ -178,7 +182,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._serve(app, request, incoming)
         else:
             self._waiting.append((app, request, incoming))
-            self.pause_reading()
+            if len(self._waiting) > PIPELINED_MAX:
+                self.pause_reading()
 
     def on_body(self, data: bytes) -> None:
         if self._newest is not None:
@@ -188,7 +193,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._newest is not None:
             self._newest.complete()
         self._in_head, self._head_bytes = True, 0
-        if not self._waiting:
+        if len(self._waiting) <= PIPELINED_MAX:
             # A large body stops the reading until it is fetched. What comes next is the end of the connection, if
             # anything, and whoever waits for the answer must hear of that.
             self.resume_reading()

@@ -7,23 +7,33 @@ import uvloop
 
 from submodel_gateway.http.messages import Request
 from submodel_gateway.http.peers import Bounds, Peers
-from submodel_gateway.http.protocol import HttpConnection
+from submodel_gateway.http.protocol import PIPELINED_MAX, HttpConnection
+
+GET = b"GET / HTTP/1.1\r\n\r\n"
+NOTICED_SECONDS = 20
+"""Far more than it takes; without a bound a defect would hang the test."""
 
 
-async def answer_after_the_end() -> None:
+async def answer_after_the_end(sent: bytes) -> None:
     ours, theirs = socket.socketpair()
     answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def app(request: Request) -> None:
         await request.hangup()
         request.line.answer(200, b"x" * 1_000_000, ())
-        answered.set_result(None)
+        if not answered.done():
+            answered.set_result(None)
 
     await asyncio.get_running_loop().create_connection(lambda: HttpConnection(app, Peers(Bounds())), sock=ours)
-    theirs.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    theirs.sendall(sent)
     theirs.close()
-    await answered
+    async with asyncio.timeout(NOTICED_SECONDS):
+        await answered
 
 
 def test_an_answer_to_a_client_that_has_gone_away_is_dropped() -> None:
-    uvloop.run(answer_after_the_end())
+    uvloop.run(answer_after_the_end(GET))
+
+
+def test_a_client_that_goes_away_is_noticed_although_another_request_of_it_waits() -> None:
+    uvloop.run(answer_after_the_end(GET * PIPELINED_MAX))
