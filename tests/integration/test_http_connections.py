@@ -37,6 +37,13 @@ async def test_requests_that_come_together_are_answered_one_after_another() -> N
     assert most == 1
 
 
+async def test_many_requests_that_come_together_are_all_answered() -> None:
+    async with server() as listener:
+        answer = await ask(listener, KEPT % (1, b"1") * 200 + LAST)
+    assert answer.count(b'{"bytes": 1}') == 200
+    assert answer.endswith(b'{"bytes": 4}')
+
+
 async def test_a_client_that_waits_for_a_word_before_its_body_gets_it() -> None:
     async with server() as listener:
         reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
