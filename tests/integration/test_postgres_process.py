@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.gateway_ports import TOKEN, register
-from tests.support.live_gateway import Http, LiveGateway
+from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 from tests.support.postgres import PostgresServer
 
 pytestmark = pytest.mark.slow
@@ -41,6 +41,17 @@ def exchange(at: LiveGateway, **fields: Any) -> Any:
         return worker.ok("POST", "/v2/e/workers/w/exchange", {"session": "s", "phase": "ready", **fields})
 
 
+def hear_of_one_completed(at: LiveGateway) -> None:
+    """Returns when this gateway has heard what another one counted."""
+    since = 0
+    with Http(at.internal, INTERNAL_TOKEN) as operator:
+        while True:
+            seen = operator.ok("GET", f"/internal/v1/snapshots?since={since}&waitMs=20000")
+            if any(each["completedTotal"] == 1 for each in seen["endpoints"]):
+                return
+            since = seen["version"]
+
+
 def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: Path, url: str) -> None:
     with gateway(tmp_path, url) as front, gateway(tmp_path, url) as back, ThreadPoolExecutor(2) as pool:
         with Http(front.public) as client, Http(back.public) as other:
@@ -51,6 +62,7 @@ def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: 
             held = {"id": job["id"], "token": job["token"]}
             exchange(back, request=2, results=[{**held, "output": "done"}])
             assert answer.result()["output"] == "done"
+            hear_of_one_completed(front)
             assert [each.ok("GET", "/v2/e/health")["jobs"]["completed"] for each in (client, other)] == [1, 1]
 
 
