@@ -1,4 +1,4 @@
-"""The architecture page shows the layers that the import contracts enforce, not those of last month."""
+"""The architecture page shows the layers that the import contracts enforce, and the design notes that there are."""
 
 import re
 import tomllib
@@ -31,3 +31,18 @@ def test_every_source_named_on_the_page_exists() -> None:
     named = re.findall(r"`((?:operator|runtime)/[\w/.]+)`", page)
     assert named
     assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_every_design_note_is_on_the_page_once_and_has_a_number_of_its_own() -> None:
+    page = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    notes = sorted(path.name for path in (ROOT / "docs/design").iterdir())
+    assert sorted(re.findall(r"\(design/([^)]+)\)", page)) == notes
+    assert len({name[:4] for name in notes}) == len(notes)
+    for name in notes:
+        assert (ROOT / "docs/design" / name).read_text(encoding="utf-8").startswith(f"# {name[:4]} ")
+
+
+def test_every_folder_of_tests_is_told_to_contributors() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders == set(re.findall(r"`tests/(\w+)`", table.partition("## Tests")[2].partition("\n## ")[0]))
