@@ -39,7 +39,7 @@ class Takes:
         self._random_bits = random_bits
         self._changed = changed
         self.stalls = stalls
-        """Waited for before each take."""
+        """Waited for before each take, and after it: the stall may have come while it was on its way."""
 
         self._spans = spans or Spans()
         self.closing = False
@@ -63,7 +63,9 @@ class Takes:
         """The outcomes of operations with a take among them; until they are back, `session` may hold more."""
         session.taking += 1
         try:
-            return await self._stores.of(state.id).many(operations)
+            outcomes = await self._stores.of(state.id).many(operations)
+            await self.stalls.over()
+            return outcomes
         finally:
             session.taking -= 1
             if state.drains(session):

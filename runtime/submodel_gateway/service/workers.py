@@ -137,6 +137,11 @@ class Workers:
         it: the worker sends the same request again.
         """
         state, revision = await self._access.worker(endpoint, worker, token)
+        await self._takes.stalls.over()
+        known = state.sessions.get(worker)
+        if hangup.done() and (known is None or known.id != request.session):
+            # It may be the last word of a process that is dead. As a newcomer's it would end what the next one runs.
+            raise Unavailable("the worker has gone away; send the request again")
         now = self._clock.now_ms()
         new = Session(worker, request.session, revision, last_seen_ms=now, idle_since_ms=now)
         session = await self._sessions.of(state, new, request.request)

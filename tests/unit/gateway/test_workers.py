@@ -9,7 +9,7 @@ from submodel.contract import limits
 from submodel.contract.exchange import Chunks, ExchangeRequest, Held, Progress, Refused, Result, Startup
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
-from submodel_gateway.errors import NotFound, OperationFailed, Unauthorized
+from submodel_gateway.errors import NotFound, OperationFailed, Unauthorized, Unavailable
 from submodel_gateway.jobs.transition import CHUNK_BYTES_MAX
 from submodel_gateway.store import base
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, Worker, at_work, here, presence, settle, world
@@ -119,10 +119,12 @@ async def test_when_a_process_asked_for_jobs_first_is_in_the_snapshot_and_stays(
 
 async def test_a_worker_that_hung_up_before_its_request_was_served_is_handed_nothing() -> None:
     async with world() as w:
+        worker = Worker(w, "w-1")
+        await worker.say()
         id = await w.submit()
         hangup = here()
         hangup.set_result(None)
-        assert await Worker(w, "w-1").take(hangup=hangup) == []
+        assert await worker.take(hangup=hangup) == []
         (job,) = await Worker(w, "w-2").take()
         assert (job.id, job.attempt) == (id, 1)
 
@@ -131,10 +133,12 @@ async def test_a_worker_that_gave_up_while_the_gateway_stood_still_is_handed_not
     """Its request is read before the end of its connection."""
     async with world() as w:
         await w.gateway.start()
+        worker = Worker(w, "w-1")
+        await worker.say()
         id = await w.submit()
         w.clock.ms += 30_000
         hangup = here()
-        take = asyncio.create_task(Worker(w, "w-1").take(hangup=hangup))
+        take = asyncio.create_task(worker.take(hangup=hangup))
         await settle()
         hangup.set_result(None)
         assert await take == []
@@ -155,6 +159,41 @@ async def test_a_held_worker_that_gave_up_while_the_gateway_stood_still_is_hande
         assert await held == []
         (job,) = await Worker(w, "w-2").take()
         assert (job.id, job.attempt) == (id, 1)
+
+
+async def test_a_worker_that_gave_up_while_the_gateway_stood_still_in_its_take_leaves_the_job_to_others() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        await w.gateway.start()
+        worker = Worker(w, "w-1")
+        await worker.say()
+        id = await w.submit()
+        store.meanwhile = {base.Take: lambda: setattr(w.clock, "ms", w.clock.ms + 30_000)}
+        hangup = here()
+        take = asyncio.create_task(worker.take(hangup=hangup))
+        await settle()
+        hangup.set_result(None)
+        assert await take == []
+        store.meanwhile.clear()
+        (job,) = await Worker(w, "w-2").take()
+        assert job.id == id
+
+
+async def test_the_last_word_of_a_process_that_is_gone_ends_nothing_of_the_next_one() -> None:
+    """Which speaks to another gateway: this one stood still meanwhile and knows neither."""
+    async with world() as w:
+        await w.gateway.start()
+        id = await w.submit()
+        (job,) = await Worker(w, "w-1", "s-2").take()
+        w.gateway.endpoints.get(ENDPOINT).sessions.clear()
+        w.clock.ms += 30_000
+        hangup = here()
+        late = asyncio.create_task(Worker(w, "w-1", "s-1").take(hangup=hangup))
+        await settle()
+        hangup.set_result(None)
+        with pytest.raises(Unavailable):
+            await late
+        assert (await w.status(id)).job.token == job.token
 
 
 async def test_a_worker_that_hangs_up_before_its_answer_leaves_the_job_to_others() -> None:
