@@ -54,9 +54,12 @@ class _Checker:
         self.executions = 0
         self._sessions: defaultdict[str, _Session] = defaultdict(_Session)
         self._downs = [event.at for event in events if isinstance(event, history.GatewayDown)]
+        self._several = _most_at_once(events) > 1
+        """Whether gateways shared the store."""
+
         self._begun_tokens = {event.token for event in events if isinstance(event, history.Begun)}
         self._ids: dict[int, str] = {}
-        self._read: dict[tuple[str, int], tuple[int, int]] = {}
+        self._read: dict[tuple[str, int, str], int] = {}
         self.ledger = Ledger(_lag_ms(events), _awakenings(events))
 
     def run(self) -> None:
@@ -138,11 +141,11 @@ class _Checker:
 
     def _check_cursor(self, event: history.Streamed) -> None:
         """A reader without offset gets an item twice only from another gateway."""
-        place = (event.reader, event.attempt)
-        read_to, asked_at = self._read.get(place, (0, event.at))
-        if event.items and event.offset < read_to and not self._restarted(asked_at, event.at):
+        place = (event.reader, event.attempt, event.gateway)
+        read_to = self._read.get(place, 0)
+        if event.items and event.offset < read_to:
             self._say(event.at, f"{event.job} streamed items after {event.offset} again, {read_to} were read")
-        self._read[place] = (max(read_to, event.offset + len(event.items)), event.asked_at)
+        self._read[place] = max(read_to, event.offset + len(event.items))
 
     def _cancelled(self, event: history.CancelAnswered) -> None:
         entry = self._entry(event, event.job)
@@ -205,12 +208,18 @@ class _Checker:
         undelivered = execution.token not in self._begun_tokens
         if undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at):
             return True
+        # Leases go on while the only gateway stands still. Of two, the other one ends them, also those of workers whose
+        # words lie with the one that does.
+        stood = [(begin, end) for begin, end in self._sessions["gateway"].freezes if end - begin >= FREEZE_MS_MIN]
+        if self._several and any(begin <= lost_at and end >= execution.signed_at for begin, end in stood):
+            return True
         return execution.lost_by == "WorkerGone" and self._haunted(execution.worker, lost_at)
 
     def _haunted(self, worker: str, at: int) -> bool:
         """Whether a late word of a dead process may have passed for a new one, to a gateway that knew neither."""
         deaths = [each.down.at for each in self._sessions.values() if each.down and each.down.worker == worker]
-        return any(at - 2 * LATE_MS <= died_at <= at and self._restarted(died_at - 45_000, at) for died_at in deaths)
+        lately = [died_at for died_at in deaths if at - 2 * LATE_MS <= died_at <= at]
+        return any(self._several or self._restarted(died_at - 45_000, at) for died_at in lately)
 
     def _restarted(self, since: int, until: int) -> bool:
         return any(since <= at <= until for at in self._downs)
@@ -240,16 +249,27 @@ class _Checker:
             )
 
 
+def _most_at_once(events: list[Event]) -> int:
+    """How many gateways were up at once."""
+    most = up = 0
+    for event in events:
+        up += isinstance(event, history.GatewayUp) - isinstance(event, history.GatewayDown)
+        most = max(most, up)
+    return most
+
+
 def _lag_ms(events: list[Event]) -> int:
     """How far the store's time may fall behind: it stands still from the last commit until a gateway is up again."""
-    lag = committed = stood = 0
+    lag = committed = stood = up = 0
     for event in events:
         if isinstance(event, history.Committed):
             committed = event.timed_at
         elif isinstance(event, history.GatewayDown):
+            up -= 1
             stood = committed
         elif isinstance(event, history.GatewayUp):
-            lag += event.at - stood
+            lag += event.at - (committed if up else stood)
+            up += 1
     return lag
 
 

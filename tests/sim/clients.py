@@ -22,7 +22,7 @@ from tests.sim.history import (
     Streamed,
     Submitted,
 )
-from tests.sim.loop import SimulatedLoop, pause
+from tests.sim.loop import SimulatedLoop, pause, process_name
 from tests.sim.network import Network, Service, Unreachable
 from tests.sim.worker import ENDPOINT, Script
 
@@ -202,7 +202,7 @@ class Client:
         while True:
             asked_at = self._loop.now_ms
             try:
-                part = await self._network.call(
+                gateway, part = await self._network.call(
                     lambda gateway, hangup: _streamed(gateway, job, offset, wait_ms, hangup), CALL_SECONDS
                 )
             except StreamEnded:
@@ -217,6 +217,7 @@ class Client:
                 Streamed(
                     at=self._loop.now_ms,
                     asked_at=asked_at,
+                    gateway=gateway,
                     reader=reader,
                     job=job,
                     asked_offset=offset,
@@ -282,10 +283,13 @@ class Client:
         self._history.add(Read(at=self._loop.now_ms, asked_at=asked_at, job=job, state=None))
 
 
-async def _streamed(gateway: Gateway, job: str, offset: int | None, wait_ms: int, hangup: Hangup) -> StreamPart:
+async def _streamed(
+    gateway: Gateway, job: str, offset: int | None, wait_ms: int, hangup: Hangup
+) -> tuple[str, StreamPart]:
+    """With the name of the gateway's process: each remembers by itself what a reader without offset has read."""
     if offset is None:
-        return await gateway.streams.once(ENDPOINT, job, wait_ms, hangup)
-    return await gateway.streams.after(ENDPOINT, job, offset, wait_ms, hangup)
+        return process_name(), await gateway.streams.once(ENDPOINT, job, wait_ms, hangup)
+    return process_name(), await gateway.streams.after(ENDPOINT, job, offset, wait_ms, hangup)
 
 
 async def purge(loop: SimulatedLoop, network: Network, history: History) -> None:

@@ -28,6 +28,8 @@ class Mix:
     step_wall_every: float = 60
     drain_every: float = 60
     purge_every: float = 400
+    two_gateways: float = 0.65
+    """How likely the store is shared by two of them, each of which has its faults."""
 
 
 def of_seed(seed: object) -> Mix:

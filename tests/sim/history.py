@@ -54,6 +54,9 @@ class Read(Answer, frozen=True, kw_only=True):
 
 
 class Streamed(Answer, frozen=True, kw_only=True):
+    gateway: str
+    """The process that answered."""
+
     """`asked_offset` is None for a reader that leaves its place to the gateway."""
 
     reader: str

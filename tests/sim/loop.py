@@ -268,6 +268,12 @@ def _resolve(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
+def process_name() -> str:
+    """That of the process whose code this is called in."""
+    process = _PROCESS.get()
+    return process.name if process is not None else ""
+
+
 def outside() -> Context:
     """A context that belongs to no process: the network, the clients, whatever outlives a crash."""
     context = copy_context()

@@ -6,7 +6,7 @@ was executed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol, TypeVar
@@ -30,7 +30,7 @@ class Unreachable(Exception):
 
 
 class Host(Protocol):
-    """Where the gateway runs; both are None while it is down."""
+    """Where a gateway runs; both are None while it is down."""
 
     gateway: Gateway | None
     process: Process | None
@@ -47,16 +47,23 @@ class _Connection:
     in_order: bool = False
     server: Process | None = None
     hangup: Hangup | None = None
+    origin: "_Connection | None" = None
+    """What it repeats."""
+
+    host: Host | None = None
 
 
 class Network:
-    """The way to the gateway, with faults as `mix` says."""
+    """The way to the gateways, with faults as `mix` says."""
 
     def __init__(
-        self, loop: SimulatedLoop, host: Host, mix: Mix, chance: Random, defect: Callable[[str], None]
+        self, loop: SimulatedLoop, hosts: Sequence[Host], mix: Mix, chance: Random, defect: Callable[[str], None]
     ) -> None:
         self._loop = loop
-        self._host = host
+        self._hosts = hosts
+        self._routes: dict[Process, Host] = {}
+        """Where workers have their connections, while these last."""
+
         self._mix = mix
         self._chance = chance
         self._defect = defect
@@ -88,6 +95,10 @@ class Network:
         timer = self._loop.call_later(timeout_seconds, _fail, answer, "no answer in time")
         try:
             return await answer
+        except Unreachable:
+            if caller is not None:
+                self._routes.pop(caller, None)
+            raise
         finally:
             timer.cancel()
             self._close(connection, told=1.0)
@@ -106,11 +117,12 @@ class Network:
     def _repeat(self, connection: _Connection) -> None:
         """Somebody on the way sends the request again and keeps the second answer to himself."""
         again: asyncio.Future[Any] = self._loop.create_future()
-        twin = _Connection(connection.service, again, None, answer_lost=True)
+        twin = _Connection(connection.service, again, None, answer_lost=True, origin=connection)
         self._later(self._delay() + self._chance.choice((0.0, 0.01, 1.0, 8.0)), self._arrive, twin)
 
     def _arrive(self, connection: _Connection) -> None:
-        gateway, process = self._host.gateway, self._host.process
+        host = self._host(connection)
+        gateway, process = host.gateway, host.process
         if gateway is None or process is None:
             _fail(connection.reply, "connection refused")
             return
@@ -119,6 +131,25 @@ class Network:
         if connection.reply.done():
             self._end_arrives(connection)
         process.spawn(self._serve(connection, gateway, connection.hangup))
+
+    def _host(self, connection: _Connection) -> Host:
+        """Where a request goes: of several gateways to one that is up, as a Service would lead it.
+
+        Both times, when it is repeated, to the same one. Another gateway could not tell it from a new request.
+        """
+        if len(self._hosts) == 1:
+            return self._hosts[0]
+        first = connection.origin or connection
+        caller = first.caller
+        if first.host is None and caller is not None:
+            first.host = self._routes.get(caller)
+        if first.host is not None and first.host.gateway is not None:
+            return first.host
+        chosen = self._chance.choice([host for host in self._hosts if host.gateway is not None] or self._hosts)
+        first.host = chosen
+        if caller is not None:
+            self._routes[caller] = chosen
+        return chosen
 
     async def _serve(self, connection: _Connection, gateway: Gateway, hangup: Hangup) -> None:
         if connection.in_order and connection.reply.done():

@@ -1,6 +1,7 @@
 """Lets the faults of a mix happen: to workers, to the gateway, to the store and to the wall clock."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 
 from tests.sim.clients import purge
@@ -17,13 +18,13 @@ AWAY_SECONDS_MAX = 60
 
 
 class Trouble:
-    """Each kind of fault happens again and again; those of the gateway one at a time. Ends with `heal`."""
+    """Each kind of fault happens again and again; those of one gateway one at a time. Ends with `heal`."""
 
     def __init__(
         self,
         loop: SimulatedLoop,
         mix: Mix,
-        machine: Machine,
+        machines: Sequence[Machine],
         wall: WallClock,
         disk: Disk,
         network: Network,
@@ -33,7 +34,7 @@ class Trouble:
     ) -> None:
         self._loop = loop
         self._mix = mix
-        self._machine = machine
+        self._machines = machines
         self._wall = wall
         self._disk = disk
         self._network = network
@@ -56,7 +57,8 @@ class Trouble:
         ]
         for every, fault in kinds:
             self._loop.background(self._repeat(every, fault))
-        self._loop.background(self._gateway())
+        for machine in self._machines:
+            self._loop.background(self._gateway(machine))
 
     async def heal(self) -> None:
         """No new faults; returns when those that are under way are over."""
@@ -72,7 +74,7 @@ class Trouble:
                 return
             await self._do(fault)
 
-    async def _gateway(self) -> None:
+    async def _gateway(self, machine: Machine) -> None:
         mix = self._mix
         kinds = [
             (mix.restart_gateway_every, self._restart_gateway),
@@ -85,7 +87,8 @@ class Trouble:
             if self.healed:
                 return
             rates = [rate for rate, _ in possible]
-            await self._do(self._chance.choices([fault for _, fault in possible], weights=rates)[0])
+            fault = self._chance.choices([fault for _, fault in possible], weights=rates)[0]
+            await self._do(partial(fault, machine))
 
     async def _do(self, fault: Callable[[], Awaitable[None]]) -> None:
         self._running += 1
@@ -125,21 +128,21 @@ class Trouble:
 
     # -- the gateway and what is under it --------------------------------------------------------------------------
 
-    async def _restart_gateway(self) -> None:
+    async def _restart_gateway(self, machine: Machine) -> None:
         if self._chance.random() < 0.5:
-            self._network.break_server(self._machine.kill())
+            self._network.break_server(machine.kill())
         else:
-            self._network.break_server(await self._machine.end())
+            self._network.break_server(await machine.end())
         await pause(self._chance.uniform(0.2, 4))
-        await self._machine.start()
+        await machine.start()
 
-    async def _gateway_away(self) -> None:
-        self._network.break_server(self._machine.kill())
+    async def _gateway_away(self, machine: Machine) -> None:
+        self._network.break_server(machine.kill())
         await pause(self._chance.uniform(5, AWAY_SECONDS_MAX))
-        await self._machine.start()
+        await machine.start()
 
-    async def _freeze_gateway(self) -> None:
-        await self._machine.freeze(self._chance.uniform(1, AWAY_SECONDS_MAX))
+    async def _freeze_gateway(self, machine: Machine) -> None:
+        await machine.freeze(self._chance.uniform(1, AWAY_SECONDS_MAX))
 
     async def _store_away(self) -> None:
         seconds = self._chance.uniform(1, 20)
@@ -150,7 +153,7 @@ class Trouble:
 
     async def _step_wall(self) -> None:
         # Ahead only while a gateway is up: what one sees at its start cannot be told from having been away.
-        up = self._machine.gateway is not None
+        up = all(machine.gateway is not None for machine in self._machines)
         self._wall.step(self._chance.choice((STEP_MS, -STEP_MS)) if up else -STEP_MS)
         await pause(self._chance.uniform(1, 40))
         if self._chance.random() < 0.7:

@@ -1,4 +1,5 @@
-"""One run: a gateway over a store, workers, clients and an operator; trouble for a while, then peace until it is quiet.
+"""One run: a gateway over a store, or two that share it; workers, clients and an operator; trouble for a while, then
+peace until it is quiet.
 
 Everything in a run follows from its seed.
 """
@@ -91,13 +92,17 @@ class _World:
         self._history = history
         wall = WallClock(loop, history)
         self._store = MemoryStore(wall_ms=wall.now_ms)
-        self.disk = Disk(loop, self._store, mix, chance("disk"), history)
-        self._machine = Machine(loop, self.disk, wall, new_clock, chance("gateway"), history)
-        network = Network(loop, self._machine, mix, chance("network"), self._defect)
+        two = chance("gateways").random() < mix.two_gateways
+        self.disk = Disk(loop, self._store, mix, chance("disk"), history, wall.now_ms, shared=two)
+        self._machines = [
+            Machine(loop, self.disk, wall, new_clock, chance(name), history, name)
+            for name in (("gateway", "other gateway") if two else ("gateway",))
+        ]
+        network = Network(loop, self._machines, mix, chance("network"), self._defect)
         surroundings = Surroundings(loop, network, history, chance("workers"), lambda worker, how: None)
         self._fleet = Fleet(surroundings, chance("size").randrange(2, POD_MAX + 1))
         self._trouble = Trouble(
-            loop, mix, self._machine, wall, self.disk, network, self._fleet, chance("trouble"), history
+            loop, mix, self._machines, wall, self.disk, network, self._fleet, chance("trouble"), history
         )
         crowd = chance("clients")
         self._clients = [
@@ -105,8 +110,12 @@ class _World:
         ]
 
     async def play(self) -> None:
-        await self._machine.start()
+        for machine in self._machines:
+            await machine.start()
         await self._fleet.register()
+        for machine in self._machines:
+            while machine.gateway is None or machine.gateway.endpoints.find(ENDPOINT) is None:
+                await pause(0.1)
         self._fleet.fill()
         self._loop.background(self._fleet.look_after())
         playing = [self._loop.create_task(client.run()) for client in self._clients]
