@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from submodel.contract.states import JobState
+from submodel_gateway.store import base
 from tests.sim import history
 from tests.sim.history import Event
 from tests.sim.ledger import Entry, Execution, Ledger, Violation
@@ -58,6 +59,9 @@ class _Checker:
         """Whether gateways shared the store."""
 
         self._begun_tokens = {event.token for event in events if isinstance(event, history.Begun)}
+        self._arrivals: defaultdict[str, list[int]] = defaultdict(list)
+        """When a session spoke to a gateway for the first time."""
+
         self._ids: dict[int, str] = {}
         self._read: dict[tuple[str, int, str], int] = {}
         self.ledger = Ledger(_lag_ms(events), _awakenings(events))
@@ -67,6 +71,8 @@ class _Checker:
         for event in self._events:
             if isinstance(event, history.Committed):
                 self.ledger.replay(event)
+                if isinstance(event.operation, base.WorkerGone) and event.operation.keep is not None:
+                    self._arrivals[event.operation.keep].append(event.at)
             elif isinstance(event, history.Frozen):
                 self._sessions[event.who].freezes.append((event.at, event.until))
             elif isinstance(event, history.WorkerDown):
@@ -207,6 +213,11 @@ class _Checker:
         # next gateway cannot tell a request that comes late from one that was never answered.
         undelivered = execution.token not in self._begun_tokens
         if undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at):
+            return True
+        # So is one in an answer that was lost on its way, of a worker that goes on with another gateway and so gives it
+        # no time to see that the job is listed nowhere: its lease ends it.
+        arrivals = self._arrivals[execution.session]
+        if undelivered and self._several and any(execution.taken_at <= at <= lost_at for at in arrivals):
             return True
         # Leases go on while the only gateway stands still. Of two, the other one ends them, also those of workers whose
         # words lie with the one that does.
