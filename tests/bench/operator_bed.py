@@ -15,6 +15,7 @@ from submodel_operator.kube import Connection, load_connection
 from submodel_operator.kube.resources import Resource
 from tests.cluster.kubernetes import kubectl
 from tests.support.kube_api import KubeApi, Object, open_api
+from tests.support.kubeconfig import write_kubeconfig
 
 SYSTEM = "submodel-bench"
 """The namespace whose service accounts the bed's audit log speaks of."""
@@ -87,19 +88,7 @@ def _kubeconfig(connection: Connection, folder: Path) -> str:
     token = kubectl("create", "token", "operator", "-n", SYSTEM, "--duration=12h").out.strip()
     authority = folder / "ca.crt"
     authority.write_bytes(Path(connection.ca_path or "").read_bytes())
-    document = {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "bench",
-        "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "operator"}}],
-        "clusters": [
-            {"name": "bench", "cluster": {"server": connection.server, "certificate-authority": str(authority)}}
-        ],
-        "users": [{"name": "operator", "user": {"token": token}}],
-    }
-    path = folder / "kubeconfig"
-    path.write_text(json.dumps(document), encoding="utf-8")
-    return str(path)
+    return write_kubeconfig(folder / "kubeconfig", connection.server, token, authority)
 
 
 @contextmanager

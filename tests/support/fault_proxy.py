@@ -16,6 +16,7 @@ from aiohttp import web
 
 from submodel_operator.kube import Connection
 from tests.support.kube_api import tls
+from tests.support.kubeconfig import write_kubeconfig
 
 Object = dict[str, Any]
 _DROPPED = frozenset({"host", "content-length", "transfer-encoding", "connection", "authorization", "accept-encoding"})
@@ -161,17 +162,7 @@ class FaultProxy:
 
     def kubeconfig(self, folder: Path) -> str:
         """Write a kubeconfig for the proxy; returns its path."""
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "proxy",
-            "contexts": [{"name": "proxy", "context": {"cluster": "proxy", "user": "proxy"}}],
-            "clusters": [{"name": "proxy", "cluster": {"server": self.url}}],
-            "users": [{"name": "proxy", "user": {"token": "proxy"}}],
-        }
-        path = folder / "proxy-kubeconfig"
-        path.write_text(json.dumps(document), encoding="utf-8")
-        return str(path)
+        return write_kubeconfig(folder / "proxy-kubeconfig", self.url, "proxy")
 
     @property
     def writes(self) -> list[Call]:

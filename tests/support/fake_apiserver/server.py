@@ -13,6 +13,7 @@ from aiohttp import web
 
 from submodel_operator.api import crd
 from tests.support.fake_apiserver.store import KINDS, Object, Refusal, Store
+from tests.support.kubeconfig import write_kubeconfig
 
 Fault = Callable[[web.Request], "tuple[int, str] | web.Response | None"]
 """The answer to give instead (or its status and message), or None to let the request through."""
@@ -53,17 +54,7 @@ class FakeApiServer:
 
     def kubeconfig(self, folder: Path) -> str:
         """Write a kubeconfig for this server; returns its path."""
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "current-context": "fake",
-            "contexts": [{"name": "fake", "context": {"cluster": "fake", "user": "fake"}}],
-            "clusters": [{"name": "fake", "cluster": {"server": self.url}}],
-            "users": [{"name": "fake", "user": {"token": "fake"}}],
-        }
-        path = folder / "kubeconfig"
-        path.write_text(json.dumps(document), encoding="utf-8")
-        return str(path)
+        return write_kubeconfig(folder / "kubeconfig", self.url, "fake")
 
     def cut_watches(self) -> None:
         """Break all open watches."""
