@@ -113,7 +113,7 @@ async def idle(peers: Peers, quick: bool) -> list[Row]:
             await running.polled()
             await asyncio.sleep(1)  # noqa: TID251  # a benchmark measures time
             before, seconds = running.cpu_seconds(), IDLE_SECONDS / (5 if quick else 1)
-            await asyncio.sleep(seconds)  # noqa: TID251
+            await asyncio.sleep(seconds)  # noqa: TID251 # what is measured is that nothing happens
             return float(100 * (running.cpu_seconds() - before) / seconds)
 
     ours = await measure(peers.ours)

@@ -108,13 +108,13 @@ def logged(package: str) -> Any:
     logger = module.RunPodLogger()
     lines: dict[str, Any] = {}
     for endpoint in ("", "e"):
-        os.environ["RUNPOD_ENDPOINT_ID"] = endpoint  # noqa: TID251  # loggers read it at each line
+        os.environ["RUNPOD_ENDPOINT_ID"] = endpoint  # noqa: TID251 # the SDKs read it  # loggers read it at each line
         for level in ("debug", "info", "warn", "error", "trace"):
             for arguments in (("text",), ("text", "job")):
                 with contextlib.redirect_stdout(io.StringIO()) as printed:
                     getattr(logger, level)(*arguments)
                 lines[f"{endpoint} {level} {len(arguments)}"] = printed.getvalue()
-    os.environ["RUNPOD_ENDPOINT_ID"] = ""  # noqa: TID251
+    os.environ["RUNPOD_ENDPOINT_ID"] = ""  # noqa: TID251 # the SDKs read it
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         logger.secret("KEY", "abcdef")
         logger.info("x" * 5000)

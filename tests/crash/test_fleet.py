@@ -26,7 +26,7 @@ async def test_killing_gateways_and_workers_loses_no_job_and_changes_no_result(t
         with Fleet(tmp_path, url, seed=JOBS) as fleet:
             history = await fleet.run(JOBS, KILLS)
         rows = msgspec.convert(server.execute(ATTEMPTS_OF, urlsplit(url).path[1:]), list[tuple[str, int, int | None]])
-    print(f"{len(history.submitted)} jobs, {KILLS} kills of each, {executed_again(history)} executed again")  # noqa: T201
+    print(f"{len(history.submitted)} jobs, {KILLS} kills of each, {executed_again(history)} executed again")  # noqa: T201 # for whoever runs it by hand
     assert violations(history) == stale(rows) == []
     assert len(history.submitted) == JOBS
 

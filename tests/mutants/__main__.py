@@ -131,7 +131,7 @@ def _copy() -> Iterator[Path]:
 
 def _run_tests(copy: Path, suite: Sequence[str]) -> tuple[int, str]:
     """Exit code and output. The copy comes before the installed packages, which are the working tree."""
-    environment = {**os.environ, "PYTHONPATH": str(copy / "runtime"), "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: TID251
+    environment = {**os.environ, "PYTHONPATH": str(copy / "runtime"), "PYTHONDONTWRITEBYTECODE": "1"}  # noqa: TID251 # a program
     options = ("-x", "-q", "--tb=no", "-n0", "-p", "no:cacheprovider", "--hypothesis-profile=mutants")
     process = subprocess.Popen(
         [sys.executable, "-c", _PYTEST, str(copy), *suite, *options],

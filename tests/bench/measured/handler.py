@@ -1,4 +1,7 @@
-"""The handler of the runtime's benchmark, for our runtime and for the `runpod` package: an input says what it does."""
+"""The handler of the runtime's benchmark, for our runtime and for the `runpod` package: an input says what it does.
+
+It also runs in environments without types, hence the ignored errors about functions without annotations.
+"""
 
 import ctypes
 import os
@@ -14,22 +17,22 @@ def submodel_or_runpod():  # type: ignore[no-untyped-def]  # it runs where there
     return runpod
 
 
-def handler(job):  # type: ignore[no-untyped-def]
+def handler(job):  # type: ignore[no-untyped-def]  # see above
     asked = job["input"]
     if isinstance(asked, dict) and "hold" in asked:
         ctypes.PyDLL(None).sleep(asked["hold"])  # unlike `time.sleep`, it keeps the interpreter's lock
     return asked
 
 
-async def coroutine(job):  # type: ignore[no-untyped-def]
+async def coroutine(job):  # type: ignore[no-untyped-def]  # see above
     return job["input"]
 
 
-def generator(job):  # type: ignore[no-untyped-def]
+def generator(job):  # type: ignore[no-untyped-def]  # see above
     yield from range(job["input"])
 
 
-def computing(job):  # type: ignore[no-untyped-def]
+def computing(job):  # type: ignore[no-untyped-def]  # see above
     yield 0
     until = time.perf_counter() + 0.02
     while time.perf_counter() < until:
@@ -41,8 +44,8 @@ KINDS = {"function": handler, "coroutine": coroutine, "generator": generator, "c
 
 if __name__ == "__main__":
     concurrency = int(os.environ["BENCH_CONCURRENCY"])  # noqa: TID251  # nothing else reaches this process
-    config = {"handler": KINDS[os.environ["BENCH_KIND"]]}  # noqa: TID251
+    config = {"handler": KINDS[os.environ["BENCH_KIND"]]}  # noqa: TID251  # the same
     if concurrency > 1:
         config["concurrency_modifier"] = lambda present: concurrency
     sys.argv = sys.argv[:1]
-    submodel_or_runpod().serverless.start(config)  # type: ignore[no-untyped-call]
+    submodel_or_runpod().serverless.start(config)  # type: ignore[no-untyped-call]  # see above

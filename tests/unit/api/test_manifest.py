@@ -71,7 +71,8 @@ def test_text_that_is_no_manifest_is_refused_with_its_place(text: str, problem: 
 
 
 def test_an_empty_document_beside_the_endpoint_is_passed_over() -> None:
-    read_manifest(f"---\n---\n{HEAD}spec: {{worker: {{image: x}}}}\n---\n", "endpoint.yaml")
+    text = f"---\n---\n{HEAD}spec: {{worker: {{image: x}}}}\n---\n"
+    assert read_manifest(text, "endpoint.yaml").spec.worker.image == "x"
 
 
 def test_another_kind_is_named_alone() -> None:
