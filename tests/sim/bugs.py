@@ -14,7 +14,7 @@ from submodel.contract.states import JobState
 from submodel_gateway.jobs import events, transition
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import Session
+from submodel_gateway.service.session import Session
 from submodel_gateway.store import base, execute
 from tests.sim.host import WallClock
 from tests.sim.loop import SimulatedLoop

@@ -21,7 +21,7 @@ from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.dispatcher import Outgoing
-from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.gauges import Gauges
 from submodel_gateway.service.legacy import LegacyWorkers
 from submodel_gateway.service.legacy_posts import LegacyPosts
@@ -30,6 +30,7 @@ from submodel_gateway.service.openai import OpenAi
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.records import Records
 from submodel_gateway.service.registry import Registry
+from submodel_gateway.service.session import Session
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.snapshots import SnapshotFeed

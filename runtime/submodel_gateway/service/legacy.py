@@ -13,9 +13,10 @@ from submodel.contract import limits
 from submodel_gateway.jobs.ids import delivery_id, from_delivery_id
 from submodel_gateway.jobs.record import attempt_token
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import EndpointState, Session
+from submodel_gateway.service.endpoints import EndpointState
 from submodel_gateway.service.legacy_memory import MISSES_MAX
 from submodel_gateway.service.legacy_sessions import Caller, LegacySessions
+from submodel_gateway.service.session import Session
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.takes import Takes
 from submodel_gateway.service.waiting import Hangup, Hold

@@ -14,8 +14,9 @@ from submodel.contract import limits
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.errors import GatewayError
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import RUNNING, Endpoints, EndpointState, Session
+from submodel_gateway.service.endpoints import RUNNING, Endpoints, EndpointState
 from submodel_gateway.service.legacy_memory import LegacyMemory
+from submodel_gateway.service.session import Session
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base

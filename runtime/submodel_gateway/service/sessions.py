@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import FORMER_KEPT, EndpointState, Session
+from submodel_gateway.service.endpoints import EndpointState
+from submodel_gateway.service.session import FORMER_KEPT, Session
 from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base

@@ -11,7 +11,8 @@ from submodel.contract.states import WorkerPhase
 from submodel_gateway.errors import StoreAway, StoreError
 from submodel_gateway.service import words
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.session import Session
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base

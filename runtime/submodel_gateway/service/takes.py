@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from submodel.contract import limits
 from submodel_gateway.errors import OperationFailed
-from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.session import Session
 from submodel_gateway.service.stalls import Stalls
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base

@@ -29,8 +29,9 @@ from submodel_gateway.errors import Unavailable
 from submodel_gateway.jobs.ids import is_sync
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
-from submodel_gateway.service.endpoints import Endpoints, EndpointState, OpenRequest, Session
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
+from submodel_gateway.service.session import OpenRequest, Session
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.takes import Takes

@@ -9,7 +9,8 @@ from submodel_gateway.errors import ConfigurationError, NotFound, Overloaded
 from submodel_gateway.http import operations
 from submodel_gateway.ratelimit.figures import ALL, STANDARD, Figures, figures
 from submodel_gateway.service.admission import Admission, RateExceeded
-from submodel_gateway.service.endpoints import Endpoints, EndpointState, Session
+from submodel_gateway.service.endpoints import Endpoints, EndpointState
+from submodel_gateway.service.session import Session
 from tests.support.gateway_world import ENDPOINT, TestClock, World, presence, registration
 
 

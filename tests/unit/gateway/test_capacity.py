@@ -9,7 +9,8 @@ from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.capacity import Wait, WaitReason, why
 from submodel_gateway.service.clients import Waiting
-from submodel_gateway.service.endpoints import EndpointState, Session
+from submodel_gateway.service.endpoints import EndpointState
+from submodel_gateway.service.session import Session
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, registration, world
