@@ -160,7 +160,7 @@ def test_a_file_that_is_too_large_is_refused(
     assert len(server.asked) == 1, "it will not be smaller the next time"
 
 
-# -- where a download may lead --------------------------------------------------------------------------------------
+# Where a download may lead:
 
 
 def test_a_private_address_is_refused_by_default(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:

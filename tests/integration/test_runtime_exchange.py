@@ -311,7 +311,7 @@ def test_a_drain_is_obeyed_until_it_is_taken_back(gateway: ScriptedGateway, tmp_
         assert worker.terminate() == 0
 
 
-# -- a gateway that fails ---------------------------------------------------------------------------------------
+# A gateway that fails:
 
 
 def test_a_result_survives_a_restart_of_the_gateway(gateway: ScriptedGateway, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def open_gate(folder: Path) -> None:
     (folder / "gate").touch()
 
 
-# -- start ------------------------------------------------------------------------------------------------------
+# Start:
 
 
 def test_a_worker_announces_itself_before_its_file_is_run(gateway: ScriptedGateway, tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_importing_the_runtime_stays_light() -> None:
     assert done.stdout == "[]\n[]\n"
 
 
-# -- end --------------------------------------------------------------------------------------------------------
+# End:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

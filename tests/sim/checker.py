@@ -95,7 +95,7 @@ class _Checker:
             return None
         return entry
 
-    # -- what clients were told ------------------------------------------------------------------------------------
+    # What clients were told:
 
     def _submitted(self, event: history.Submitted) -> None:
         if event.job is None or self._entry(event, event.job) is None:
@@ -177,7 +177,7 @@ class _Checker:
         if all(alive for _, alive in self.ledger.alive[first:last]):
             self._say(event.at, "the scaler was told of no jobs while there were some")
 
-    # -- workers ---------------------------------------------------------------------------------------------------
+    # Workers:
 
     def _begun(self, event: history.Begun) -> None:
         self.executions += 1
@@ -235,7 +235,7 @@ class _Checker:
     def _restarted(self, since: int, until: int) -> bool:
         return any(since <= at <= until for at in self._downs)
 
-    # -- the run ---------------------------------------------------------------------------------------------------
+    # The run:
 
     def _defect(self, event: history.Defect) -> None:
         self._say(event.at, event.text)

@@ -144,7 +144,7 @@ class Ledger:
         if change:
             self.alive.append((event.at, self.alive[-1][1] + change))
 
-    # -- clients ---------------------------------------------------------------------------------------------------
+    # Clients:
 
     def _submit(self, event: Committed, operation: base.Submit, outcome: base.Outcome) -> None:
         key = operation.idempotency
@@ -220,7 +220,7 @@ class Ledger:
         passed = event.timed_at - final.timed_at
         return not (self._early(passed, entry.submit.retention_ms) and self._early(event.timed_at, final.kept_until))
 
-    # -- workers ---------------------------------------------------------------------------------------------------
+    # Workers:
 
     def _take(self, event: Committed, operation: base.Take, outcome: base.Outcome) -> None:
         if not isinstance(outcome, base.Taken):
@@ -330,7 +330,7 @@ class Ledger:
     def _lost(self, event: Committed, entry: Entry, live: Execution, operation: base.Lose, change: Transition) -> None:
         self._charge(event, entry, change, type(operation).__name__, charged=operation.charged)
 
-    # -- the operator and the sweeper ------------------------------------------------------------------------------
+    # The operator and the sweeper:
 
     def _worker_gone(self, event: Committed, operation: base.WorkerGone, outcome: base.Outcome) -> None:
         for change in base.changes(outcome):
@@ -391,7 +391,7 @@ class Ledger:
             self._say(event, f"the lease of {_id(change)} expired {silent} ms after a sign of life")
         self._charge(event, entry, change, "Sweep", charged=True)
 
-    # -- what all of them do ---------------------------------------------------------------------------------------
+    # What all of them do:
 
     def _early(self, passed_ms: int, limit_ms: float) -> bool:
         return passed_ms < limit_ms * (1 - STEERING) - SLACK_MS - self._lag_ms

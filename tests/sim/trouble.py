@@ -97,7 +97,7 @@ class Trouble:
         finally:
             self._running -= 1
 
-    # -- workers ---------------------------------------------------------------------------------------------------
+    # Workers:
 
     async def _kill_worker(self) -> None:
         worker = self._fleet.some()
@@ -126,7 +126,7 @@ class Trouble:
     async def _purge(self) -> None:
         await purge(self._loop, self._network, self._history)
 
-    # -- the gateway and what is under it --------------------------------------------------------------------------
+    # The gateway and what is under it:
 
     async def _restart_gateway(self, machine: Machine) -> None:
         if self._chance.random() < 0.5:

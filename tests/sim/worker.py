@@ -104,7 +104,7 @@ class Worker:
             self._leaving = True
             self.process.spawn(self._leave(grace_seconds))
 
-    # -- what the protocol threads do ------------------------------------------------------------------------------
+    # What the protocol threads do:
 
     async def _get_ready(self, seconds: float) -> None:
         await pause(seconds)
@@ -201,7 +201,7 @@ class Worker:
         await pause(10)
         self._exit("left by force")
 
-    # -- the handler -----------------------------------------------------------------------------------------------
+    # The handler:
 
     async def _run(self, job: LeasedJob) -> None:
         try:

@@ -175,7 +175,7 @@ class FaultProxy:
         self.page_size = 0
         self._failure = None
 
-    # -- Front ------------------------------------------------------------------------------------------------------
+    # Front:
 
     async def until(self, holds: Callable[[], object]) -> None:
         """See `operator_thread.Front`."""
@@ -194,7 +194,7 @@ class FaultProxy:
         self._failure = error
         self._changed.set()
 
-    # -- Trouble with open watches ----------------------------------------------------------------------------------
+    # Trouble with open watches:
 
     def cut_watches(self, plural: str = "") -> None:
         """Break the watches of a kind, or all."""
@@ -225,7 +225,7 @@ class FaultProxy:
     def _of(self, plural: str) -> list[_Watch]:
         return [watch for watch in self._watches if plural in ("", watch.plural)]
 
-    # -- Forwarding -------------------------------------------------------------------------------------------------
+    # Forwarding:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         agent = request.headers.get("User-Agent", "")

@@ -87,7 +87,7 @@ class ScriptedGateway:
             **more,
         }
 
-    # -- for tests ----------------------------------------------------------------------------------------------
+    # For tests:
 
     def submit(self, job_id: str, job_input: Any = None, **extra: Any) -> None:
         with self.changed:
@@ -127,7 +127,7 @@ class ScriptedGateway:
                 self.changed.notify_all()
             return status
 
-    # -- the exchange -------------------------------------------------------------------------------------------
+    # The exchange:
 
     def exchange(self, request: JsonObject) -> JsonObject | None:
         """The answer, or None to break the connection."""

@@ -44,6 +44,7 @@ def runsync(endpoint: str, request_input: Any, key: str, seconds: float) -> Call
 
 
 def status(endpoint: str, job: str) -> Call:
+    """The job's status as it is now."""
     return Call("GET", _path(endpoint, "status", job))
 
 
@@ -60,10 +61,12 @@ def stream(endpoint: str, job: str, offset: int) -> Call:
 
 
 def cancel(endpoint: str, job: str) -> Call:
+    """End a job that is not final."""
     return Call("POST", _path(endpoint, "cancel", job), b"{}")
 
 
 def health(endpoint: str) -> Call:
+    """Counts of jobs and workers."""
     return Call("GET", _path(endpoint, "health"))
 
 

@@ -19,6 +19,7 @@ USAGE = "usage: python -m submodel.serverless PATH/handler.py [arguments]"
 
 
 def main(arguments: list[str]) -> int:
+    """Announce a worker and run its handler's file; returns the exit code, 2 with a sentence when it cannot start."""
     if not arguments or not Path(arguments[0]).is_file():
         sys.stderr.write(f"{USAGE}\n" + (f"{arguments[0]}: no such file\n" if arguments else ""))
         return 2

@@ -103,7 +103,7 @@ class Conversation(ABC):
             self._call_thread()
             return len(tokens)
 
-    # -- for the dialects -----------------------------------------------------------------------------------------
+    # For the dialects:
 
     def _start(self, name: str, converse: Callable[[], None]) -> None:
         """Run `converse` in a thread of its own; a defect in it ends the process, which could not serve without."""

@@ -86,7 +86,7 @@ class Exchange(Conversation):
             self._call_thread()
             self._check_settled()
 
-    # -- threads ------------------------------------------------------------------------------------------------
+    # Threads:
 
     def _converse(self) -> None:
         links = [Link(url, self._credential.headers) for url, _ in self._replicas]

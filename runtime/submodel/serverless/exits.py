@@ -28,4 +28,5 @@ def install(report: Callable[[int], None]) -> None:
 
 
 def uninstall() -> None:
+    """Let `os._exit` end the process again."""
     os._exit = end_process

@@ -145,7 +145,7 @@ class LegacySession(Concurrency):
         self._failures = {Kind.TAKE: 0, Kind.STOP: 0}
         self._pause = {Kind.TAKE: 0.0, Kind.STOP: 0.0}
 
-    # -- the worker's side --------------------------------------------------------------------------------------
+    # The worker's side:
 
     def ready(self) -> None:
         self._ready = True
@@ -205,7 +205,7 @@ class LegacySession(Concurrency):
     def congested(self) -> bool:
         return sum(lease.size for lease in self._leases.values()) > CONGESTED_BYTES
 
-    # -- what to say next ---------------------------------------------------------------------------------------
+    # What to say next:
 
     def next_call(self, now: float) -> Call | float:
         """The next request to make, or the instant at which to ask again if nothing changes before (may be inf)."""
@@ -303,7 +303,7 @@ class LegacySession(Concurrency):
         url = legacy_urls.with_query(url, isStream=stream)
         return Call(Kind.POST, url, now, POST_SECONDS, body, token, lease.id, item)
 
-    # -- what the answers mean ----------------------------------------------------------------------------------
+    # What the answers mean:
 
     def answered(self, call: Call, reply: Reply | None, now: float, jitter: float) -> News:
         """Read the answer to a request under way.

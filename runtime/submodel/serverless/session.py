@@ -113,7 +113,7 @@ class Session(Concurrency):
         self._hold_from = -math.inf
         self._empty_pause = 0.0
 
-    # -- the worker's side --------------------------------------------------------------------------------------
+    # The worker's side:
 
     @property
     def phase(self) -> WorkerPhase:
@@ -207,7 +207,7 @@ class Session(Concurrency):
         """Whether generators should pause until the gateway has taken more."""
         return sum(lease.size for lease in self._leases.values() if not lease.final) > CONGESTED_BYTES
 
-    # -- what to say next ---------------------------------------------------------------------------------------
+    # What to say next:
 
     def next_request(self, now: float) -> Flight | float:
         """The next request to send, or the instant at which to ask again if nothing changes before (may be inf)."""
@@ -296,7 +296,7 @@ class Session(Concurrency):
             size += lease.size
             flight.cargo[lease.token] = lease.load(flight.request)
 
-    # -- what the answers mean ----------------------------------------------------------------------------------
+    # What the answers mean:
 
     def dropped(self, flight: Flight) -> None:
         """A request failed and is not repeated; only for one that need not be answered."""

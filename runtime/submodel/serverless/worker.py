@@ -117,7 +117,7 @@ class Worker:
         self._exchange.ready(stage.hear, self._startup.checked())
         return await stage.run()
 
-    # -- what the stage tells ------------------------------------------------------------------------------------
+    # What the stage tells:
 
     def on_leave(self) -> None:
         self._lifecycle.request_leave()

@@ -84,7 +84,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._deadline = self._timer_at = math.inf
         self._timer: asyncio.TimerHandle | None = None
 
-    # -- for the event loop ------------------------------------------------------------------------------------------
+    # For the event loop:
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return _READ
@@ -151,7 +151,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._unread = None
             self._serve_next()
 
-    # -- for the parser ----------------------------------------------------------------------------------------------
+    # For the parser:
 
     def on_message_begin(self) -> None:
         self._url = b""
@@ -198,7 +198,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             # anything, and whoever waits for the answer must hear of that.
             self.resume_reading()
 
-    # -- for requests ------------------------------------------------------------------------------------------------
+    # For requests:
 
     def write(self, *parts: bytes) -> None:
         # uvloop raises when the client has gone away; asyncio's own transports do not.
@@ -223,7 +223,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._reading = True
             self._transport.resume_reading()
 
-    # -- for the server ----------------------------------------------------------------------------------------------
+    # For the server:
 
     def part(self) -> None:
         last = self._waiting[-1][2] if self._waiting else self._served
@@ -240,7 +240,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     def cut(self) -> None:
         self._transport.abort()
 
-    # -- one request after another -----------------------------------------------------------------------------------
+    # One request after another:
 
     def _serve(self, app: App, request: Request, incoming: Incoming) -> None:
         self._served = incoming
@@ -291,7 +291,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
         return size > self._bounds.head_bytes
 
-    # -- time --------------------------------------------------------------------------------------------------------
+    # Time:
 
     def _await_next(self) -> None:
         """All that has come is complete."""

@@ -85,7 +85,7 @@ def body(call: Call) -> Any:
     return json.loads(call.body)
 
 
-# -- asking -----------------------------------------------------------------------------------------------------
+# Asking:
 
 
 def test_a_ready_worker_pings_and_asks_for_a_job() -> None:
@@ -200,7 +200,7 @@ def test_a_job_that_comes_again_while_it_is_here_is_not_run_twice() -> None:
     assert len(worker.take(job("a"))) == 1, "once it was delivered, the platform knows what it does"
 
 
-# -- delivering -------------------------------------------------------------------------------------------------
+# Delivering:
 
 
 def test_progress_chunks_and_the_result_are_posted_one_after_the_other() -> None:
@@ -364,7 +364,7 @@ def test_without_a_place_for_chunks_they_are_left_out() -> None:
     assert Kind.POST not in worker.kinds()
 
 
-# -- stopping ---------------------------------------------------------------------------------------------------
+# Stopping:
 
 
 def stop(*names: str) -> Reply:
@@ -418,7 +418,7 @@ def test_an_odd_answer_to_the_question_what_to_stop_stops_nothing(text: bytes) -
     assert worker.answer(Kind.STOP, Reply(200, text)).stops == []
 
 
-# -- leaving ----------------------------------------------------------------------------------------------------
+# Leaving:
 
 
 def test_a_worker_that_leaves_asks_for_no_more_and_settles_when_all_is_delivered() -> None:

@@ -17,6 +17,7 @@ from submodel.serverless.local.web import WebServer, refusal
 
 
 def main(arguments: list[str]) -> int:
+    """Run the handler's file; one that fails is told and waited for. Returns the exit code."""
     kind, target, *rest = arguments
     sys.argv[:] = [target, *rest]
     try:

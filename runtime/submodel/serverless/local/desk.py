@@ -75,7 +75,7 @@ class Desk:
         with self._changed:
             self._changed.wait_for(lambda: not self._running and not self._queue)
 
-    # -- what requests ask --------------------------------------------------------------------------------------
+    # What requests ask:
 
     def submit(
         self, request: dict[str, Any], policy: JobPolicy, output_bytes_max: int, called: str | None = None
@@ -142,7 +142,7 @@ class Desk:
         with self._changed:
             return [_brief(job) for job in list(self._jobs.values())[: -limit - 1 : -1]]
 
-    # -- what the executor says ---------------------------------------------------------------------------------
+    # What the executor says:
 
     def begin(self, token: str) -> bool:
         with self._changed:
@@ -189,7 +189,7 @@ class Desk:
     def wait_for_room(self) -> None:
         """Nothing is ever congested: items are kept here."""
 
-    # -- inside the lock ----------------------------------------------------------------------------------------
+    # Inside the lock:
 
     def _hand_out(self) -> None:
         while self._queue and self._hear is not None:

@@ -164,7 +164,7 @@ class _Worker:
         """See `submodel.serverless.progress_update`."""
         self._log.info(f"Progress: {shown.value(encoding.encode(value, 'progress'))}", job_id)
 
-    # -- what the executor says -----------------------------------------------------------------------------------
+    # What the executor says:
 
     def begin(self, token: str) -> bool:
         if token not in self._jobs:
@@ -191,7 +191,7 @@ class _Worker:
     def wait_for_room(self) -> None:
         """Nothing is ever congested: lines are printed at once."""
 
-    # -- what the stage tells, and the end ------------------------------------------------------------------------
+    # What the stage tells, and the end:
 
     def on_leave(self) -> None:
         self.lifecycle.request_leave()

@@ -116,7 +116,7 @@ class Requests:
             return refusal(405, f"{request.method} is not allowed here; use {allow}", {"Allow": allow})
         return route(Asked(request, job_id, like_gateway=prefix is not None))
 
-    # -- jobs ---------------------------------------------------------------------------------------------------
+    # Jobs:
 
     def _run(self, asked: Asked) -> Reply:
         return as_json({"id": self._submit(asked.request, sync=False), "status": JobState.IN_QUEUE})
@@ -189,7 +189,7 @@ class Requests:
     def _waits(asked: Asked) -> bool:
         return asked.request.method == "POST" and not asked.like_gateway
 
-    # -- the rest -----------------------------------------------------------------------------------------------
+    # The rest:
 
     def _page(self, asked: Asked) -> Reply:
         return page()

@@ -83,7 +83,7 @@ class _Serving:
         self.lifecycle.serving = True
         return await stage.run()
 
-    # -- what the stage tells ------------------------------------------------------------------------------------
+    # What the stage tells:
 
     def on_leave(self) -> None:
         self.lifecycle.request_leave()
@@ -100,7 +100,7 @@ class _Serving:
             self._stage.executor.abandon(outcome.of_exit(status))
         self._web.wait_until_quiet(ANSWERS_SECONDS)
 
-    # -- the end -------------------------------------------------------------------------------------------------
+    # The end:
 
     def leave_for_reload(self) -> None:
         """Take no more jobs, and wait for those that are here and for their answers."""

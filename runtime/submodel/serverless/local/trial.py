@@ -109,7 +109,7 @@ class Trial:
         if job_id == self.id:
             self._log.info(f"Progress: {shown.value(text)}", self.id)
 
-    # -- what the executor says ---------------------------------------------------------------------------------
+    # What the executor says:
 
     def begin(self, token: str) -> bool:
         self._log.info("Started.", self.id)

@@ -60,23 +60,29 @@ class RunPodLogger:
         self.info(f"{secret_name}: {shown[0]}{'*' * (len(shown) - 2)}{shown[-1]}")
 
     def debug(self, message: object, request_id: str | None = None) -> None:
+        """What helps to find a defect."""
         self.log(message, "DEBUG", request_id)
 
     def info(self, message: object, request_id: str | None = None) -> None:
+        """What is worth a line."""
         self.log(message, "INFO", request_id)
 
     def warn(self, message: object, request_id: str | None = None) -> None:
+        """What may go wrong."""
         self.log(message, "WARN", request_id)
 
     warning = warn
 
     def error(self, message: object, request_id: str | None = None) -> None:
+        """What went wrong."""
         self.log(message, "ERROR", request_id)
 
     def tip(self, message: object) -> None:
+        """What the reader could do better."""
         self.log(message, "TIP")
 
     def trace(self, message: object, request_id: str | None = None) -> None:
+        """The finest level of all."""
         self.log(message, "TRACE", request_id)
 
 

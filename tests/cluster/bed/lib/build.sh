@@ -52,7 +52,7 @@ once_per() {
 
 folder_hash() { (cd "$1" && find . -type f | LC_ALL=C sort | xargs sha256sum | sha256sum | cut -c1-32); }
 
-# ---- Debian packages
+# Debian packages:
 
 missing_packages() {
     local package
@@ -79,7 +79,7 @@ install_with_apt() {
     apt-get update && apt-get install --yes --no-install-recommends "${packages[@]}"
 }
 
-# ---- Programs
+# Programs:
 
 require_go() {
     type -P go >/dev/null || die "Go is missing (1.24 or later): https://go.dev/doc/install"
@@ -123,7 +123,7 @@ compile() {
         go build -C "$bed/programs/$folder" "${go_flags[@]}" -ldflags "-s -w $stamps" -o "$cache/bin/$program" .
 }
 
-# ---- Base images: what every pod, and every image of the project, stands on
+# Base images: what every pod, and every image of the project, stands on:
 
 base_image_inputs() {
     declare -f build_base_image image_from_tree

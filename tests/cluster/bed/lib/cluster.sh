@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The life of the cluster: up, the ways in, down.
 
-# ---- Up
+# Up:
 
 up() {
     require_root
@@ -68,7 +68,7 @@ is_inside() { [[ -e $inside/kubeconfig ]]; }
 is_up() { is_inside || { [[ -e $state/booted ]] && first_process >/dev/null; }; }
 require_up() { is_up || die "the cluster is not up; start it with 'bed up'"; }
 
-# ---- What the cluster needs outside its namespaces
+# What the cluster needs outside its namespaces:
 
 # Control groups are the one thing that no namespace hides: all of the cluster's are below one of our own.
 make_cgroup() {
@@ -118,7 +118,7 @@ remove_mount_points() {
     xargs rmdir --ignore-fail-on-non-empty <"$state/mount-points"
 }
 
-# ---- Ways in
+# Ways in:
 
 # Sets `enter` to the command that runs another one inside. The inner command gets a signal when nsenter dies:
 # ending `bed exec` ends what it runs.
@@ -160,7 +160,7 @@ export_environment() {
 
 print_environment() { environment | sed "s/\([^=]*\)=\(.*\)/export \1='\2'/"; }
 
-# ---- Looking at it
+# Looking at it:
 
 print_status() {
     if ! is_up; then
@@ -190,7 +190,7 @@ restart_component() {
     run_inside kill -KILL "$(<"$state/pid/$1")"
 }
 
-# ---- Down
+# Down:
 
 down() {
     require_root

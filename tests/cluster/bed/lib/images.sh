@@ -35,7 +35,7 @@ save_image() {
     mv "$archive.new" "$archive"
 }
 
-# ---- The project's images
+# The project's images:
 
 # A subshell, so that the lock ends with it.
 project_images() (
@@ -108,7 +108,7 @@ write_build_settings() {
     )
 }
 
-# ---- Into the cluster
+# Into the cluster:
 
 load_archives() {
     [[ $# -gt 0 ]] || die "which archive? For example: bed load image.tar"
