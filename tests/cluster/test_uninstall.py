@@ -31,6 +31,9 @@ def test_an_uninstall_under_load_keeps_everything_and_a_later_install_goes_on_wi
         result = api.finished(endpoint, job)
         assert (result["status"], result["output"]) == ("COMPLETED", ["started", "went on"])
         assert result["workerId"] == worker, "a job was run again although its worker never went"
+    # Kubernetes looks again at a namespace only after half the grace of the pods that it saw in it.
+    kubectl("delete", "sme/tokens", "-n", namespace)
+    kubectl("wait", "pods", OURS, "--for=delete", "-n", namespace, "--timeout=90s")
 
 
 def test_a_last_uninstall_leaves_no_pod_and_nothing_holds_up_the_deletion_of_endpoints(
