@@ -57,52 +57,12 @@ class Metrics:
             "1 while this operator acts, 0 while it stands by for the one that does.",
             registry=self.registry,
         )
-        self._desired = self._endpoint_gauge("submodel_endpoint_workers_desired", "Workers that should run.")
-        self._ready = self._endpoint_gauge("submodel_endpoint_workers_ready", "Workers that take jobs.")
-        self._queued = self._endpoint_gauge(
-            "submodel_endpoint_jobs_queued", "Jobs that wait for a worker, without those of low priority."
-        )
-        self._queued_low = self._endpoint_gauge(
-            "submodel_endpoint_jobs_queued_low_priority", "Jobs that wait and start no worker."
-        )
-        self._running = self._endpoint_gauge("submodel_endpoint_jobs_in_progress", "Jobs that run.")
-        self._healthy = self._endpoint_gauge("submodel_endpoint_ready", "1 when the condition Ready is true, else 0.")
-        self._wanted = Gauge(
-            "submodel_endpoint_workers_wanted",
-            "What each rule that had a say in the last scaling decision came to; the terms are its reasons.",
-            (*_PLACE, "term"),
-            registry=self.registry,
-        )
-        self._changes = Counter(
-            "submodel_endpoint_scale_changes_total",
-            "Changes of the number of workers that should run, by the rule that decided.",
-            (*_PLACE, "term"),
-            registry=self.registry,
-        )
         self.clock_jumps = Counter(
             "submodel_operator_clock_jumps_total",
             "How often the operator's clock was set by more than five seconds.",
             registry=self.registry,
         )
-        self._terms: dict[tuple[str, str], frozenset[str]] = {}
-        self._beliefs = {
-            "arrivals_per_second": self._endpoint_gauge(
-                "submodel_endpoint_arrivals_per_second", "Jobs that come, as the scaler believes; with ADAPTIVE."
-            ),
-            "service_seconds": self._endpoint_gauge(
-                "submodel_endpoint_service_seconds", "How long a job runs, as the scaler believes; with ADAPTIVE."
-            ),
-            "start_seconds": self._endpoint_gauge(
-                "submodel_endpoint_start_seconds", "How long a worker takes to start, as the scaler believes."
-            ),
-        }
-        self._phases = Histogram(
-            "submodel_endpoint_cold_start_seconds",
-            "What starts of workers were made of: scheduling, pull, start, load, check, firstPoll; together: total.",
-            (*_PLACE, "phase"),
-            buckets=_START_SECONDS,
-            registry=self.registry,
-        )
+        self.endpoints = EndpointMetrics(self.registry)
 
     def watch_queue(self, depth: Callable[[], float]) -> None:
         """Take the depth of the queue from `depth` whenever it is asked for."""
@@ -112,7 +72,59 @@ class Metrics:
         """Take the age of the gateway's word from `age_seconds` whenever it is asked for."""
         self.gateway_age_seconds.set_function(age_seconds)
 
-    def endpoint(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
+    def text(self) -> bytes:
+        """All numbers as Prometheus reads them."""
+        return generate_latest(self.registry)
+
+
+class EndpointMetrics:
+    """The numbers of endpoints, each with its `namespace` and `name`."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, meaning: str) -> Gauge:
+            return Gauge(name, meaning, _PLACE, registry=registry)
+
+        self._desired = gauge("submodel_endpoint_workers_desired", "Workers that should run.")
+        self._ready = gauge("submodel_endpoint_workers_ready", "Workers that take jobs.")
+        self._queued = gauge(
+            "submodel_endpoint_jobs_queued", "Jobs that wait for a worker, without those of low priority."
+        )
+        self._queued_low = gauge("submodel_endpoint_jobs_queued_low_priority", "Jobs that wait and start no worker.")
+        self._running = gauge("submodel_endpoint_jobs_in_progress", "Jobs that run.")
+        self._healthy = gauge("submodel_endpoint_ready", "1 when the condition Ready is true, else 0.")
+        self._wanted = Gauge(
+            "submodel_endpoint_workers_wanted",
+            "What each rule that had a say in the last scaling decision came to; the terms are its reasons.",
+            (*_PLACE, "term"),
+            registry=registry,
+        )
+        self._changes = Counter(
+            "submodel_endpoint_scale_changes_total",
+            "Changes of the number of workers that should run, by the rule that decided.",
+            (*_PLACE, "term"),
+            registry=registry,
+        )
+        self._terms: dict[tuple[str, str], frozenset[str]] = {}
+        self._beliefs = {
+            "arrivals_per_second": gauge(
+                "submodel_endpoint_arrivals_per_second", "Jobs that come, as the scaler believes; with ADAPTIVE."
+            ),
+            "service_seconds": gauge(
+                "submodel_endpoint_service_seconds", "How long a job runs, as the scaler believes; with ADAPTIVE."
+            ),
+            "start_seconds": gauge(
+                "submodel_endpoint_start_seconds", "How long a worker takes to start, as the scaler believes."
+            ),
+        }
+        self._phases = Histogram(
+            "submodel_endpoint_cold_start_seconds",
+            "What starts of workers were made of: scheduling, pull, start, load, check, firstPoll; together: total.",
+            (*_PLACE, "phase"),
+            buckets=_START_SECONDS,
+            registry=registry,
+        )
+
+    def show(self, namespace: str, name: str, status: Mapping[str, Any]) -> None:
         """Show what the status of an endpoint says."""
         workers, jobs = status.get("workers") or {}, status.get("jobs") or {}
         self._desired.labels(namespace, name).set(workers.get("desired", 0))
@@ -124,7 +136,7 @@ class Metrics:
         ready = any(each["type"] == "Ready" and each["status"] == "True" for each in status.get("conditions") or ())
         self._healthy.labels(namespace, name).set(ready)
 
-    def decision(self, namespace: str, name: str, terms: Mapping[str, int], beliefs: Mapping[str, float]) -> None:
+    def decided(self, namespace: str, name: str, terms: Mapping[str, int], beliefs: Mapping[str, float]) -> None:
         """Show what each rule of a scaling decision came to, and what the scaler believes.
 
         Args:
@@ -151,7 +163,7 @@ class Metrics:
         for phase, took in seconds.items():
             self._phases.labels(namespace, name, phase).observe(took)
 
-    def forget_endpoint(self, namespace: str, name: str) -> None:
+    def forget(self, namespace: str, name: str) -> None:
         """The endpoint is gone, and its numbers with it. Harmless when there are none."""
         for metric in (
             self._desired,
@@ -167,10 +179,3 @@ class Metrics:
         ):
             metric.remove_by_labels({"namespace": namespace, "name": name})
         self._terms.pop((namespace, name), None)
-
-    def text(self) -> bytes:
-        """All numbers as Prometheus reads them."""
-        return generate_latest(self.registry)
-
-    def _endpoint_gauge(self, name: str, meaning: str) -> Gauge:
-        return Gauge(name, meaning, _PLACE, registry=self.registry)

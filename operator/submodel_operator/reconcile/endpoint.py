@@ -205,11 +205,13 @@ class Reconciler:
 
     def _measure(self, observed: Observed, revision: str, decision: ScalingDecision, signals: Signals | None) -> None:
         key = observed.key
-        self._metrics.decision(*key, {str(term): workers for term, workers in decision.terms}, beliefs(decision))
+        self._metrics.endpoints.decided(
+            *key, {str(term): workers for term, workers in decision.terms}, beliefs(decision)
+        )
         if signals and signals.fresh:
             heard = asked_at(signals, self._clock.now())
             for seconds in self._starts.over(observed, revision, gather.views(signals), heard):
-                self._metrics.started(*key, seconds)
+                self._metrics.endpoints.started(*key, seconds)
 
     async def _protect(self, observed: Observed, endpoint: ResolvedEndpoint, signals: Signals | None) -> float | None:
         """Returns after how many seconds to look again. What the user says of eviction stands."""
@@ -245,7 +247,7 @@ class Reconciler:
         if last and all(last[name] == described[name] for name in ("current", "desired", "reason")):
             return
         self._last_decisions[key] = described
-        self._metrics.changed(*key, described["reason"])
+        self._metrics.endpoints.changed(*key, described["reason"])
         if self._decisions:
             self._decisions.write(record)
 
@@ -299,7 +301,7 @@ class Reconciler:
         """Write the status if it differs; returns after how many seconds to come back when it is too early."""
         key, now = account.observed.key, self._clock.monotonic()
         status: dict[str, Any] = build_status(account, self._clock.now())
-        self._metrics.endpoint(*key, status)
+        self._metrics.endpoints.show(*key, status)
         if status == account.observed.manifest.get("status"):
             return None
         wait_seconds = max(self._status_written_at.get(key, float("-inf")), self._unheard_at(account, now))
@@ -336,7 +338,7 @@ class Reconciler:
         self._status_written_at.pop(key, None)
         self._unheard_since.pop(key, None)
         self._last_decisions.pop(key, None)
-        self._metrics.forget_endpoint(*key)
+        self._metrics.endpoints.forget(*key)
         self._scalers.pop(key, None)
         self._busy.pop(key, None)
         self._unprotectable.discard(key)
