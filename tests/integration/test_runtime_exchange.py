@@ -18,6 +18,12 @@ def handler(job):
 """)
 ASYNC_STREAM = STREAM.replace("def handler", "async def handler")
 
+GATED = gated("""
+def handler(job):
+    wait_for("gate")
+    return 1
+""")
+
 ECHO_ASYNC = gated("""
 async def handler(job):
     if job["input"] == "wait":
@@ -89,12 +95,7 @@ def test_a_fast_generator_waits_for_a_gateway_that_is_away(gateway: ScriptedGate
 
 
 def test_heartbeats_flow_while_a_handler_blocks_its_thread(tmp_path: Path) -> None:
-    source = gated("""
-def handler(job):
-    wait_for("gate")
-    return 1
-""")
-    with ScriptedGateway(lease_ms=300) as gateway, WorkerProcess(tmp_path, source, gateway.environment()):
+    with ScriptedGateway(lease_ms=300) as gateway, WorkerProcess(tmp_path, GATED, gateway.environment()):
         gateway.submit("a")
         gateway.wait_running("a")
         heard = len(gateway.requests)
@@ -392,13 +393,8 @@ def test_a_gateway_that_refuses_is_asked_again_until_it_answers(
 
 
 def test_a_result_that_a_proxy_refuses_as_too_large_fails_the_job(gateway: ScriptedGateway, tmp_path: Path) -> None:
-    source = gated("""
-def handler(job):
-    wait_for("gate")
-    return 1
-""")
     gateway.submit("a")
-    with WorkerProcess(tmp_path, source, gateway.environment()):
+    with WorkerProcess(tmp_path, GATED, gateway.environment()):
         gateway.wait_running("a")
         gateway.change(status_of_results=413)
         open_gate(tmp_path)
@@ -408,13 +404,8 @@ def handler(job):
 def test_an_output_that_the_gateway_cannot_read_fails_its_job_and_the_worker_goes_on(
     gateway: ScriptedGateway, tmp_path: Path
 ) -> None:
-    source = gated("""
-def handler(job):
-    wait_for("gate")
-    return 1
-""")
     gateway.submit("a")
-    with WorkerProcess(tmp_path, source, gateway.environment()):
+    with WorkerProcess(tmp_path, GATED, gateway.environment()):
         gateway.wait_running("a")
         gateway.change(status_of_results=400)
         open_gate(tmp_path)
