@@ -120,6 +120,18 @@ async def test_the_breaker_stays_open(durable: Engine) -> None:
     await store.close()
 
 
+async def test_the_breaker_of_an_endpoint_that_was_deleted_without_a_registration_stays_closed(durable: Engine) -> None:
+    store = await opened(durable)
+    store.apply([submit(f"job-{number}") for number in range(LOSSES_MAX + 1)], NOW)
+    taken(store, take(limit=9))
+    one(store, gone())
+    store.apply([base.DeleteEndpoint(endpoint=ENDPOINT)], NOW)
+    await store.close()
+    store = await opened(durable)
+    assert not is_open(await store.breaker(ENDPOINT), NOW)
+    await store.close()
+
+
 async def test_webhooks_on_their_way_survive(durable: Engine) -> None:
     store = await opened(durable)
     applied(store, finish(running(store, webhook="https://example.com")))

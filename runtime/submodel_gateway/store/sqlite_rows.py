@@ -107,7 +107,7 @@ class Writes(Reads):
     @property
     def changed(self) -> bool:
         """Whether there are records to write."""
-        return bool(self._pending)
+        return bool(self._pending or self._breakers)
 
     def flush(self, now: int) -> None:
         """Write records, counters and marks, drop what forgotten jobs leave; the last thing before the commit."""
