@@ -87,6 +87,11 @@ bench-gateway: setup ## The gateway with real workers beside a bare server; ARGS
 bench-scaling: setup ## What a scaling decision costs, and how fast the simulator is
 	$(BIN)/python -m tests.bench.scaling
 
+.PHONY: bench-simulator
+bench-simulator: setup ## The simulator beside the test cluster with the same jobs (root, Linux); ARGS="--rounds 1"
+	$(BED) build && $(BED) up && $(BED) images
+	$(BED) exec -- env SUBMODEL_TEST_CLUSTER=bed $(BIN)/python -m tests.bench.reality $(ARGS)
+
 .PHONY: study
 study: setup ## Compare all scalers on all workloads and write docs/concepts/autoscaler-study.md; ARGS="--fresh --seeds 10"
 	$(BIN)/python -m tests.bench.study $(ARGS)

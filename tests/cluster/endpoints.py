@@ -7,6 +7,8 @@ import yaml
 
 from tests.cluster.kubernetes import get, kubectl, wait, wait_for_path
 
+OURS = "-l=app.kubernetes.io/managed-by=submodel-operator"
+
 LOOK = """
 import os, pathlib
 import submodel

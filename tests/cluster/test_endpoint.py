@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 
+from tests.cluster.endpoints import OURS
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait, wait_for_path
 
@@ -12,7 +13,6 @@ EXAMPLE = Path(__file__).parents[2] / "docs/examples/async-generator/endpoint.ya
 OUTPUTS = [f"Generated async token output {i}" for i in range(5)]
 COLUMNS = ["NAME", "READY", "PHASE", "WORKERS", "DESIRED", "MIN", "MAX", "QUEUED", "RUNNING", "SCALER", "GPU", "AGE"]
 CHILDREN = "deployments,replicasets,pods,configmaps,secrets"
-OURS = "-l=app.kubernetes.io/managed-by=submodel-operator"
 
 ECHO = """
 import submodel

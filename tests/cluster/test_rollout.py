@@ -2,10 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.cluster.endpoints import apply_ready, apply_spec, inline
+from tests.cluster.endpoints import OURS, apply_ready, apply_spec, inline
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
-from tests.cluster.test_endpoint import OURS
 
 BRIEF = """
 import asyncio, os

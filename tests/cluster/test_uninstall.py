@@ -2,10 +2,11 @@
 
 import yaml
 
+from tests.cluster.endpoints import OURS
 from tests.cluster.helm import RELEASE, helm_test, install, uninstall
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait
-from tests.cluster.test_endpoint import GATED, OURS, apply
+from tests.cluster.test_endpoint import GATED, apply
 
 
 def test_an_uninstall_under_load_keeps_everything_and_a_later_install_goes_on_with_it(
