@@ -47,13 +47,9 @@ def changes_of(what: str, namespace: str) -> Iterator[Changes]:
 
     def read() -> None:
         assert watch.stdout is not None
-        lines: list[str] = []
         for line in watch.stdout:
-            lines.append(line)
-            if line == "}\n":
-                event = json.loads("".join(lines))
-                changes.add({**event["object"], "event": event["type"]})
-                lines.clear()
+            event = json.loads(line)
+            changes.add({**event["object"], "event": event["type"]})
 
     reader = threading.Thread(target=read)
     reader.start()
