@@ -61,6 +61,9 @@ async def open_client(env: Mapping[str, str], metrics: Metrics | None = None) ->
 
 async def _configuration(env: Mapping[str, str]) -> Any:
     configuration = Configuration()
+    # Else the client looks for ~/.netrc and for proxies in the environment with each request, in another thread, which
+    # costs as much as the request; the watches know neither. A kubeconfig names its proxy itself.
+    configuration.client_session_kwargs = {"trust_env": False}
     path = env.get("KUBECONFIG", "")
     try:
         if path:
