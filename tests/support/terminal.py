@@ -21,7 +21,9 @@ class Terminal:
     def __init__(self, command: Sequence[str], columns: int = 80, rows: int = 24, **env: str) -> None:
         self._end, theirs = os.openpty()
         self.resize(columns, rows)
-        environment: Mapping[str, str] = {**os.environ, "TERM": "xterm", **env}  # noqa: TID251 # a child inherits it
+        # LINES and COLUMNS, which pytest-xdist sets for its workers, would count for more than the terminal's size.
+        inherited = {name: value for name, value in os.environ.items() if name not in ("LINES", "COLUMNS")}  # noqa: TID251 # a child inherits it
+        environment: Mapping[str, str] = {**inherited, "TERM": "xterm", **env}
         self.process = subprocess.Popen(
             command,
             stdin=theirs,
