@@ -18,10 +18,11 @@ TEST_LABEL = "serverless.submodel.ai/test=true"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs a cluster."""
+    """Everything in this folder needs a cluster; what leaves another installation behind comes last."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.cluster)
+    items.sort(key=lambda item: item.path == Path(__file__).parent / "test_uninstall.py")
 
 
 @pytest.fixture(scope="session")
