@@ -20,6 +20,7 @@ def test_an_uninstall_under_load_keeps_everything_and_a_later_install_goes_on_wi
 
     api.close()
     uninstall(release)
+    _remove_test_pod(release)
     kubectl("wait", "pods", "-l=app.kubernetes.io/component", "--for=delete", "-n", release, "--timeout=60s")
     assert kubectl("get", "crd", "submodelendpoints.serverless.submodel.ai").code == 0
     assert len(get("sme", "-n", namespace)["items"]) == 1
@@ -43,7 +44,7 @@ def test_a_last_uninstall_leaves_no_pod_and_nothing_holds_up_the_deletion_of_end
     apply(namespace, GATED, workersMin=1)
     api.close()
     uninstall(release)
-    kubectl("delete", "pod", f"{RELEASE}-test", "-n", release, "--ignore-not-found")
+    _remove_test_pod(release)
     kubectl("wait", "pods", "--all", "--for=delete", "-n", release, "--timeout=60s")
     kubectl("delete", "sme/tokens", "-n", namespace)
     kubectl("wait", "pods", OURS, "--for=delete", "-n", namespace, "--timeout=90s")
@@ -65,6 +66,11 @@ def test_a_release_for_some_namespaces_serves_these_alone_and_may_have_a_standby
     assert len(pods) == 2
     assert holder.partition("_")[0] in pods
     kubectl("delete", "sme/elsewhere", "-n", release)
+
+
+def _remove_test_pod(release: str) -> None:
+    """Its pod stays for its log, also after an uninstall."""
+    kubectl("delete", "pod", f"{RELEASE}-test", "-n", release, "--ignore-not-found")
 
 
 OPERATORS = "-l=app.kubernetes.io/component=operator"
