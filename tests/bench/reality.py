@@ -23,7 +23,7 @@ from submodel_operator.simulation.production import Production
 from submodel_operator.simulation.workloads import Job, Workload
 from tests.bench.table import Row, render
 from tests.cluster.endpoints import apply_spec, inline, wait_ready
-from tests.cluster.helm import RELEASE, install, uninstall
+from tests.cluster.helm import RELEASE, api_key, install, uninstall
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
 from tests.cluster.test_scaling import SLEEP
@@ -66,9 +66,7 @@ def _installed() -> Iterator[JobApi]:
     kubectl("create", "namespace", PLACE)
     try:
         install(SYSTEM)
-        template = 'go-template={{ index .data "api-key" | base64decode }}'
-        key = kubectl("get", "secret", f"{RELEASE}-api-key", "-n", SYSTEM, "-o", template)
-        with closing(JobApi(SYSTEM, f"{RELEASE}-gateway", key.out.strip())) as api:
+        with closing(JobApi(SYSTEM, f"{RELEASE}-gateway", api_key(SYSTEM))) as api:
             yield api
     finally:
         kubectl("delete", "namespace", PLACE, check=False)

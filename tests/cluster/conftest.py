@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.helm import RELEASE, install, uninstall
+from tests.cluster.helm import RELEASE, api_key, install, uninstall
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import kubectl, refuse_unknown_context
 
@@ -54,9 +54,7 @@ def release(cluster: None) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def api(release: str) -> Iterator[JobApi]:
     """The job API of the installation."""
-    template = 'go-template={{ index .data "api-key" | base64decode }}'
-    key = kubectl("get", "secret", f"{RELEASE}-api-key", "-n", release, "-o", template)
-    opened = JobApi(release, f"{RELEASE}-gateway", key.out.strip())
+    opened = JobApi(release, f"{RELEASE}-gateway", api_key(release))
     yield opened
     opened.close()
 

@@ -50,3 +50,9 @@ def template(release: str, namespace: str, *settings: str) -> list[dict[str, Any
     chosen = [f"--set={setting}" for setting in settings]
     ran = run("helm", "template", release, str(CHART), "-n", namespace, "--kube-version", KUBERNETES, *chosen)
     return [document for document in yaml.safe_load_all(ran.out) if document]
+
+
+def api_key(namespace: str) -> str:
+    """The API key that an installation made for its owner."""
+    template = 'go-template={{ index .data "api-key" | base64decode }}'
+    return run("kubectl", "get", "secret", f"{RELEASE}-api-key", "-n", namespace, "-o", template).out.strip()

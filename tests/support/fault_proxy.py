@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import web
 
 from submodel_operator.kube import Connection
+from tests.support.http_server import serving
 from tests.support.kube_api import tls
 from tests.support.kubeconfig import write_kubeconfig
 
@@ -144,21 +145,15 @@ class FaultProxy:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["FaultProxy"]:
         """Serve for the time of the context."""
-        app = web.Application(client_max_size=1 << 24)
-        app.router.add_route("*", "/{path:.*}", self._handle)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         connector = aiohttp.TCPConnector(ssl=tls(self._connection), limit=0)
         timeout = aiohttp.ClientTimeout(total=None)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
             self._session = session
-            await runner.setup()
-            try:
-                await web.TCPSite(runner, "127.0.0.1", 0).start()
-                self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-                yield self
-            finally:
-                self.cut_watches()
-                await runner.cleanup()
+            async with serving(self._handle, client_max_size=1 << 24) as self.url:
+                try:
+                    yield self
+                finally:
+                    self.cut_watches()
 
     def kubeconfig(self, folder: Path) -> str:
         """Write a kubeconfig for the proxy; returns its path."""

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from submodel_operator.api import crd
 from tests.support.fake_apiserver.store import KINDS, Object, Refusal, Store
+from tests.support.http_server import serving
 from tests.support.kubeconfig import write_kubeconfig
 
 Fault = Callable[[web.Request], "tuple[int, str] | web.Response | None"]
@@ -40,17 +41,11 @@ class FakeApiServer:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["FakeApiServer"]:
         """Serve for the time of the context."""
-        app = web.Application()
-        app.router.add_route("*", "/{path:.*}", self._answer)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield self
-        finally:
-            self.cut_watches()
-            await runner.cleanup()
+        async with serving(self._answer) as self.url:
+            try:
+                yield self
+            finally:
+                self.cut_watches()
 
     def kubeconfig(self, folder: Path) -> str:
         """Write a kubeconfig for this server; returns its path."""
