@@ -64,7 +64,8 @@ class PostgresProxy:
 
     def refuse(self) -> None:
         """Lose all connections, and let none come through."""
-        self._refusing = True
+        with self._lock:
+            self._refusing = True
         self.lose_all()
 
     def allow(self) -> None:
@@ -104,9 +105,6 @@ class PostgresProxy:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            if self._refusing:
-                client.close()
-                continue
             server = socket.socket(socket.AF_UNIX)
             try:
                 server.connect(str(self._server.socket))
@@ -115,9 +113,15 @@ class PostgresProxy:
                 client.close()
                 continue
             connection = _Connection(self, client, server)
+            # In one step: `refuse` must find every connection that came through before it.
             with self._lock:
-                self._connections.add(connection)
-                connection.start()
+                refused = self._refusing
+                if not refused:
+                    self._connections.add(connection)
+                    connection.start()
+            if refused:
+                client.close()
+                server.close()
 
 
 class _Connection:
