@@ -33,6 +33,13 @@ class Ensure:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmark:
+    """Take back that these workers go first, whoever makes their pool smaller: they stay, and will hold jobs."""
+
+    workers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Undrain:
     """Let these workers take jobs again."""
 
@@ -74,7 +81,7 @@ class DeletePool:
 LONG_START_SECONDS = 20.0
 """Age from which a pod that still waits for its container is looked after."""
 
-Action = Apply | Ensure | Undrain | Drain | Scale | Replace | DeletePool
+Action = Apply | Ensure | Unmark | Undrain | Drain | Scale | Replace | DeletePool
 Views = Mapping[str, WorkerView]
 
 
@@ -143,10 +150,9 @@ def _reluctance(worker: ObservedWorker, views: Views) -> tuple[bool, int, str]:
 def _scaling_actions(
     observed: Observed, desired: DesiredPool, decision: ScalingDecision, views: Views, replicas: int
 ) -> Iterator[Action]:
-    alive = {worker.name for worker in _alive(observed, desired.revision)}
-    draining = {name for name in alive if _may_come_back(views.get(name))}
-    if wanted_back := draining - set(decision.remove):
-        yield Undrain(tuple(sorted(wanted_back)))
+    alive = _alive(observed, desired.revision)
+    if len(alive) <= replicas:
+        yield from _taken_back([worker for worker in alive if worker.name not in decision.remove], views)
     if to_drain := [name for name in decision.remove if not _draining(views.get(name))]:
         yield Drain(tuple(to_drain))
     confirmed = tuple(name for name in decision.remove if _confirmed_empty(views.get(name)))
@@ -154,6 +160,18 @@ def _scaling_actions(
         yield Scale(desired.name, replicas, decision.replicas)
     elif confirmed:
         yield Scale(desired.name, replicas, replicas - len(confirmed), confirmed)
+
+
+def _taken_back(staying: list[ObservedWorker], views: Views) -> Iterator[Action]:
+    """An earlier scale-in that was not finished, undone. The mark goes first: a worker that bears it takes no job.
+
+    Only where no more workers are there than were asked for: until then it is not known which of them the cluster
+    takes, and one of them is to hold nothing when it goes.
+    """
+    if marked := [worker.name for worker in staying if worker.marked and worker.name in views]:
+        yield Unmark(tuple(sorted(marked)))
+    if drained := [worker.name for worker in staying if _may_come_back(views.get(worker.name))]:
+        yield Undrain(tuple(sorted(drained)))
 
 
 def _replacements(
@@ -172,9 +190,8 @@ def _retire(
     if not pool.replicas and not alive:
         yield DeletePool(pool.name)
         return
-    staying = {worker.name for worker in alive} - {worker.name for worker in leaving}
-    if wanted_back := [name for name in staying if _may_come_back(views.get(name))]:
-        yield Undrain(tuple(sorted(wanted_back)))
+    if len(alive) <= pool.replicas:
+        yield from _taken_back([worker for worker in alive if worker not in leaving], views)
     if to_drain := [worker.name for worker in leaving if not _draining(views.get(worker.name))]:
         yield Drain(tuple(to_drain))
     if pool.replicas == len(alive):

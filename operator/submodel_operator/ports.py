@@ -99,6 +99,9 @@ class ObservedWorker:
     protected: bool = False
     """Whether node autoscalers are told to leave it alone."""
 
+    marked: bool = False
+    """Whether it was chosen to go with the next shrink."""
+
     foreign_cost: bool = False
     """Whether somebody else says how dear its deletion is."""
 
@@ -196,6 +199,9 @@ class Cluster(Protocol):
         On a shrink exactly `victims` shall go. Raises `Conflict` when the count is another by now, or a victim is no
         longer one: then nothing changed, and the decision must be made anew.
         """
+
+    async def unmark(self, key: Key, workers: Sequence[str]) -> None:
+        """These workers are not to go with the next shrink, whoever asks for it. Harmless when gone."""
 
     async def replace(self, key: Key, worker: str, uid: str) -> None:
         """End this very worker; as many are asked for as before, so another takes its place. Harmless when gone."""

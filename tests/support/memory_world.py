@@ -33,6 +33,7 @@ class MemoryCluster:
     applied: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
+    unmarked: list[str] = field(default_factory=list)
     statuses: list[Mapping[str, Any]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     refuse_events: OperatorError | None = None
@@ -122,6 +123,12 @@ class MemoryCluster:
         kept = tuple(each for each in observed.workers if each.name not in gone)
         self.endpoints[key] = replace(observed, workers=kept)
         self._put_pool(key, replace(before, replicas=replicas))
+
+    async def unmark(self, key: Key, workers: Sequence[str]) -> None:
+        observed = self.endpoints[key]
+        changed = (replace(each, marked=each.marked and each.name not in workers) for each in observed.workers)
+        self.endpoints[key] = replace(observed, workers=tuple(changed))
+        self.unmarked += workers
 
     async def replace(self, key: Key, worker: str, uid: str) -> None:
         observed = self.endpoints[key]

@@ -163,22 +163,30 @@ class KubeCluster:
 
         The ReplicaSet removes marked pods first if the marks are there before the count shrinks, and marks of ours that
         are left from earlier would count too: so these are exactly the victims when the count is written. What others
-        write is left alone: no cost is lower than ours.
+        write is left alone: no cost is lower than ours. Where all go there is nothing to choose: one look at the pods
+        takes the place of a mark on each.
         """
         deployment = self._caches.pools.get(key.namespace, pool)
         if deployment is None:
             raise Conflict(f"Deployment {key.namespace}/{pool} is gone")
         if deployment.observed.replicas != present:
             raise Conflict(f"Deployment {key.namespace}/{pool} was scaled to {deployment.observed.replicas} meanwhile")
-        pods = [pod for pod in self._caches.pods.of(key) if pod.pool == pool and not pod.observed.terminating]
-        unused = [pod.name for pod in pods if pod.marked and pod.name not in victims]
-        if replicas < present:
+        pods = [pod for pod in self._caches.pods.of(key) if pod.pool == pool and _is_alive(pod)]
+        unused = [pod.name for pod in pods if pod.observed.marked and pod.name not in victims]
+        if replicas == 0:
+            await self._confirm_alone(key, deployment, victims)
+            await self._write_scale(deployment, replicas)
+        elif replicas < present:
             await self._annotate(key, dict.fromkeys(victims, _cost(constants.VICTIM_COST)), must_live=True)
             await self._annotate(key, dict.fromkeys(unused, _cost(None)))
             await self._write_scale(deployment, replicas)
         else:
             await self._write_scale(deployment, replicas)
             await self._annotate(key, dict.fromkeys(unused, _cost(None)))
+
+    async def unmark(self, key: Key, workers: Sequence[str]) -> None:
+        """See `ports.Cluster`."""
+        await self._annotate(key, dict.fromkeys(workers, _cost(None)))
 
     async def protect(self, key: Key, workers: Mapping[str, bool]) -> None:
         """See `ports.Cluster`."""
@@ -306,11 +314,29 @@ class KubeCluster:
         if present is None or present.observed.replicas != deployment.observed.replicas:
             raise Conflict(f"Deployment {namespace}/{name} was scaled by somebody else") from refused
 
+    async def _confirm_alone(self, key: Key, deployment: PoolView, victims: Sequence[str]) -> None:
+        """Raise `Conflict` unless the pool's pods are these and no others, by the cluster's own word: a pod may have
+        been replaced, and the one in its place may hold jobs.
+        """
+        labels = {constants.ENDPOINT_LABEL: key.name, constants.REVISION_LABEL: deployment.observed.revision}
+        selector = ",".join(f"{name}={value}" for name, value in labels.items())
+        cache = self._caches.pods
+        before, listed = {pod.name: pod.uid for pod in cache.of(key) if pod.pool == deployment.name}, set()
+        async for page in self._client.pages(PODS, key.namespace, selector):
+            for raw in page:
+                cache.put(raw)
+                listed.add(raw["metadata"]["name"])
+        for name in before.keys() - listed:
+            cache.forget((key.namespace, name), before[name])
+        alive = {pod.name for pod in cache.of(key) if pod.pool == deployment.name and _is_alive(pod)}
+        if alive != set(victims):
+            raise Conflict(f"the pods of Deployment {key.namespace}/{deployment.name} are others by now")
+
     async def _annotate(self, key: Key, pods: Mapping[str, Annotations], must_live: bool = False) -> None:
         """Set or (None) remove annotations of pods.
 
-        With `must_live`, a pod that is gone or terminating is a `Conflict`: its ReplicaSet has replaced it already, and
-        a smaller count would take another one.
+        With `must_live`, a pod that is gone, terminating or at its end is a `Conflict`: its ReplicaSet has replaced it
+        already, and a smaller count would take another one.
         """
         slots = asyncio.Semaphore(MARKS_AT_ONCE)
 
@@ -322,7 +348,8 @@ class KubeCluster:
                 self._caches.pods.put(pod)
             elif held := self._caches.pods.get(key.namespace, name):
                 self._caches.pods.forget((key.namespace, name), held.uid)
-            if must_live and (pod is None or "deletionTimestamp" in pod["metadata"]):
+            known = self._caches.pods.get(key.namespace, name)
+            if must_live and (known is None or not _is_alive(known)):
                 raise Conflict(f"pod {key.namespace}/{name} has left by itself")
 
         outcomes = await asyncio.gather(*(write(*each) for each in pods.items()), return_exceptions=True)
@@ -358,6 +385,10 @@ def _aged(pod: PodView, now: float) -> ObservedWorker:
     ran_at = pod.start.ran_at
     running_seconds = None if ran_at is None else max(0.0, now - ran_at)
     return replace(pod.observed, age_seconds=max(0.0, now - pod.start.created_at), running_seconds=running_seconds)
+
+
+def _is_alive(pod: PodView) -> bool:
+    return not (pod.finished or pod.observed.terminating)
 
 
 def _cost(cost: str | None) -> Annotations:

@@ -66,9 +66,6 @@ class PodView(View):
     observed: ObservedWorker
     """With an age of 0; the age comes with the instant of observation."""
 
-    marked: bool
-    """Whether it was chosen to go with the next shrink."""
-
     finished: bool
     """Whether all its containers have ended for good: it is no worker any more."""
 
@@ -152,9 +149,9 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
             ended=worker_end(status),
             start=start,
             protected=annotations.items() >= ANNOTATIONS.items(),
+            marked=cost == constants.VICTIM_COST,
             foreign_cost=cost not in (None, constants.VICTIM_COST),
         ),
-        marked=cost == constants.VICTIM_COST,
         finished=status.get("phase") in _FINISHED_PHASES,
     )
 

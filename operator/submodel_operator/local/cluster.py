@@ -143,6 +143,9 @@ class LocalCluster:
                 worker.leave()
         entry.observed = replace(entry.observed, replicas=replicas)
 
+    async def unmark(self, key: Key, workers: Sequence[str]) -> None:
+        """See `ports.Cluster`. Processes bear no marks: here the chosen ones go in any case."""
+
     async def replace(self, key: Key, worker: str, uid: str) -> None:
         """See `ports.Cluster`."""
         leaving = self._workers.get(worker)

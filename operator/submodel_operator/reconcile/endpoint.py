@@ -38,10 +38,11 @@ from submodel_operator.plan import (
     Replace,
     Scale,
     Undrain,
+    Unmark,
     plan,
     seconds_until_long_start,
 )
-from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Observed, Signals
+from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Manifest, Observed, Signals
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
@@ -108,6 +109,9 @@ class Reconciler:
         self._status_written_at: dict[Key, float] = {}
         self._unheard_since: dict[Key, float] = {}
         self._last_decisions: dict[Key, dict[str, Any]] = {}
+        self._at_rest: set[Key] = set()
+        """Endpoints of which the newest look asked for no other number."""
+
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
         self._steadiness = Steadiness()
@@ -169,7 +173,9 @@ class Reconciler:
         self._measure(observed, desired.revision, decision, signals)
         if decision.replicas != inputs.replicas:
             record = Record(endpoint.endpoint_id, now, inputs, before, decision)
-            self._note(observed.key, describe_decision(decision, inputs, now), record)
+            self._note(observed, describe_decision(decision, inputs, now), record)
+        else:
+            self._at_rest.add(observed.key)
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
             revision=desired.revision,
@@ -241,11 +247,16 @@ class Reconciler:
             if former != wanted:
                 await self._gateway.forget(former)
 
-    def _note(self, key: Key, described: dict[str, Any], record: Record) -> None:
-        """A shrink takes several steps, each of which comes to the same decision: it is told once."""
-        last = self._last_decisions.get(key)
-        if last and all(last[name] == described[name] for name in ("current", "desired", "reason")):
+    def _note(self, observed: Observed, described: dict[str, Any], record: Record) -> None:
+        """A shrink takes several steps, each of which comes to the same decision: it is told once, also when the
+        operator is another by then. One that was taken back in between is a new one.
+        """
+        key = observed.key
+        last = self._last_decisions.get(key) or _decided_before(observed)
+        same = all(last.get(name) == described[name] for name in ("current", "desired", "reason"))
+        if same and key not in self._at_rest:
             return
+        self._at_rest.discard(key)
         self._last_decisions[key] = described
         self._metrics.endpoints.changed(*key, described["reason"])
         if self._decisions:
@@ -282,6 +293,8 @@ class Reconciler:
                 await self._cluster.replace(key, worker, uid)
             case DeletePool(pool):
                 await self._cluster.delete_pool(key, pool)
+            case Unmark(workers):
+                await self._cluster.unmark(key, workers)
             case Drain(workers):
                 await self._gateway.drain(endpoint_id, workers)
             case Undrain(workers):
@@ -338,6 +351,7 @@ class Reconciler:
         self._status_written_at.pop(key, None)
         self._unheard_since.pop(key, None)
         self._last_decisions.pop(key, None)
+        self._at_rest.discard(key)
         self._metrics.endpoints.forget(*key)
         self._scalers.pop(key, None)
         self._busy.pop(key, None)
@@ -355,6 +369,12 @@ class Reconciler:
 def _shadow(endpoint: ResolvedEndpoint, decision: ScalingDecision) -> dict[str, Any] | None:
     policy = endpoint.scaling.shadow
     return describe_proposal(policy, decision.shadow) if policy and decision.shadow else None
+
+
+def _decided_before(observed: Observed) -> Manifest:
+    status = observed.manifest.get("status") or {}
+    decided: Manifest = (status.get("autoscaling") or {}).get("lastDecision") or {}
+    return decided
 
 
 def _taken(endpoint_id: str, holder: Key | None, key: Key) -> str:

@@ -211,6 +211,59 @@ async def test_a_victim_that_left_by_itself_stops_the_shrink(world: World) -> No
     assert stays in world.pods()
 
 
+async def test_a_victim_that_was_evicted_stops_the_shrink(world: World) -> None:
+    """It is still there, and replaced all the same."""
+    await world.apply_all()
+    await world.scale(2, ())
+    evicted = world.pods()[0]
+    world.server.store.reactions.pop()  # nobody has told yet
+    world.kubelet.set_status(KEY.namespace, evicted, {"phase": "Failed", "reason": "Evicted"})
+    with pytest.raises(Conflict, match="has left by itself"):
+        await world.scale(1, (evicted,))
+    assert world.deployment()["spec"]["replicas"] == 2
+
+
+async def test_a_mark_is_taken_off_when_its_worker_stays_and_that_of_a_pod_that_is_gone_is_no_trouble(
+    world: World,
+) -> None:
+    await world.apply_all()
+    await world.scale(3, ())
+    unready, marked, _ = world.pods()
+    world.kubelet.set_status(KEY.namespace, unready, {"phase": "Pending"})
+    await world.scale(2, (marked,))
+    assert [each.name for each in world.observe().workers if each.marked] == [marked]
+    await world.cluster.unmark(KEY, (marked, "gone"))
+    assert world.marked() == set()
+    assert not any(each.marked for each in world.observe().workers)
+
+
+async def test_where_all_go_one_look_takes_the_place_of_the_marks(world: World) -> None:
+    await world.apply_all()
+    await world.scale(3, ())
+    world.server.requests.clear()
+    await world.scale(0, tuple(world.pods()))
+    assert world.pods() == []
+    assert [method for method, _ in world.server.requests] == ["GET", "PATCH"]
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["and it is known", "and nobody has told yet"])
+async def test_where_all_go_a_pod_that_took_the_place_of_another_stops_the_shrink(world: World, told: bool) -> None:
+    await world.apply_all()
+    await world.scale(2, ())
+    chosen = world.pods()
+    if not told:
+        world.server.store.reactions.pop()
+    world.server.store.delete("pods", KEY.namespace, chosen[0])
+    world.kubelet._react("deployments", "MODIFIED", world.deployment())
+    assert len(world.pods()) == 2
+    with pytest.raises(Conflict, match="are others by now"):
+        await world.scale(0, tuple(chosen))
+    assert world.deployment()["spec"]["replicas"] == 2
+    assert {each.name for each in world.observe().workers} == set(world.pods()), "the look is news"
+    await world.scale(0, tuple(world.pods()))
+    assert world.pods() == []
+
+
 async def test_a_victim_that_is_terminating_stops_the_shrink(world: World) -> None:
     await world.apply_all()
     await world.scale(2, ())

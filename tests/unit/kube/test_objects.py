@@ -141,7 +141,7 @@ def test_a_pod_belongs_to_the_endpoint_and_pool_of_its_labels() -> None:
     assert view is not None
     assert (view.owner, view.pool) == (Key("team-a", "tokens"), "tokens-r1")
     assert not view.observed.terminating
-    assert not view.marked
+    assert not view.observed.marked
 
 
 def test_a_pod_terminates_as_soon_as_a_deletion_is_planned_even_in_the_future() -> None:
@@ -180,7 +180,7 @@ def test_a_deletion_cost_is_ours_or_somebody_elses() -> None:
     for cost, marked, foreign in (("-2147483648", True, False), ("-100", False, True), ("7", False, True)):
         view = pod_view(pod(annotations={"controller.kubernetes.io/pod-deletion-cost": cost}))
         assert view is not None
-        assert (view.marked, view.observed.foreign_cost) == (marked, foreign)
+        assert (view.observed.marked, view.observed.foreign_cost) == (marked, foreign)
     view = pod_view(pod())
     assert view is not None
     assert not view.observed.foreign_cost

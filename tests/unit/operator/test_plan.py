@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from submodel_operator.desired import DesiredPool
-from submodel_operator.plan import Apply, DeletePool, Drain, Replace, Scale, Undrain, plan
+from submodel_operator.plan import Apply, DeletePool, Drain, Replace, Scale, Undrain, Unmark, plan
 from submodel_operator.scaling import ScalingDecision, Term
 from tests.support.endpoints import observed, pool, view, worker
 
@@ -144,3 +144,39 @@ def test_an_old_pool_whose_pods_are_refused_asks_for_none() -> None:
 def test_without_fresh_views_an_old_pool_is_drained_and_not_shrunk() -> None:
     facts = observed(worker("old", "r0"), pools=(pool("r0", 1, "h0"), pool()))
     assert plan(facts, NEW, decision(0), {}) == (Drain(("old",)),)
+
+
+def test_the_mark_of_a_worker_that_stays_after_all_is_taken_off_before_it_gets_jobs_again() -> None:
+    facts = observed(worker("a", marked=True), worker("b"), pools=(pool(replicas=2),))
+    known = {"a": view("a", draining=True), "b": view("b", running=1)}
+    assert plan(facts, NEW, decision(2), known) == (Unmark(("a",)), Undrain(("a",)))
+    known["a"] = view("a", running=1)
+    assert plan(facts, NEW, decision(2), known) == (Unmark(("a",)),), "the one before was stopped after the first"
+
+
+def test_marks_stay_while_it_is_unknown_whether_their_workers_go() -> None:
+    facts = observed(worker("a", marked=True), pools=(pool(replicas=1),))
+    assert plan(facts, NEW, decision(1), {}) == ()
+    assert plan(facts, NEW, decision(0, "a"), {"a": view("a")}) == (Drain(("a",)),)
+
+
+def test_the_mark_of_an_old_worker_that_is_needed_again_is_taken_off() -> None:
+    facts = observed(worker("o", "r0", marked=True), worker("a", phase="Pending", age_seconds=1), pools=ROLLOUT)
+    known = {"o": view("o", "r0", draining=True)}
+    assert plan(facts, NEW, decision(1), known) == (Unmark(("o",)), Undrain(("o",)))
+
+
+def test_nobody_is_taken_back_while_the_cluster_has_yet_to_take_one() -> None:
+    """The count is written, and the news of who goes is still on its way."""
+    facts = observed(worker("a", marked=True), worker("b"), pools=(pool(replicas=1),))
+    known = {"a": view("a", draining=True), "b": view("b", running=1)}
+    assert plan(facts, NEW, decision(1), known) == ()
+    facts = observed(worker("a"), worker("b"), pools=(pool(),))
+    known = {name: view(name, draining=True) for name in ("a", "b")}
+    assert plan(facts, NEW, decision(1), known) == (Scale("tokens-r1", 0, 1),), "either may be the one that goes"
+
+
+def test_nobody_of_an_old_revision_is_taken_back_while_the_cluster_has_yet_to_take_one() -> None:
+    facts = observed(worker("o1", "r0", marked=True), worker("o2", "r0"), pools=(pool("r0", 1, "h0"), pool(replicas=1)))
+    known = {"o1": view("o1", "r0", draining=True), "o2": view("o2", "r0", running=1)}
+    assert plan(facts, NEW, decision(1), known) == ()

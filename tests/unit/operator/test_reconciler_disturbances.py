@@ -142,3 +142,65 @@ async def test_while_the_clock_has_just_jumped_no_worker_goes_and_none_is_replac
     await world.step()
     assert world.condition("Undisturbed")["reason"] == "LeftAlone"
     assert starting in [*world.cluster.replaced, *world.gateway.drained]
+
+
+async def busy_and_idle(world: World) -> tuple[str, str]:
+    """Two workers: one runs a job, the other has been idle for long enough to go."""
+    world.cluster.put(manifest(scaling={"workersMax": 5}))
+    await world.step()
+    world.gateway.say(signals(queued=2, late=2))
+    for _ in range(2):
+        await world.step()
+    busy, idle = world.cluster.start_missing()
+    return busy, idle
+
+
+async def test_a_scale_in_that_the_operator_before_has_decided_is_not_told_again() -> None:
+    world = World()
+    busy, idle = await busy_and_idle(world)
+    held = view(busy, world.status["revision"], running=1, idle_since_ms=None)
+    world.gateway.say(signals(held, view(idle, world.status["revision"], idle_since_ms=0), in_progress=1))
+    await world.step()
+    assert world.gateway.drained == [idle]
+    told = [event.reason for event in world.cluster.events]
+    assert told.count(EventReason.SCALED_DOWN) == 1
+    decided = world.status["autoscaling"]["lastDecision"]
+    world.reconciler = Reconciler(world.cluster, world.gateway, world.clock, worker_settings())
+    world.gateway.say(
+        signals(held, view(idle, world.status["revision"], draining=True, idle_since_ms=0), in_progress=1)
+    )
+    for _ in range(2):
+        await world.step()
+    assert world.replicas == [1]
+    assert [event.reason for event in world.cluster.events] == told
+    assert world.status["autoscaling"]["lastDecision"] == decided
+
+
+async def test_a_scale_in_that_was_taken_back_is_told_anew_when_it_is_decided_again() -> None:
+    world = World()
+    busy, idle = await busy_and_idle(world)
+    revision = world.status["revision"]
+    held = view(busy, revision, running=1, idle_since_ms=None)
+    world.gateway.say(signals(held, view(idle, revision, idle_since_ms=0), in_progress=1))
+    await world.step()
+    world.gateway.say(signals(held, view(idle, revision, draining=True), in_progress=1, queued=1))
+    await world.step()
+    assert world.gateway.undrained == [idle]
+    world.gateway.say(signals(held, view(idle, revision, idle_since_ms=0), in_progress=1))
+    await world.step()
+    told = [event.reason for event in world.cluster.events]
+    assert (world.gateway.drained, told.count(EventReason.SCALED_DOWN)) == ([idle, idle], 2)
+
+
+async def test_a_mark_that_the_operator_before_has_left_goes_as_soon_as_its_worker_is_needed_again() -> None:
+    world = World()
+    busy, idle = await busy_and_idle(world)
+    revision = world.status["revision"]
+    facts = world.cluster.endpoints[KEY].workers
+    world.cluster.set_workers(*(replace(each, marked=each.name == idle) for each in facts))
+    world.reconciler = Reconciler(world.cluster, world.gateway, world.clock, worker_settings())
+    held = view(busy, revision, running=1, idle_since_ms=None)
+    world.gateway.say(signals(held, view(idle, revision, draining=True), in_progress=1, queued=1))
+    for _ in range(2):
+        await world.step()
+    assert (world.cluster.unmarked, set(world.gateway.undrained), world.replicas) == ([idle], {idle}, [2])

@@ -10,7 +10,7 @@ from submodel_operator.reconcile import Reconciler
 from tests.support.endpoints import KEY, manifest, signals, view, worker_settings
 from tests.support.memory_world import ManualClock, MemoryCluster, MemoryGateway
 
-ACTIONS = ("apply", "scale", "delete_pool", "replace", "protect", "write_status", "record")
+ACTIONS = ("apply", "scale", "unmark", "delete_pool", "replace", "protect", "write_status", "record")
 PUSHES = ("register", "publish_workers", "drain", "undrain", "forget")
 NEVER = 10_000
 
