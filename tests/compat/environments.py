@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,19 @@ LOCKS = Path(__file__).parent / "locks"
 PYTHON = "3.11"
 """The oldest SDK has wheels of its libraries for no newer one."""
 
+FORK = "submodel-fork"
+"""The fork is in no package index. Its worker is that of this release of the SDK under other names, so this is what the
+environment holds: the release, with the names that are seen from outside changed as the fork changed them."""
+
+_FORKED = "runpod-1.7.12"
+_NAMES = {
+    "RUNPOD_": "SUBMODEL_",
+    '"runpod_version":': '"submodel_version":',
+    "RunPod-Python-SDK/": "Submodel-Python-SDK/",
+    ".runpod_jobs.pkl": ".submodel_jobs.pkl",
+}
+"""Variables and placeholders, the version in pings and in reports of exceptions, the user agent, the file of jobs."""
+
 
 class Missing(Exception):
     """An environment cannot be made; the text says why."""
@@ -24,14 +38,15 @@ class Missing(Exception):
 
 def python(sdk: str) -> Path:
     """The interpreter of the environment of `sdk` (such as `runpod-1.12.0`). Raises `Missing`."""
-    lock = LOCKS / f"{sdk}.txt"
-    digest = hashlib.sha256(lock.read_bytes()).hexdigest()[:10]
+    lock = LOCKS / f"{_FORKED if sdk == FORK else sdk}.txt"
+    names = repr(_NAMES).encode() if sdk == FORK else b""
+    digest = hashlib.sha256(lock.read_bytes() + names).hexdigest()[:10]
     folder = _cache() / "submodel-compat" / f"{sdk}-{digest}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_suffix(".lock").open("w") as guard:
         fcntl.flock(guard, fcntl.LOCK_EX)  # tests run in several processes
         if not (folder / ".complete").exists():
-            _make(folder, lock)
+            _make(folder, lock, _NAMES if sdk == FORK else {})
     return folder / "bin" / "python"
 
 
@@ -45,11 +60,23 @@ def required(sdk: str) -> Path:
         pytest.skip(str(missing))
 
 
-def _make(folder: Path, lock: Path) -> None:
+def _make(folder: Path, lock: Path, names: Mapping[str, str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _uv("venv", "--python", PYTHON, str(folder))
     _uv("pip", "install", "--python", str(folder), "--requirement", str(lock))
+    _rename(next(folder.glob("lib/*/site-packages/runpod")), names)
     (folder / ".complete").touch()
+
+
+def _rename(package: Path, names: Mapping[str, str]) -> None:
+    """Put other names into the sources of a package. Raises `Missing` when one of the old ones is nowhere."""
+    sources = {file: file.read_text() for file in package.rglob("*.py")} if names else {}
+    for old, new in names.items():
+        if not any(old in text for text in sources.values()):
+            raise Missing(f"{package} has no {old}, which is to become {new}")
+        sources = {file: text.replace(old, new) for file, text in sources.items()}
+    for file, text in sources.items():
+        file.write_text(text)
 
 
 def _uv(*arguments: str) -> None:
@@ -68,7 +95,7 @@ def _cache() -> Path:
 
 if __name__ == "__main__":
     try:
-        for file in sorted(LOCKS.glob("*.txt")):
-            sys.stdout.write(f"{python(file.stem)}\n")
+        for sdk in sorted([*(file.stem for file in LOCKS.glob("*.txt")), FORK]):
+            sys.stdout.write(f"{python(sdk)}\n")
     except Missing as missing:
         sys.exit(str(missing))

@@ -13,6 +13,7 @@
 """
 
 import asyncio
+import importlib
 import os
 import sys
 import time
@@ -32,13 +33,21 @@ def make(file: str) -> None:
     Path(file).touch()
 
 
+def tell_progress(job: dict[str, Any], value: Any) -> None:
+    """Some releases, and so the fork, have the function without its documented name."""
+    update = getattr(runpod.serverless, "progress_update", None)
+    if update is None:
+        update = importlib.import_module("runpod.serverless.modules.rp_progress").progress_update
+    update(job, value)
+
+
 def begin(job: dict[str, Any]) -> dict[str, Any]:
     """The part before any waiting; returns the input."""
     asked: dict[str, Any] = job["input"]
     if "begun" in asked:
         make(asked["begun"])
     if "progress" in asked:
-        runpod.serverless.progress_update(job, asked["progress"])
+        tell_progress(job, asked["progress"])
     if "exit" in asked and not job["id"].endswith("-a2"):
         sys.exit(asked["exit"])
     return asked
@@ -88,8 +97,12 @@ MODES: dict[str, dict[str, Any]] = {
     "waiting": {"handler": waiting},
     "generating": {"handler": generating},
     "aggregating": {"handler": generating_async, "return_aggregate_stream": True},
-    "concurrent": {"handler": waiting, "concurrency_modifier": lambda present: 3},
-    "refreshing": {"handler": waiting, "refresh_worker": True},
+    "concurrent": {
+        "handler": waiting,
+        "concurrency_modifier": lambda present: 3,
+        "concurrency_controller": lambda: False,  # the word of 1.3: whether the worker has enough to do
+    },
+    "refreshing": {"handler": blocking, "refresh_worker": True},
 }
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from submodel.contract import legacy_env
+from tests.compat.environments import FORK
 from tests.support.gateway_process import INTERNAL_TOKEN, WORKER_TOKEN, GatewayProcess
 from tests.support.live_gateway import Http
 
@@ -20,10 +22,52 @@ PING_INTERVAL_MS = "1000"
 """The shortest that the SDKs know."""
 
 
-def until(what: str, holds: Callable[[], object]) -> None:
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What an SDK can do as a worker; the defaults are those of the newest.
+
+    `tells` is whether its requests say what it is and whether it runs a job, `prefix` that of its variables, `gives_up`
+    what it logs when it could not deliver a result.
+    """
+
+    graceful: bool = True
+    stops_jobs: bool = True
+    asynchronous: bool = True
+    streams: bool = True
+    progress: bool = True
+    leaves: bool = True
+    keeps_output_of_failures: bool = True
+    reports_failed_generators: bool = True
+    tells: bool = True
+    prefix: str = "RUNPOD_"
+    gives_up: str = "Failed to return job results"
+
+
+SDKS = {
+    "runpod-1.12.0": Abilities(),
+    "runpod-1.7.13": Abilities(stops_jobs=False),
+    FORK: Abilities(stops_jobs=False, prefix="SUBMODEL_"),
+    "runpod-1.6.2": Abilities(stops_jobs=False, graceful=False),
+    "runpod-1.3.7": Abilities(stops_jobs=False, graceful=False, reports_failed_generators=False),
+    "runpod-0.10.0": Abilities(
+        stops_jobs=False,
+        graceful=False,
+        asynchronous=False,
+        streams=False,
+        progress=False,
+        leaves=False,
+        keeps_output_of_failures=False,
+        tells=False,
+        gives_up="Error while returning job result",
+    ),
+}
+"""The SDKs that the tests run as workers, newest first."""
+
+
+def until(what: str, holds: Callable[[], object], seconds: int = END_SECONDS) -> None:
     """Return as soon as `holds`; another process brings it about."""
     pause = threading.Event()
-    for _ in range(END_SECONDS * 50):
+    for _ in range(seconds * 50):
         if holds():
             return
         pause.wait(0.02)
@@ -69,7 +113,7 @@ class Lab:
 
     def __init__(self, gateway: GatewayProcess, python: Path, folder: Path, sdk: str) -> None:
         self.gateway = gateway
-        self.sdk = sdk
+        self.able = SDKS[sdk]
         self.folder = folder
         self._python = python
         self._workers: list[SdkWorker] = []
@@ -77,16 +121,6 @@ class Lab:
         self._registered: set[str] = set()
         self._internal = Http(f"http://127.0.0.1:{gateway.internal_port}", INTERNAL_TOKEN)
         self._client = Http(f"http://127.0.0.1:{gateway.port}")
-
-    @property
-    def graceful(self) -> bool:
-        """Whether the SDK finishes its jobs after SIGTERM."""
-        return self.sdk != "runpod-1.6.2"
-
-    @property
-    def stops_jobs(self) -> bool:
-        """Whether the SDK asks which jobs to stop."""
-        return self.sdk == "runpod-1.12.0"
 
     def register(self, endpoint: str, **fields: Any) -> None:
         """Let the gateway know the endpoint."""
@@ -104,23 +138,28 @@ class Lab:
         return endpoint
 
     def start(self, mode: str, endpoint: str, worker: str = "w-1", *, beside: bool = False) -> SdkWorker:
-        """A worker of this endpoint; all others are killed unless it runs beside them."""
+        """A worker of this endpoint; all others are killed unless it runs beside them.
+
+        Where the SDK knows no asynchronous handlers, the blocking one does what the waiting one would.
+        """
+        if mode == "waiting" and not self.able.asynchronous:
+            mode = "blocking"
         if not beside:
             self.kill_workers()
         if endpoint not in self._registered:
             self.register(endpoint)
         folder = self.folder / endpoint / worker
-        base = f"http://127.0.0.1:{self.gateway.port}"
+        base, prefix = f"http://127.0.0.1:{self.gateway.port}", self.able.prefix
         environment = {
             "PATH": os.defpath,
             "HOME": str(folder),
             "PYTHONUNBUFFERED": "1",
             "MODE": mode,
             **legacy_env.DEFAULTS,
-            **legacy_env.settings("RUNPOD_", base, endpoint),
-            "RUNPOD_AI_API_KEY": WORKER_TOKEN,
-            "RUNPOD_POD_ID": worker,
-            "RUNPOD_PING_INTERVAL": PING_INTERVAL_MS,
+            **legacy_env.settings(prefix, base, endpoint),
+            prefix + legacy_env.API_KEY: WORKER_TOKEN,
+            prefix + legacy_env.POD_ID: worker,
+            prefix + legacy_env.PING_INTERVAL: PING_INTERVAL_MS,
         }
         self._workers.append(SdkWorker([str(self._python), str(HANDLER)], environment, folder))
         return self._workers[-1]
