@@ -65,7 +65,7 @@ class _Internal:
                 return encode(await self._gateway.record(endpoint))
             case "PUT", ["endpoints", endpoint]:
                 body = await request.body(BODY_BYTES)
-                await self._registry.put(endpoint, envelope.parse(body, _REGISTRATION))
+                await self._registry.put(endpoint, envelope.parse(body, _REGISTRATION), body)
             case "DELETE", ["endpoints", endpoint]:
                 await self._registry.delete(endpoint, request.query("epoch"))
             case "PUT", ["endpoints", endpoint, "workers"]:

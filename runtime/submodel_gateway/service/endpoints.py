@@ -29,6 +29,9 @@ class EndpointState:
     """One registered endpoint."""
 
     registration: EndpointRegistration
+    text: bytes = b""
+    """The registration as the operator sent it, also with fields that only gateways of a newer version read."""
+
     sessions: dict[str, Session] = field(default_factory=dict)
     presence: dict[str, WorkerPresence] = field(default_factory=dict)
     """The operator's last list."""
@@ -205,12 +208,12 @@ class Endpoints:
     def find(self, endpoint: str) -> EndpointState | None:
         return self._states.get(endpoint)
 
-    def put(self, registration: EndpointRegistration) -> EndpointState:
-        """Add an endpoint or replace its registration."""
+    def put(self, registration: EndpointRegistration, text: bytes = b"") -> EndpointState:
+        """Add an endpoint or replace its registration, which came as `text`."""
         state = self._states.get(registration.endpoint_id)
         if state is None:
             state = self._states[registration.endpoint_id] = EndpointState(registration)
-        state.registration = registration
+        state.registration, state.text = registration, text
         self.keys.put(registration.endpoint_id, {key.sha256: key for key in registration.api_keys})
         tokens = {token.sha256.lower(): token.revision for token in registration.worker_tokens}
         self._workers.put(registration.endpoint_id, tokens)

@@ -57,19 +57,22 @@ class Registry:
 
     def load(self, registrations: Mapping[str, bytes]) -> None:
         """Remember what a store remembers; called once for each, before anything of it is served."""
-        for registration in registrations.values():
-            self._changed(self._endpoints.put(decode(registration, EndpointRegistration)))
+        for text in registrations.values():
+            self._changed(self._endpoints.put(decode(text, EndpointRegistration), text))
 
-    async def put(self, endpoint: str, registration: EndpointRegistration) -> None:
+    async def put(self, endpoint: str, registration: EndpointRegistration, text: bytes = b"") -> None:
         """Register an endpoint. Raises `InvalidRequest`, `Outdated`, `StoreError`.
 
         Another epoch is another endpoint of the same name: the jobs and workers of the one before end with it.
+
+        Args:
+            text: as it came, which is what is stored; gateways of a newer version may read more in it.
         """
         _check(endpoint, registration)
         async with self._locks[endpoint]:
-            await self._put(endpoint, registration)
+            await self._put(endpoint, registration, text or encode(registration))
 
-    async def _put(self, endpoint: str, registration: EndpointRegistration) -> None:
+    async def _put(self, endpoint: str, registration: EndpointRegistration, text: bytes) -> None:
         known = self._endpoints.find(endpoint)
         if known is not None and _older(registration, known.registration):
             raise Outdated(
@@ -80,10 +83,10 @@ class Registry:
             await self._end_all(endpoint)
         if known is None:
             await self._stores.place(endpoint)
-        if known is None or known.registration != registration:
-            await self._stores.of(endpoint).one(base.PutEndpoint(endpoint=endpoint, registration=encode(registration)))
+        if known is None or known.text != text:
+            await self._stores.of(endpoint).one(base.PutEndpoint(endpoint=endpoint, registration=text))
             self._stores.found(endpoint, self._stores.name_of(endpoint))
-            state = self._endpoints.put(registration)
+            state = self._endpoints.put(registration, text)
             state.end_revoked()
             self._changed(state)
 
@@ -102,8 +105,8 @@ class Registry:
                 self._deleted(endpoint)
             if registration is None:
                 self._stores.forget(endpoint)
-            if registration is not None and (known is None or known.registration != registration):
-                state = self._endpoints.put(registration)
+            if stored and registration is not None and (known is None or known.text != stored):
+                state = self._endpoints.put(registration, stored)
                 state.end_revoked()
                 self._changed(state)
 

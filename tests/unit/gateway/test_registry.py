@@ -8,9 +8,11 @@ from msgspec.structs import replace
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
 from submodel_gateway.errors import InvalidRequest, NotFound, OperationFailed, Outdated
+from submodel_gateway.http.internal import internal_app
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, FailingStore, Worker, World, presence, registration, settle, world
+from tests.support.legacy_worker import Call
 
 
 async def test_an_older_generation_is_refused_and_the_same_one_is_fine() -> None:
@@ -174,6 +176,20 @@ async def test_a_restarted_gateway_knows_its_endpoints() -> None:
         again.gateway.registry.load(await w.store.endpoints())
         id = await again.submit()
         assert (await again.status(id)).job.state is JobState.IN_QUEUE
+
+
+async def test_what_only_a_newer_gateway_knows_of_an_endpoint_is_kept_for_it() -> None:
+    async with world() as w:
+        pushed = b'{"endpointId": "ns.app", "epoch": "uid", "generation": 2, "ttlMs": 7000, "fromTheFuture": %s}'
+        for future in (b"[1]", b"[2]"):
+            app = internal_app(w.gateway, "token")
+            headers = {"authorization": "Bearer token"}
+            call = Call(app, "PUT", "/internal/v1/endpoints/ns.app", headers, pushed % future)
+            assert (await call.answer()).status == 200
+            assert await w.store.endpoints() == {ENDPOINT: pushed % future}
+        again = World(w.store)
+        again.gateway.registry.load(await w.store.endpoints())
+        assert again.gateway.endpoints.get(ENDPOINT).registration.ttl_ms == 7_000
 
 
 async def test_a_process_that_died_gives_its_jobs_back_and_the_one_after_it_keeps_its_own() -> None:
