@@ -3,7 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
-from submodel_gateway.jobs.outbox import DELAYS_MS, Webhook
+from submodel_gateway.jobs.outbox import DELAYS_MS, Webhook, log_of, noted
 from submodel_gateway.jobs.record import WebhookState
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.store import base
@@ -81,8 +81,17 @@ async def test_what_a_try_came_to_is_kept(store: Store) -> None:
     assert isinstance(one(store, settle(due.webhook, False, "HTTP 503"), NOW + 9), base.Stored)
     kept = await store.webhook(ENDPOINT, "a")
     assert kept is not None
-    assert (kept.answer, kept.tries, kept.next_at) == ("HTTP 503", 1, NOW + 9 + DELAYS_MS[0])
+    assert (log_of(kept), kept.tries, kept.next_at) == ([(NOW + 9, "HTTP 503")], 1, NOW + 9 + DELAYS_MS[0])
     assert await state(store) is WebhookState.PENDING
+    (again,) = lease(store, NOW + 20_000)
+    one(store, settle(again.webhook, True, "HTTP 200"), NOW + 20_005)
+    kept = await store.webhook(ENDPOINT, "a")
+    assert kept is not None
+    assert log_of(kept) == [(NOW + 9, "HTTP 503"), (NOW + 20_005, "HTTP 200")]
+    one(store, base.ReplayWebhook(endpoint=ENDPOINT, id="a"), NOW + 30_000)
+    kept = await store.webhook(ENDPOINT, "a")
+    assert kept is not None
+    assert (len(log_of(kept)), kept.tries) == (2, 0)
 
 
 @pytest.mark.parametrize(("delivered", "expected"), [(True, WebhookState.DELIVERED), (False, WebhookState.DEAD)])
@@ -98,7 +107,7 @@ async def test_a_settled_webhook_stays_to_be_read_and_is_never_due(
     assert await state(store) is expected
     kept = await store.webhook(ENDPOINT, "a")
     assert kept is not None
-    assert (kept.answer, kept.next_at) == ("HTTP 1", None)
+    assert (log_of(kept)[-1].answer, kept.next_at) == ("HTTP 1", None)
     assert await store.next_webhook() is None
 
 
@@ -121,7 +130,8 @@ async def test_a_webhook_can_be_sent_again_with_all_tries(store: Store) -> None:
     one(store, settle(due.webhook, True, "HTTP 200"))
     assert isinstance(one(store, replay(), NOW + 100), base.Applied)
     assert await state(store) is WebhookState.PENDING
-    assert await store.webhook(ENDPOINT, "a") == replace(due.webhook, tries=0, nonce=0, next_at=NOW + 100)
+    fresh = replace(noted(due.webhook, "HTTP 200", NOW), tries=0, nonce=0, next_at=NOW + 100)
+    assert await store.webhook(ENDPOINT, "a") == fresh
     (again,) = lease(store, NOW + 100, nonce=6)
     assert (again.url, again.webhook.tries, again.webhook.gen) == (URL, 1, 1)
 

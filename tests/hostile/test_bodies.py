@@ -59,7 +59,7 @@ async def test_a_route_answers_every_request_with_a_document(
     async with world() as w:
         known = await w.submit()
         for job in (known, id):
-            answer = await ask(w, method, path.format(id=job, path="v1/chat/completions"), query, body)
+            answer = await ask(w, method, path.format(id=job, path="v1/chat/completions", model=job), query, body)
             assert answer.status < 500, answer
             assert answer.status == 204 or isinstance(answer.json, dict), answer
             assert answer.status == 200 or answer.json["error"], answer

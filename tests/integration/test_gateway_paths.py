@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from submodel_gateway.http.operations import OPENAI, OPERATIONS, Base, Operation
-from tests.support.gateway_ports import Ports
+from tests.support.gateway_ports import Ports, register
 from tests.support.live_gateway import LiveGateway
 
 BASES = [base.value for base in Base]
@@ -34,7 +34,7 @@ def test_a_job_lives_under_every_base(ports: Ports, base: str) -> None:
 @pytest.mark.parametrize("operation", JOB_API, ids=lambda operation: operation.path)
 def test_every_spelling_answers_to_the_methods_of_its_operation(ports: Ports, base: str, operation: Operation) -> None:
     for path in (operation.path, *operation.aliases):
-        url = f"{base}/ns.app/{path.format(id='unknown')}?wait=1"
+        url = f"{base}/ns.app/{path.format(id='unknown', model='meta/llama')}?wait=1"
         for method in ("GET", "POST", "PUT", "DELETE"):
             status, answer = ports.client.call(method, url, {"input": 1})
             assert (status == 405) == (method not in operation.methods), (method, url, answer)
@@ -48,6 +48,19 @@ def test_answers_carry_their_envelope_where_a_client_looks_for_one(ports: Ports)
     assert accepted == {"code": 20000, "message": "success", "data": job, **job}
     for base in ("/v2", "/v1", "/v1/sl"):
         assert "data" not in ports.client.ok("POST", f"{base}/ns.app/run", {"input": 1})
+
+
+@pytest.mark.requirement("client.models")
+@pytest.mark.parametrize("base", BASES)
+def test_the_models_of_the_manifest_are_told_without_a_worker(ports: Ports, base: str) -> None:
+    register(ports.gateway, "ns.models", models=["parrot", "meta/llama"])
+    client, url = ports.client, f"{base}/ns.models/models"
+    listed = client.ok("GET", url)
+    assert (listed.get("data") or listed)["models"] == [{"id": "parrot"}, {"id": "meta/llama"}]
+    assert client.ok("GET", f"{url}/meta/llama")["id"] == "meta/llama"
+    missing = {"error": "the manifest of this endpoint names no model 'llama'"}
+    assert client.call("GET", f"{url}/llama") == (404, missing)
+    assert client.ok("GET", f"{base}/ns.app/models").get("models") == []
 
 
 NO_PATHS = [

@@ -18,7 +18,7 @@ OURS, THEIRS = key_text("ours", "o" * 43), key_text("theirs", "t" * 43)
 PUSHED = "smk_pushed_" + "p" * 43
 
 CLIENT_ROUTES = [
-    (method, f"{base}/{{endpoint}}/{path.format(id='x', path='v1/models')}")
+    (method, f"{base}/{{endpoint}}/{path.format(id='x', path='v1/models', model='a/b')}")
     for base in Base
     for path, operation in BY_PATH.items()
     for method in operation.methods

@@ -35,7 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Http]:
     folder = tmp_path_factory.mktemp("gateway")
     settings = {"SUBMODEL_GATEWAY_WEBHOOK_ALLOW": "127.0.0.1", "SUBMODEL_GATEWAY_RATE_LIMITS": "run=1000"}
     with LiveGateway(folder, **settings) as gateway:
-        register(gateway, "default.tokens")
+        register(gateway, "default.tokens", models=["meta-llama/Llama-3.1-8B"])
         environment = {
             "SUBMODEL_GATEWAY_URL": gateway.public,
             "SUBMODEL_ENDPOINT_ID": "default.tokens",

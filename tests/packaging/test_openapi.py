@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from submodel_gateway.http import openapi, reference
-from submodel_gateway.http.operations import OPENAI, OPERATIONS, Operation
+from submodel_gateway.http.operations import MODEL, MODELS, OPENAI, OPERATIONS, WEBHOOK_REPLAY, Operation
 
 ROOT = Path(__file__).parents[2]
 JOB_API = (ROOT / "docs/reference/job-api.md").read_text(encoding="utf-8")
@@ -41,11 +41,13 @@ def test_every_operation_has_a_name_of_its_own() -> None:
 EXAMPLE = re.compile(r"^\$ curl (.+)\n(?:(\{.*)\n)?", re.MULTILINE)
 
 
+_REST = {WEBHOOK_REPLAY: r"/\S*replay", MODELS: r"(?!/)", MODEL: "/"}
+"""What tells apart the operations that begin with the same word."""
+
+
 def examples(operation: Operation) -> list[tuple[str, str]]:
     """The command lines of an operation on the page, with what they print there."""
-    word = re.compile(
-        rf"\$URL/{operation.name}(?![\w-])" + (r"/\S*replay" if operation.path.endswith("replay") else "")
-    )
+    word = re.compile(rf"\$URL/{operation.name}(?![\w-])" + _REST.get(operation, ""))
     return [(found[1], found[2] or "") for found in EXAMPLE.finditer(JOB_API) if word.search(found[1])]
 
 

@@ -18,6 +18,7 @@ from submodel_gateway.http.documents import (
     StreamItem,
     StreamStatus,
     WebhookStatus,
+    WebhookTry,
     WorkerCounts,
 )
 from submodel_gateway.http.messages import Answer, App, Header, Reply, Request, Streamed
@@ -182,8 +183,9 @@ def requests_answer(page: Page) -> bytes:
 def webhook_answer(view: WebhookView) -> bytes:
     """The JSON of what became of a webhook."""
     answer = WebhookStatus(id=view.id, state=view.state, tries=view.tries)
-    if view.answer:
-        answer.last_answer = view.answer
+    if view.log:
+        answer.last_answer = view.log[-1].answer
+        answer.log = [WebhookTry(ago_ms=line.ago_ms, answer=line.answer) for line in view.log]
     if view.next_in_ms is not None:
         answer.next_try_in_ms = view.next_in_ms
     return encode(answer)

@@ -69,6 +69,13 @@ class JobPage(Message):
     next: Annotated[int | None, Meta(description="`before` of the following page; null on the last one.")]
 
 
+class WebhookTry(Message):
+    """One time that a webhook was sent."""
+
+    ago_ms: Annotated[_Ms, Meta(description="How long ago it was known what it came to.")]
+    answer: Annotated[str, Meta(description="What it came to.")]
+
+
 class WebhookStatus(Message):
     """What became of a job's webhook."""
 
@@ -79,6 +86,10 @@ class WebhookStatus(Message):
     ]
     tries: Annotated[_Count, Meta(description="How often it was sent; a try that is under way counts.")]
     last_answer: Annotated[str | UnsetType, Meta(description="What the last try came to.")] = UNSET
+    log: Annotated[
+        list[WebhookTry] | UnsetType,
+        Meta(description="The tries that have ended, the oldest first; the last 20, also from before a replay."),
+    ] = UNSET
     next_try_in_ms: Annotated[_Ms | UnsetType, Meta(description="Until the next try, while it is on its way.")] = UNSET
 
 
@@ -132,6 +143,18 @@ class HealthStatus(Message):
     jobs: JobCounts
     workers: WorkerCounts
     warning: Annotated[str | UnsetType, Meta(description="Why jobs are held back.")] = UNSET
+
+
+class Model(Message):
+    """A model that the endpoint's workers serve."""
+
+    id: Annotated[str, Meta(description="Its name, as the manifest has it.")]
+
+
+class Models(Message):
+    """The models that the endpoint's manifest names."""
+
+    models: list[Model]
 
 
 class Failure(Message):

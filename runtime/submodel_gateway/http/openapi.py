@@ -139,7 +139,7 @@ def _path(operation: Operation) -> dict[str, Any]:
 
 
 def _operation(operation: Operation, method: str) -> dict[str, Any]:
-    name = operation.path.replace("/{id}", "").replace("/{path}", "").replace("/", "-")
+    name = operation.path.replace("/{id}", "").replace("/{path}", "").replace("s/{model}", "").replace("/", "-")
     has_body = operation.body is not None and method == "POST"
     found = [_parameter(each) for each in operation.parameters]
     found += ([_KEY] if has_body and operation.body is not Body.BATCH else []) + ([_PLACE] if operation.events else [])
@@ -155,6 +155,7 @@ def _operation(operation: Operation, method: str) -> dict[str, Any]:
 _SEGMENTS = {
     "endpoint": "The endpoint's id, `<namespace>.<name>`.",
     "id": "The job's id.",
+    "model": "The model's name, which may have slashes.",
     "path": "For example `v1/models`.",
 }
 

@@ -186,6 +186,15 @@ HEALTH = Operation(
     documents.HealthStatus,
     aliases=("metrics",),
 )
+MODELS = Operation(
+    "models",
+    GET,
+    Scope.READ,
+    "status",
+    "The models that the endpoint's manifest names; no worker is asked.",
+    documents.Models,
+)
+MODEL = Operation("models/{model}", GET, Scope.READ, "status", "One of these models.", documents.Model)
 OPENAI = Operation(
     "openai/{path}",
     EITHER,
@@ -212,6 +221,8 @@ OPERATIONS = (
     REQUESTS,
     PURGE_QUEUE,
     HEALTH,
+    MODELS,
+    MODEL,
     OPENAI,
 )
 
@@ -237,6 +248,8 @@ def locate(rest: list[str]) -> Operation | None:
         return BY_PATH.get(rest[1])
     if size > 2 and rest[1] == "openai":
         return OPENAI
+    if size > 2 and rest[1] == "models":
+        return MODEL  # many names of models have a slash
     if size == 3:
         return BY_PATH.get(f"{rest[1]}/{{id}}")
     return BY_PATH.get(f"{rest[1]}/{{id}}/{rest[3]}") if size == 4 else None

@@ -42,7 +42,7 @@ _WELCOME = encode({"service": "SubModel gateway", "api": "/v2/{endpoint}/{operat
 _EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
 
 _Serve = Callable[..., Awaitable[Reply]]
-"""Takes the request, the endpoint, and the job's id where the operation is about one."""
+"""Takes the request, the endpoint, and the id of the job, or the name of the model, that the operation is about."""
 
 
 def public_app(gateway: Gateway, access: Access) -> App:
@@ -61,6 +61,7 @@ class _Public:
         self._workers = gateway.workers
         self._legacy = LegacyRoutes(gateway)
         self._openai = OpenAiRoutes(gateway.openai)
+        self._names = gateway.openai
         self._webhooks = gateway.webhooks
         self._spans = gateway.spans
         self._documents = {"": _WELCOME, "openapi.json": encode(openapi.document())}
@@ -78,6 +79,8 @@ class _Public:
             operations.REQUESTS: self._requests,
             operations.PURGE_QUEUE: self._purge_queue,
             operations.HEALTH: self._health,
+            operations.MODELS: self._models,
+            operations.MODEL: self._model,
         }
 
     async def route(self, request: Request) -> Reply:
@@ -91,7 +94,8 @@ class _Public:
                     self._admit(request, operation, endpoint)
                     return await self._openai.serve(request, endpoint, rest[2:])
                 self._admit(request, operation, endpoint)
-                reply = await self._served[operation](request, endpoint, *rest[2:3])
+                named = ["/".join(rest[2:])] if operation is operations.MODEL else rest[2:3]
+                reply = await self._served[operation](request, endpoint, *named)
                 return answers.enveloped(reply) if base is Base.API_V1_SL else reply
             if base is Base.V2 and rest:
                 return await self._worker(request, rest)
@@ -188,6 +192,14 @@ class _Public:
         states = envelope.states(request.query(parameters.STATES.name))
         page = await self._clients.requests(endpoint, before, limit, states)
         return answers.requests_answer(page)
+
+    async def _models(self, request: Request, endpoint: str) -> bytes:
+        return encode(documents.Models(models=[documents.Model(id=name) for name in self._names.models(endpoint)]))
+
+    async def _model(self, request: Request, endpoint: str, name: str) -> bytes:
+        if name not in self._names.models(endpoint):
+            raise NotFound(f"the manifest of this endpoint names no model {name!r}")
+        return encode(documents.Model(id=name))
 
     async def _exchange(self, request: Request, endpoint: str, worker: str) -> bytes:
         token = request.bearer()

@@ -5,6 +5,8 @@ what another one has taken over. Two tries follow each other closely, as clients
 others back off over three quarters of an hour, then the webhook is given up.
 """
 
+from typing import NamedTuple
+
 import msgspec
 from msgspec.structs import replace
 
@@ -12,6 +14,9 @@ DELAYS_MS = (10_000, 10_000, 60_000, 300_000, 600_000, 900_000, 900_000)
 """Waits after the first try, the second, and so on; there is one try more than there are waits."""
 
 JITTER = 0.2
+
+LOG_MAX = 20
+"""Tries that are remembered of a webhook, those before a replay among them."""
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,14 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """When it may be leased: the next try, or the end of the present lease. None once it is settled."""
 
     answer: str = ""
-    """What the last try came to, in a few words without addresses; empty before the first."""
+    """What the tries came to, a line each: the instant at which it was known, and a few words without addresses."""
+
+
+class Try(NamedTuple):
+    """What a try came to, and when that was known."""
+
+    at: int
+    answer: str
 
 
 def lease(webhook: Webhook, nonce: int, lease_ms: int, now: int) -> Webhook:
@@ -49,6 +61,19 @@ def after_failure(webhook: Webhook, now: int, jitter: float) -> Webhook:
         return replace(webhook, next_at=None)
     delay_ms = DELAYS_MS[webhook.tries - 1] * (1 + JITTER * jitter)
     return replace(webhook, next_at=now + int(delay_ms))
+
+
+def noted(webhook: Webhook, answer: str, now: int) -> Webhook:
+    """The webhook with what its try came to."""
+    lines = webhook.answer.split("\n") if webhook.answer else []
+    line = f"{now} {' '.join(answer.split())}"
+    return replace(webhook, answer="\n".join([*lines, line][-LOG_MAX:]))
+
+
+def log_of(webhook: Webhook) -> list[Try]:
+    """The tries that have ended, the oldest first."""
+    lines = [line.partition(" ") for line in webhook.answer.split("\n")]
+    return [Try(int(at), answer) for at, _, answer in lines if at.isdigit()]
 
 
 def settled(webhook: Webhook) -> Webhook:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from submodel_gateway.errors import Conflict, NotFound
+from submodel_gateway.jobs import outbox
 from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.jobs.transition import Reason, Transition
 from submodel_gateway.service.clients import JobView
@@ -18,13 +19,21 @@ from submodel_gateway.store.group import GroupCommit
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """What a try came to, and how long ago."""
+
+    ago_ms: int
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookView:
-    """What became of a job's webhook. `next_in_ms` is None when nothing is planned."""
+    """What became of a job's webhook. `next_in_ms` is None when nothing is planned, `log` has the oldest try first."""
 
     id: str
     state: WebhookState
     tries: int
-    answer: str
+    log: tuple[LogLine, ...]
     next_in_ms: int | None
 
 
@@ -89,9 +98,11 @@ class Webhooks:
             raise _none(id)
         webhook = await store.webhook(endpoint, id)
         if webhook is None:
-            return WebhookView(id, job.webhook, 0, "", None)
-        wait_ms = None if webhook.next_at is None else max(0, webhook.next_at - self._stores.now_ms(endpoint))
-        return WebhookView(id, job.webhook, webhook.tries, webhook.answer, wait_ms)
+            return WebhookView(id, job.webhook, 0, (), None)
+        now = self._stores.now_ms(endpoint)
+        wait_ms = None if webhook.next_at is None else max(0, webhook.next_at - now)
+        log = tuple(LogLine(max(0, now - at), answer) for at, answer in outbox.log_of(webhook))
+        return WebhookView(id, job.webhook, webhook.tries, log, wait_ms)
 
     async def replay(self, endpoint: str, id: str) -> WebhookView:
         """Send it once more, with all tries. Raises as `show`, and `Conflict` while there is nothing to tell."""

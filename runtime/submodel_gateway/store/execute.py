@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from submodel.contract.states import JobState
 from submodel_gateway.jobs import breaker, events, outbox
@@ -258,7 +257,7 @@ def _settle_webhook(rows: Rows, op: base.SettleWebhook, now: int) -> base.Outcom
     if webhook is None:
         return base.Refused(Reason.STALE, rows.load(op.endpoint, op.id))
     tried = outbox.settled(webhook) if op.delivered else outbox.after_failure(webhook, now, op.jitter)
-    rows.put_webhook(replace(tried, answer=op.answer))
+    rows.put_webhook(outbox.noted(tried, op.answer, now))
     if tried.next_at is not None:
         return base.Stored()
     return _one(rows, op, events.WebhookSettled(op.gen, op.delivered), now)
@@ -283,7 +282,9 @@ def _leased_webhook(rows: Rows, op: base.SettleWebhook | base.ReleaseWebhook) ->
 def _replay_webhook(rows: Rows, op: base.ReplayWebhook, now: int) -> base.Outcome:
     outcome = _one(rows, op, events.WebhookReplayed(), now)
     if isinstance(outcome, base.Applied) and (job := outcome.change.after) is not None:
-        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now))
+        before = rows.webhook(job.endpoint, job.id)
+        log = before.answer if before is not None else ""
+        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now, answer=log))
     return outcome
 
 
@@ -328,7 +329,9 @@ def _save(rows: Rows, done: Transition, now: int) -> None:
             rows.settle_keys(done.before)
         return
     if done.ended and job.webhook is WebhookState.PENDING:
-        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now))
+        before = rows.webhook(job.endpoint, job.id)
+        log = before.answer if before is not None else ""
+        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now, answer=log))
     if done.lost:
         rows.put_breaker(job.endpoint, breaker.after_loss(rows.breaker(job.endpoint), job.id, now))
     elif done.delivered and rows.breaker(job.endpoint).losses:

@@ -3,7 +3,17 @@
 import pytest
 from msgspec.structs import replace
 
-from submodel_gateway.jobs.outbox import DELAYS_MS, Webhook, after_failure, lease, release, settled
+from submodel_gateway.jobs.outbox import (
+    DELAYS_MS,
+    LOG_MAX,
+    Webhook,
+    after_failure,
+    lease,
+    log_of,
+    noted,
+    release,
+    settled,
+)
 
 NOW = 5_000_000
 FRESH = Webhook(id="a", endpoint="e", gen=1, next_at=NOW)
@@ -43,6 +53,15 @@ def test_a_lease_that_is_given_back_is_no_try_and_speaks_no_more() -> None:
     failed = after_failure(lease(FRESH, 1, 30_000, NOW), NOW, 0.0)
     back = release(lease(failed, 2, 30_000, NOW), delay_ms=500, now=NOW + 10)
     assert (back.tries, back.nonce, back.next_at) == (1, 0, NOW + 510)
+
+
+def test_what_tries_came_to_is_remembered_one_line_each_and_not_for_ever() -> None:
+    webhook = noted(noted(FRESH, "HTTP 503\nand more", NOW), "HTTP 200", NOW + 5)
+    assert log_of(FRESH) == []
+    assert log_of(webhook) == [(NOW, "HTTP 503 and more"), (NOW + 5, "HTTP 200")]
+    for number in range(LOG_MAX):
+        webhook = noted(webhook, f"HTTP {number}", NOW + number)
+    assert [each.answer for each in log_of(webhook)] == [f"HTTP {number}" for number in range(LOG_MAX)]
 
 
 def test_a_settled_webhook_is_never_due() -> None:

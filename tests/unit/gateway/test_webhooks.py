@@ -17,7 +17,7 @@ from submodel_gateway.jobs.record import WebhookState
 from submodel_gateway.service import dispatcher, traffic
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.dispatcher import LEASE_MS
-from submodel_gateway.service.webhooks import WebhookView
+from submodel_gateway.service.webhooks import LogLine, WebhookView
 from submodel_gateway.store import base
 from submodel_gateway.store.base import Store
 from submodel_gateway.store.memory import MemoryStore
@@ -78,7 +78,7 @@ async def test_the_outcome_is_sent_once_and_reads_as_the_status_does() -> None:
         assert letter.url == URL
         assert letter.body == job_answer(await w.status(id))
         assert letter.document["output"] == {"text": "é"}
-        assert await seen(w, id) == WebhookView(id, WebhookState.DELIVERED, 1, "HTTP 200", None)
+        assert await seen(w, id) == WebhookView(id, WebhookState.DELIVERED, 1, (LogLine(0, "HTTP 200"),), None)
         await later(w, 3_600_000)
         assert len(postbox.letters) == 1
 
@@ -129,13 +129,16 @@ async def test_a_failed_webhook_is_repeated_ever_more_slowly_and_then_given_up()
         await dispatch(w)
         for tries, delay_ms in enumerate(DELAYS_MS, 1):
             view = await seen(w, id)
-            assert (view.state, view.tries, view.answer) == (WebhookState.PENDING, tries, "HTTP 404")
+            assert (view.state, view.tries) == (WebhookState.PENDING, tries)
+            assert [line.answer for line in view.log] == ["HTTP 404"] * tries
             assert view.next_in_ms is not None
             assert 0.8 * delay_ms <= view.next_in_ms <= 1.2 * delay_ms
             await later(w, view.next_in_ms - 1)
             assert len(postbox.letters) == tries
             await later(w, 1)
-        assert await seen(w, id) == WebhookView(id, WebhookState.DEAD, 8, "HTTP 404", None)
+        dead = await seen(w, id)
+        assert (dead.state, dead.tries, len(dead.log), dead.next_in_ms) == (WebhookState.DEAD, 8, 8, None)
+        assert [line.ago_ms for line in dead.log] == sorted((line.ago_ms for line in dead.log), reverse=True)
         await later(w, 3_600_000)
         assert len(postbox.letters) == len(DELAYS_MS) + 1
         assert {letter.headers["webhook-id"] for letter in postbox.letters} == {f"{id}-g1"}
@@ -306,7 +309,7 @@ async def test_a_gateway_that_dies_with_a_webhook_in_its_hands_loses_it_to_the_n
     postbox.held.clear()
     await dispatch(second)
     assert len(postbox.letters) == 2
-    assert await seen(second, id) == WebhookView(id, WebhookState.DELIVERED, 2, "HTTP 200", None)
+    assert await seen(second, id) == WebhookView(id, WebhookState.DELIVERED, 2, (LogLine(0, "HTTP 200"),), None)
     await first.gateway.close()
 
 
@@ -335,7 +338,7 @@ async def test_a_gateway_that_goes_down_gives_back_what_it_could_not_send(monkey
     await second.register()
     postbox.held.clear()
     await dispatch(second)
-    assert await seen(second, id) == WebhookView(id, WebhookState.DELIVERED, 1, "HTTP 200", None)
+    assert await seen(second, id) == WebhookView(id, WebhookState.DELIVERED, 1, (LogLine(0, "HTTP 200"),), None)
     assert len(postbox.letters) == 2
 
 
@@ -418,7 +421,7 @@ async def test_a_defect_in_sending_is_a_failed_try_and_tells_no_secret(caplog: p
         id = await ended(w)
         await dispatch(w)
         view = await seen(w, id)
-        assert (view.state, view.answer) == (WebhookState.PENDING, answer.DEFECT.text)
+        assert (view.state, view.log[-1].answer) == (WebhookState.PENDING, answer.DEFECT.text)
         await later(w, 12_000)
         assert (await seen(w, id)).state is WebhookState.DELIVERED
     assert "ValueError in" in caplog.text
@@ -437,7 +440,7 @@ async def test_a_target_that_is_closed_meanwhile_is_not_asked() -> None:
     await dispatch(second)
     assert postbox.letters == []
     view = await seen(second, id)
-    assert (view.state, view.tries, view.answer) == (
+    assert (view.state, view.tries, view.log[-1].answer) == (
         WebhookState.PENDING,
         1,
         "refused: plain http is not allowed here; use https",
@@ -456,7 +459,9 @@ async def test_a_webhook_can_be_sent_once_more() -> None:
     async with world(postbox) as w:
         id = await ended(w)
         await dispatch(w)
-        assert await w.gateway.webhooks.replay(ENDPOINT, id) == WebhookView(id, WebhookState.PENDING, 0, "", 0)
+        (told,) = (await seen(w, id)).log
+        again = await w.gateway.webhooks.replay(ENDPOINT, id)
+        assert again == WebhookView(id, WebhookState.PENDING, 0, (told,), 0)
         await dispatch(w)
         first, second = postbox.letters
         assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
@@ -538,9 +543,12 @@ async def test_a_gateway_without_a_way_out_keeps_webhooks_for_one_that_has() -> 
 
 
 async def test_the_answer_about_a_webhook_has_only_what_there_is() -> None:
-    view = WebhookView("a", WebhookState.ARMED, 0, "", None)
+    view = WebhookView("a", WebhookState.ARMED, 0, (), None)
     assert webhook_answer(view) == b'{"id":"a","state":"ARMED","tries":0}'
-    planned = WebhookView("a", WebhookState.PENDING, 2, "HTTP 503", 7_421)
+    log = (LogLine(12_602, "no connection to its host"), LogLine(2_579, "HTTP 503"))
+    planned = WebhookView("a", WebhookState.PENDING, 2, log, 7_421)
     assert webhook_answer(planned) == (
-        b'{"id":"a","state":"PENDING","tries":2,"lastAnswer":"HTTP 503","nextTryInMs":7421}'
+        b'{"id":"a","state":"PENDING","tries":2,"lastAnswer":"HTTP 503",'
+        b'"log":[{"agoMs":12602,"answer":"no connection to its host"},{"agoMs":2579,"answer":"HTTP 503"}],'
+        b'"nextTryInMs":7421}'
     )
