@@ -7,7 +7,7 @@ import pytest
 from submodel_operator.handlers import PartFailed
 from submodel_operator.kube.resources import DEPLOYMENTS, ENDPOINTS
 from tests.component.world import World, condition, named, of_endpoint
-from tests.support.fault_proxy import Answer, Call
+from tests.support.fault_proxy import Answer, Call, Few
 from tests.support.operator_thread import WATCHED
 
 PLURAL = ENDPOINTS.plural
@@ -49,21 +49,15 @@ async def test_a_watch_that_lies_silent_delays_news_until_the_next_list_at_most(
 
 @pytest.mark.slow
 async def test_a_watch_that_cannot_be_opened_is_tried_until_it_can(world: World) -> None:
-    refused: list[Call] = []
-
-    def fault(call: Call) -> Answer | None:
-        if not call.watches or len(refused) >= 4:
-            return None
-        refused.append(call)
-        return Answer(503, "no leader") if len(refused) % 2 else Answer(429, "too many", {"Retry-After": "1"})
-
+    two = (Answer(503, "no leader"), Answer(429, "too many", {"Retry-After": "1"}))
+    refusals = Few(lambda call: call.watches, *two, *two)
     async with world.operating() as operator:
-        world.proxy.faults.append(fault)
+        world.proxy.faults.append(refusals)
         world.proxy.cut_watches()
         await world.create("tokens")
         await world.settled("tokens")
         assert not operator.ended.is_set()
-    assert len(refused) == 4
+    assert not refusals.left
 
 
 @pytest.mark.slow
@@ -159,17 +153,11 @@ async def test_news_that_are_older_than_an_own_write_change_nothing(world: World
 @pytest.mark.slow
 async def test_a_definition_that_comes_late_is_waited_for(world: World) -> None:
     discovery = "/apis/serverless.submodel.ai/v1alpha1"
-    missing: list[Call] = []
-
-    def fault(call: Call) -> Answer | None:
-        if call.path != discovery or len(missing) >= 2:
-            return None
-        missing.append(call)
-        return Answer(404, "the server could not find the requested resource")
-
-    world.proxy.faults.append(fault)
+    missing = Answer(404, "the server could not find the requested resource")
+    late = Few(lambda call: call.path == discovery, missing, missing)
+    world.proxy.faults.append(late)
     async with world.operating():
         await world.create("tokens")
         (endpoint,) = await world.settled("tokens")
     assert condition(endpoint, "Ready")["status"] == "True"
-    assert len(missing) == 2
+    assert not late.left

@@ -1,12 +1,10 @@
 """Requests of the operator that fail, are refused, get lost or hang: each is repeated, and nothing is done twice."""
 
-from collections.abc import Callable
-
 import pytest
 
 from submodel_operator.kube.resources import DEPLOYMENTS, ENDPOINTS
 from tests.component.world import World, condition, named
-from tests.support.fault_proxy import Answer, Before, Call, Fault, Hang, LostAnswer, Trouble
+from tests.support.fault_proxy import Answer, Before, Call, Few, Hang, LostAnswer, Trouble
 
 pytestmark = pytest.mark.slow
 
@@ -18,14 +16,9 @@ FOUR_WRITES = {
 }
 
 
-def once(trouble: Trouble, method: str, ending: str, times: int = 1) -> Fault:
-    """The first so many requests of a kind."""
-    left = [trouble] * times
-
-    def fault(call: Call) -> Trouble | None:
-        return left.pop() if left and call.of(method, ending) else None
-
-    return fault
+def once(trouble: Trouble, method: str, ending: str) -> Few:
+    """The first request of a kind."""
+    return Few(lambda call: call.of(method, ending), trouble)
 
 
 @pytest.mark.parametrize("write", FOUR_WRITES.values(), ids=FOUR_WRITES)
@@ -83,21 +76,14 @@ async def test_an_endpoint_whose_request_hangs_holds_up_no_other(world: World) -
 
 
 async def test_an_api_server_that_is_away_for_a_while_is_waited_for(world: World) -> None:
-    failures: list[Call] = []
-
-    def unavailable(call: Call) -> Trouble | None:
-        if len(failures) >= 8:
-            return None
-        failures.append(call)
-        return Answer(503, "no leader")
-
+    failures = Few(lambda call: True, *[Answer(503, "no leader")] * 8)
     async with world.operating() as operator:
-        world.proxy.faults.append(unavailable)
+        world.proxy.faults.append(failures)
         world.proxy.cut_watches()
         await world.create("tokens")
         await world.settled("tokens")
         assert not operator.ended.is_set()
-    assert len(failures) == 8
+    assert not failures.left
 
 
 async def test_a_status_never_lands_on_an_endpoint_that_was_created_anew_meanwhile(world: World) -> None:
@@ -131,8 +117,8 @@ async def test_a_child_is_not_made_for_an_endpoint_that_vanished_meanwhile(world
     assert len(await world.api.all(DEPLOYMENTS, world.namespace)) == 1
 
 
-def is_list(call: Call) -> bool:
-    """A page of the operator's own lists after the first."""
+def goes_on(call: Call) -> bool:
+    """Whether it asks for a page of the operator's own lists after the first."""
     return call.method == "GET" and "continue" in call.query and not call.by_kopf
 
 
@@ -144,22 +130,10 @@ async def test_a_list_that_expires_midway_starts_over(world: World) -> None:
         await world.settled(*names)
     world.proxy.calls.clear()
     world.proxy.page_size = 1
-    expired: list[Call] = []
-    world.proxy.faults.append(expire_once(expired, is_list))
+    expired = Few(goes_on, Answer(410, "The provided continue parameter is too old"))
+    world.proxy.faults.append(expired)
     async with world.operating():
         await world.change("three", scaling={"workersMax": 7})
         await world.settled(*names)
-    assert len(expired) == 1
+    assert not expired.left
     assert all("/three/" in call.path for call in world.proxy.writes)
-
-
-def expire_once(expired: list[Call], chosen: Callable[[Call], bool]) -> Fault:
-    """The first chosen request is answered as one whose continue token is too old."""
-
-    def fault(call: Call) -> Trouble | None:
-        if expired or not chosen(call):
-            return None
-        expired.append(call)
-        return Answer(410, "The provided continue parameter is too old")
-
-    return fault

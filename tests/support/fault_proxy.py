@@ -85,6 +85,19 @@ Fault = Callable[[Call], Trouble | None]
 """What happens to a request; None lets it through."""
 
 
+class Few:
+    """A fault of the first requests of a kind: each has one of the troubles, and those after them go through."""
+
+    def __init__(self, chosen: Callable[[Call], bool], *troubles: Trouble) -> None:
+        self.left = list(troubles)
+        """Those that no request has had yet."""
+
+        self._chosen = chosen
+
+    def __call__(self, call: Call) -> Trouble | None:
+        return self.left.pop(0) if self.left and self._chosen(call) else None
+
+
 class _Watch:
     """An open watch of the operator."""
 
