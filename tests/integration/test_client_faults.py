@@ -1,6 +1,5 @@
 """Both clients when connections break, answers are lost and the gateway is away."""
 
-import itertools
 import subprocess
 import sys
 import textwrap
@@ -11,26 +10,27 @@ import pytest
 
 import submodel
 from submodel import errors
-from tests.support.client_world import CLIENTS, ENDPOINT, ClientFace, Kind, base_url, numbers, start_worker
+from tests.support.client_world import (
+    CLIENTS,
+    ENDPOINT,
+    ClientFace,
+    Kind,
+    base_url,
+    new_endpoint,
+    numbers,
+    serving,
+    start_worker,
+)
 from tests.support.gateway_process import GatewayProcess, free_port
 from tests.support.tcp_proxy import Cut, TcpProxy
 
 pytestmark = pytest.mark.slow
 
-_number = itertools.count(1)
-
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with GatewayProcess(tmp_path_factory.mktemp("gateway")) as gateway:
-        gateway.register(ENDPOINT)
+    with serving(tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
-
-
-@pytest.fixture(scope="module")
-def worker(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with start_worker(tmp_path_factory.mktemp("worker"), gateway):
-        yield
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 
 @pytest.fixture
-def served(kind: Kind, proxy: TcpProxy, worker: None) -> Iterator[ClientFace]:
+def served(kind: Kind, proxy: TcpProxy) -> Iterator[ClientFace]:
     """A client of the endpoint with a worker."""
     client = kind(ENDPOINT)
     yield client
@@ -56,9 +56,7 @@ def served(kind: Kind, proxy: TcpProxy, worker: None) -> Iterator[ClientFace]:
 @pytest.fixture
 def endpoint(gateway: GatewayProcess) -> str:
     """The id of an endpoint of its own, without workers."""
-    endpoint = f"ns.waiting-{next(_number)}"
-    gateway.register(endpoint)
-    return endpoint
+    return new_endpoint(gateway)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Both clients against a real gateway and a real worker."""
 
-import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,26 +13,19 @@ from tests.support.client_world import (
     ENDPOINT,
     ClientFace,
     base_url,
+    new_endpoint,
     numbers,
+    serving,
     start_worker,
     worker_is_gone,
 )
 from tests.support.gateway_process import GatewayProcess
 
-_number = itertools.count(1)
-
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with GatewayProcess(tmp_path_factory.mktemp("gateway")) as gateway:
-        gateway.register(ENDPOINT)
+    with serving(tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
-
-
-@pytest.fixture(scope="module")
-def worker(gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with start_worker(tmp_path_factory.mktemp("worker"), gateway):
-        yield
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +34,7 @@ def at_the_gateway(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest, worker: None) -> Iterator[ClientFace]:
+def client(request: pytest.FixtureRequest) -> Iterator[ClientFace]:
     """Of an endpoint with a worker."""
     client = CLIENTS[request.param](ENDPOINT)
     yield client
@@ -52,9 +44,7 @@ def client(request: pytest.FixtureRequest, worker: None) -> Iterator[ClientFace]
 @pytest.fixture(params=CLIENTS)
 def waiting(request: pytest.FixtureRequest, gateway: GatewayProcess) -> Iterator[ClientFace]:
     """Of an endpoint of its own, without workers."""
-    endpoint = f"ns.waiting-{next(_number)}"
-    gateway.register(endpoint)
-    client = CLIENTS[request.param](endpoint)
+    client = CLIENTS[request.param](new_endpoint(gateway))
     yield client
     client.close()
 
@@ -166,7 +156,6 @@ def test_a_job_whose_worker_dies_streams_from_its_beginning_again(
         client.close()
 
 
-@pytest.mark.usefixtures("worker")
 def test_threads_share_an_endpoint() -> None:
     outputs: list[object] = []
 

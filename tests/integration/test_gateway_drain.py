@@ -15,21 +15,15 @@ from tests.support.postgres_proxy import PostgresProxy
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer() as started:
-        yield started
-
-
 @pytest.fixture
-def proxy(server: PostgresServer) -> Iterator[PostgresProxy]:
-    with PostgresProxy(server) as between:
+def proxy(own_server: PostgresServer) -> Iterator[PostgresProxy]:
+    with PostgresProxy(own_server) as between:
         yield between
 
 
 @pytest.fixture
-def gateway(tmp_path: Path, server: PostgresServer, proxy: PostgresProxy) -> Iterator[LiveGateway]:
-    with server.database() as url, LiveGateway(tmp_path, SUBMODEL_GATEWAY_STORE=proxy.url(url)) as started:
+def gateway(tmp_path: Path, own_server: PostgresServer, proxy: PostgresProxy) -> Iterator[LiveGateway]:
+    with own_server.database() as url, LiveGateway(tmp_path, SUBMODEL_GATEWAY_STORE=proxy.url(url)) as started:
         register(started)
         yield started
 

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -95,12 +95,6 @@ def _named(seen: EndpointSnapshot, worker: str) -> list[WorkerView]:
 
 def _draining(seen: EndpointSnapshot) -> set[str]:
     return {view.worker for view in seen.workers if view.draining}
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with shared_server().database() as created:
-        yield created
 
 
 @pytest_asyncio.fixture

@@ -70,12 +70,6 @@ class Heard:
                 self._woken.clear()
 
 
-@pytest.fixture
-def url() -> Iterator[str]:
-    with shared_server().database() as created:
-        yield created
-
-
 @pytest_asyncio.fixture
 async def one(url: str) -> AsyncIterator[PostgresStore]:
     store = PostgresStore(url)

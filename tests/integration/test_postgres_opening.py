@@ -4,7 +4,6 @@ import asyncio
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,12 +19,6 @@ from tests.support.store_operations import ENDPOINT, submit
 NOW = 1_700_000_000_000
 ROOT = Path(__file__).parents[2]
 JOB_COLUMNS = "SELECT attname FROM pg_attribute WHERE attrelid = 'submodel.job'::regclass AND attnum > 0"
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with shared_server().database() as created:
-        yield created
 
 
 def execute(url: str, statement: str) -> list[tuple[object, ...]]:

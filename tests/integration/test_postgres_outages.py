@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import psycopg
@@ -24,21 +24,9 @@ pytestmark = pytest.mark.slow
 NOW = 1_700_000_000_000
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer() as started:
-        yield started
-
-
-@pytest.fixture
-def url(server: PostgresServer) -> Iterator[str]:
-    with server.database() as created:
-        yield created
-
-
 @pytest_asyncio.fixture
-async def postgres(url: str) -> AsyncIterator[PostgresStore]:
-    opened = PostgresStore(url)
+async def postgres(own_url: str) -> AsyncIterator[PostgresStore]:
+    opened = PostgresStore(own_url)
     await opened.start(lambda endpoints: None)
     yield opened
     await opened.close()
@@ -56,13 +44,13 @@ def processes(server: PostgresServer) -> list[int]:
 
 
 async def test_rows_that_somebody_else_holds_are_an_outage(
-    postgres: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresStore, own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "COLLISIONS_MAX", 1)
     (_, taken) = await apply(postgres, submit("a"), take())
     assert isinstance(taken, base.Taken)
     job = taken.leases[0].job
-    with psycopg.connect(url) as other:
+    with psycopg.connect(own_url) as other:
         other.execute("SELECT 1 FROM submodel.job FOR UPDATE")
         with pytest.raises(StoreAway, match=r"rows are held by another session: .* lock timeout"):
             await apply(postgres, finish(job))
@@ -71,11 +59,11 @@ async def test_rows_that_somebody_else_holds_are_an_outage(
 
 
 async def test_a_gateway_that_finds_no_database_says_so_and_goes_on_when_it_is_back(
-    url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    own_url: str, own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.2)
-    with PostgresProxy(server) as proxy:
-        postgres = PostgresStore(proxy.url(url))
+    with PostgresProxy(own_server) as proxy:
+        postgres = PostgresStore(proxy.url(own_url))
         postgres._desk._patience_seconds = postgres._blob_desk._patience_seconds = 0.2
         await postgres.start(lambda endpoints: None)
         await apply(postgres, submit("a"))
@@ -94,7 +82,7 @@ async def test_a_gateway_that_finds_no_database_says_so_and_goes_on_when_it_is_b
 
 
 async def test_a_server_that_stands_still_is_given_up_and_found_again(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    own_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(line, "ANSWER_SECONDS", 0.5)
     monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.2)
@@ -120,16 +108,16 @@ async def test_a_server_that_stands_still_is_given_up_and_found_again(
 
 
 async def test_what_has_an_outcome_waits_for_the_standby_and_signs_of_life_do_not(
-    postgres: PostgresStore, url: str, server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+    postgres: PostgresStore, own_url: str, own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(line, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.1)
     (_, taken) = await apply(postgres, submit("a"), take())
     assert isinstance(taken, base.Taken)
     job = taken.leases[0].job
-    server.execute("ALTER SYSTEM SET synchronous_standby_names = 'one_that_is_not_there'")
-    server.execute("SELECT pg_reload_conf()")
-    await asyncio.to_thread(wait_for_setting, url, "one_that_is_not_there")
+    own_server.execute("ALTER SYSTEM SET synchronous_standby_names = 'one_that_is_not_there'")
+    own_server.execute("SELECT pg_reload_conf()")
+    await asyncio.to_thread(wait_for_setting, own_url, "one_that_is_not_there")
     try:
         for write in (heartbeat(job), progress(job, b"0.5"), append(job, 1, b"item")):
             await apply(postgres, write)
@@ -139,8 +127,8 @@ async def test_what_has_an_outcome_waits_for_the_standby_and_signs_of_life_do_no
         assert shown is not None
         assert shown.state is JobState.IN_PROGRESS, "nobody sees what the standby did not confirm"
     finally:
-        server.execute("ALTER SYSTEM RESET synchronous_standby_names")
-        server.execute("SELECT pg_reload_conf()")
+        own_server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        own_server.execute("SELECT pg_reload_conf()")
     (outcome,) = await apply(postgres, finish(job))
     assert isinstance(outcome, base.Applied)
     assert outcome.change.duplicate, "the commit that was given up has gone through"

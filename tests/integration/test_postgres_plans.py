@@ -11,7 +11,6 @@ from submodel_gateway.store.postgres import PostgresStore
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.asking import Desk
 from submodel_gateway.store.postgres.columns import document
-from tests.support.postgres import shared_server
 from tests.support.store_operations import ENDPOINT, EVER, keyed, submit, take
 
 NOW = 1_700_000_000_000
@@ -45,12 +44,6 @@ PLANS: list[tuple[str, Sequence[Any], set[str]]] = [
 def tables(request: pytest.FixtureRequest) -> str:
     """As what the server knows its tables."""
     return str(request.param)
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    with shared_server().database() as created:
-        yield created
 
 
 @pytest_asyncio.fixture

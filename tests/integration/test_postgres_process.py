@@ -1,7 +1,6 @@
 """Gateways as processes on one PostgreSQL: they work as one, and outlive a restart of the database."""
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,6 @@ from tests.support.postgres import PostgresServer
 pytestmark = pytest.mark.slow
 
 ENOUGH = 150
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresServer]:
-    with PostgresServer() as started:
-        yield started
-
-
-@pytest.fixture
-def url(server: PostgresServer) -> Iterator[str]:
-    with server.database() as created:
-        yield created
 
 
 def gateway(folder: Path, url: str) -> LiveGateway:
@@ -52,8 +39,8 @@ def hear_of_one_completed(at: LiveGateway) -> None:
             since = seen["version"]
 
 
-def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: Path, url: str) -> None:
-    with gateway(tmp_path, url) as front, gateway(tmp_path, url) as back, ThreadPoolExecutor(2) as pool:
+def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: Path, own_url: str) -> None:
+    with gateway(tmp_path, own_url) as front, gateway(tmp_path, own_url) as back, ThreadPoolExecutor(2) as pool:
         with Http(front.public) as client, Http(back.public) as other:
             # Held until another gateway's job arrives.
             turn = pool.submit(exchange, back, request=1, capacity=1, waitMs=20_000)
@@ -66,7 +53,9 @@ def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: 
             assert [each.ok("GET", "/v2/e/health")["jobs"]["completed"] for each in (client, other)] == [1, 1]
 
 
-def test_a_restart_of_the_database_loses_no_accepted_job(tmp_path: Path, url: str, server: PostgresServer) -> None:
+def test_a_restart_of_the_database_loses_no_accepted_job(
+    tmp_path: Path, own_url: str, own_server: PostgresServer
+) -> None:
     accepted: list[list[str]] = [[] for _ in range(4)]
     enough, ended = threading.Event(), threading.Event()
 
@@ -84,12 +73,12 @@ def test_a_restart_of_the_database_loses_no_accepted_job(tmp_path: Path, url: st
                     enough.set()
         return refused
 
-    with gateway(tmp_path, url) as front, ThreadPoolExecutor(4) as pool:
+    with gateway(tmp_path, own_url) as front, ThreadPoolExecutor(4) as pool:
         writers = [pool.submit(submit, ids) for ids in accepted]
         try:
             for _ in range(2):
                 assert enough.wait(30)
-                server.restart(immediate=True)
+                own_server.restart(immediate=True)
                 enough.clear()
                 accepted_before = sum(map(len, accepted))
                 while sum(map(len, accepted)) < accepted_before + ENOUGH:

@@ -4,6 +4,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ def submit(gateway: GatewayProcess, **fields: Any) -> str:
     return id
 
 
+@contextmanager
+def halfway(gateway: GatewayProcess, folder: Path) -> Iterator[tuple[WorkerProcess, str]]:
+    """A worker, and the id of its job: it has streamed 0 and 1 and waits for its gate."""
+    with WorkerProcess(folder, HANDLER, gateway.environment("e")) as worker:
+        id = submit(gateway, chunks=2, wait=True)
+        assert stream(gateway, id, 2) == [0, 1]
+        yield worker, id
+
+
 def executions(folder: Path) -> Counter[str]:
     return Counter((folder / "ran").read_text().split())
 
@@ -89,9 +99,7 @@ def test_connections_that_break_again_and_again_cost_no_job(gateway: GatewayProc
 def test_a_killed_worker_costs_one_attempt_and_its_successor_runs_the_job(
     gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")) as worker:
-        id = submit(gateway, chunks=2, wait=True)
-        assert stream(gateway, id, 2) == [0, 1]
+    with halfway(gateway, tmp_path) as (worker, id):
         worker.signal(signal.SIGKILL)
         worker.exit_code()
     open_gate(tmp_path)
@@ -104,9 +112,7 @@ def test_a_killed_worker_costs_one_attempt_and_its_successor_runs_the_job(
 def test_a_worker_that_is_told_to_end_delivers_to_a_gateway_that_comes_back(
     gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")) as worker:
-        id = submit(gateway, chunks=2, wait=True)
-        assert stream(gateway, id, 2) == [0, 1]
+    with halfway(gateway, tmp_path) as (worker, id):
         gateway.kill()
         worker.signal(signal.SIGTERM)
         open_gate(tmp_path)
@@ -144,9 +150,7 @@ def test_a_worker_that_is_told_to_end_while_it_is_checked_leaves_the_job_to_othe
 def test_a_gateway_that_is_gone_for_a_minute_in_the_middle_of_a_job_costs_nothing(
     gateway: GatewayProcess, tmp_path: Path
 ) -> None:
-    with WorkerProcess(tmp_path, HANDLER, gateway.environment("e")) as worker:
-        id = submit(gateway, chunks=2, wait=True)
-        assert stream(gateway, id, 2) == [0, 1]
+    with halfway(gateway, tmp_path) as (worker, id):
         gateway.kill()
         worker.wait_log("trying again")
         open_gate(tmp_path)

@@ -18,6 +18,7 @@ from submodel_gateway.errors import StoreError
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job, attempt_token
 from submodel_gateway.store import base
+from tests.support.jobs import job
 from tests.support.store_engines import DURABLE
 from tests.support.store_machine import ENDPOINTS, StoreMachine
 from tests.support.store_operations import append, finish, gone, heartbeat, keyed, lose, progress, release, submit
@@ -35,19 +36,7 @@ sizes = st.sampled_from([1, 2, 4, 6, 6])
 picks = st.integers(0, 999)
 KINDS = ("submit", "submit", "take", "take", "cancel", "release", "end worker", "purge", "sweep")
 
-NEVER = Job(
-    id="never",
-    endpoint=ENDPOINTS[0],
-    state=JobState.IN_PROGRESS,
-    seq=0,
-    max=1,
-    created_at=0,
-    queued_at=0,
-    ttl_ms=0,
-    deadline=0,
-    execution_timeout_ms=0,
-    retention_ms=0,
-)
+NEVER = job(JobState.IN_PROGRESS, id="never", endpoint=ENDPOINTS[0])
 
 
 class StoreComparison(StoreMachine):

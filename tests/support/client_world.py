@@ -1,14 +1,15 @@
 """Both clients of the job API behind one face, so that a test of behaviour runs with each, and what they talk to."""
 
 import asyncio
-import json
-import urllib.request
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
 import submodel
-from tests.support.gateway_process import INTERNAL_TOKEN, GatewayProcess
+from tests.support.gateway_process import GatewayProcess
+from tests.support.live_gateway import INTERNAL_TOKEN, Http
 from tests.support.worker_process import WorkerProcess
 
 ENDPOINT = "ns.e"
@@ -32,6 +33,8 @@ HANDLER = """
     submodel.serverless.start({"handler": handler, "return_aggregate_stream": True})
 """
 """Streams `items` numbers, waits until the file `gate` exists, streams `more`; or fails."""
+
+_numbers = count(1)
 
 
 def numbers(*expected: int) -> list[dict[str, int]]:
@@ -175,6 +178,22 @@ def start_worker(folder: Path, gateway: GatewayProcess, worker: str = "w-1") -> 
     return WorkerProcess(folder, HANDLER, gateway.environment(ENDPOINT, SUBMODEL_WORKER_ID=worker))
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[GatewayProcess]:
+    """A gateway with a worker of `ENDPOINT`."""
+    with GatewayProcess(folder) as gateway:
+        gateway.register(ENDPOINT)
+        with start_worker(folder, gateway):
+            yield gateway
+
+
+def new_endpoint(gateway: GatewayProcess) -> str:
+    """The id of an endpoint that nobody else knows, without workers."""
+    endpoint = f"ns.waiting-{next(_numbers)}"
+    gateway.register(endpoint)
+    return endpoint
+
+
 def base_url(port: int) -> str:
     """Of a gateway, or of a proxy in front of one."""
     return f"http://127.0.0.1:{port}/v2"
@@ -182,8 +201,6 @@ def base_url(port: int) -> str:
 
 def worker_is_gone(gateway: GatewayProcess, worker: str) -> None:
     """What the operator tells the gateway when a worker's pod has ended: its jobs are free again."""
-    url = f"http://127.0.0.1:{gateway.internal_port}/internal/v1/endpoints/{ENDPOINT}/workers/gone"
-    headers = {"Authorization": f"Bearer {INTERNAL_TOKEN}", "Content-Type": "application/json"}
-    body = json.dumps({"workers": [{"worker": worker, "reason": "killed"}]}).encode()
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20):
-        return
+    gone = {"workers": [{"worker": worker, "reason": "killed"}]}
+    with Http(f"http://127.0.0.1:{gateway.internal_port}", INTERNAL_TOKEN) as operator:
+        operator.ok("POST", f"/internal/v1/endpoints/{ENDPOINT}/workers/gone", gone)

@@ -1,21 +1,19 @@
-"""The real gateway as a process, for tests of workers and clients against it."""
+"""The real gateway as a process that stays in one place, for tests of workers and clients against it."""
 
-import hashlib
-import json
 import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-INTERNAL_TOKEN = "internal"
-WORKER_TOKEN = "worker-secret"
-END_SECONDS = 20.0
+from tests.support.gateway_ports import TOKEN, register
+from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+
+__all__ = ["INTERNAL_TOKEN", "WORKER_TOKEN", "GatewayProcess", "free_port"]
+
+WORKER_TOKEN = TOKEN
 
 
 def free_port() -> int:
+    """A port on which nobody listens; somebody may by the time it is used."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -23,55 +21,45 @@ def free_port() -> int:
 
 
 class GatewayProcess:
-    """`python -m submodel_gateway` on a SQLite file in `folder`; can be killed and started again on the same ports."""
+    """A gateway on a SQLite file in `folder`, and the next ones on the same ports after it was killed."""
 
     def __init__(self, folder: Path, **environ: str) -> None:
+        self.port = self.internal_port = 0
+        """Known from the first start on."""
+
         self._folder = folder
         self._environ = environ
-        self.port = free_port()
-        self.internal_port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._running: LiveGateway | None = None
 
     def __enter__(self) -> "GatewayProcess":
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
+        if self._running is not None:
             self.kill()
 
     def start(self) -> None:
         """Returns when the gateway has printed where it listens."""
-        environment = {
+        places = {
             "SUBMODEL_GATEWAY_LISTEN": f"127.0.0.1:{self.port}",
             "SUBMODEL_GATEWAY_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
-            "SUBMODEL_GATEWAY_STORE": f"sqlite://{self._folder}/jobs.db",
-            "SUBMODEL_GATEWAY_INTERNAL_TOKEN": INTERNAL_TOKEN,
-            "SUBMODEL_GATEWAY_KEYS": "none",
-            **self._environ,
         }
-        command = [sys.executable, "-m", "submodel_gateway"]
-        self._process = subprocess.Popen(command, env=environment, cwd=self._folder, stderr=subprocess.PIPE)
-        assert self._process.stderr is not None
-        seen = b""
-        while b"listening" not in seen:
-            line = self._process.stderr.readline()
-            assert line, f"the gateway did not start: {seen.decode()}"
-            seen += line
+        self._running = LiveGateway(self._folder, **places, **self._environ)
+        self.port, self.internal_port = (
+            int(url.rpartition(":")[2]) for url in (self._running.public, self._running.internal)
+        )
 
     def kill(self) -> None:
         """SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait(END_SECONDS)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-        self._process = None
+        assert self._running is not None
+        self._running.kill()
+        self._running = None
 
     def register(self, endpoint: str, **fields: Any) -> None:
-        token = {"revision": "1", "sha256": hashlib.sha256(WORKER_TOKEN.encode()).hexdigest()}
-        registration = {"endpointId": endpoint, "epoch": "e", "generation": 1, "workerTokens": [token], **fields}
-        self._call(self.internal_port, "PUT", f"/internal/v1/endpoints/{endpoint}", registration)
+        """What the operator does: the gateway then knows `endpoint`, whose workers show `WORKER_TOKEN`."""
+        assert self._running is not None
+        register(self._running, endpoint, **fields)
 
     def environment(self, endpoint: str, **more: str) -> dict[str, str]:
         """What a worker of `endpoint` is started with."""
@@ -85,14 +73,5 @@ class GatewayProcess:
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """A client's call of the job API, for example `POST`, `e/run`."""
-        return self._call(self.port, method, f"/v2/{path}", body)
-
-    def _call(self, port: int, method: str, path: str, body: Any) -> Any:
-        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {INTERNAL_TOKEN}"}
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
-        try:
-            with urllib.request.urlopen(request, timeout=END_SECONDS) as response:
-                return json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+        with Http(f"http://127.0.0.1:{self.port}", INTERNAL_TOKEN) as client:
+            return client.ok(method, f"/v2/{path}", body)

@@ -14,6 +14,7 @@ from submodel_gateway.service.session import Session
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, here, presence, registration, world
+from tests.support.jobs import job
 
 NOW = 1_000
 
@@ -40,22 +41,7 @@ def told(
     state = EndpointState(registration(workers_max=workers_max))
     state.sessions = {each.worker: each for each in sessions}
     state.presence = {each.worker: each for each in workers}
-    job = Job(
-        id="a",
-        endpoint=ENDPOINT,
-        state=JobState.IN_QUEUE,
-        seq=1,
-        max=3,
-        created_at=1,
-        queued_at=1,
-        ttl_ms=9,
-        deadline=10,
-        execution_timeout_ms=0,
-        retention_ms=1,
-        run_at=run_at,
-        low_priority=low_priority,
-    )
-    return why(state, job, NOW, held_back=held_back)
+    return why(state, job(run_at=run_at, low_priority=low_priority), NOW, held_back=held_back)
 
 
 READY, BUSY = session(WorkerPhase.READY), session(WorkerPhase.READY, busy=True)

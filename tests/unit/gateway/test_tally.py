@@ -3,32 +3,19 @@
 import pytest
 
 from submodel.contract.states import JobState
-from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
+from tests.support.jobs import job
 
 BUSY = Tally(
     queued=5, in_progress=5, arrived=50, completed=10, failed=10, cancelled=10, timed_out=10, retried=7, arrived_low=4
 )
 
 
-def job(state: JobState | None, *, low_priority: bool = False) -> Job | None:
-    if state is None:
-        return None
-    return Job(
-        id="a",
-        endpoint="e",
-        state=state,
-        seq=1,
-        max=3,
-        created_at=1,
-        queued_at=1,
-        ttl_ms=9,
-        deadline=10,
-        execution_timeout_ms=0,
-        retention_ms=1,
-        low_priority=low_priority,
-    )
+def change(before: JobState | None, after: JobState | None, *, low_priority: bool = False) -> Transition:
+    """Of a job from one state to another; None where there is no job."""
+    was, now = (job(state, low_priority=low_priority) if state else None for state in (before, after))
+    return Transition(was, now)
 
 
 QUEUED, RUNNING, FAILED = JobState.IN_QUEUE, JobState.IN_PROGRESS, JobState.FAILED
@@ -54,7 +41,7 @@ QUEUED, RUNNING, FAILED = JobState.IN_QUEUE, JobState.IN_PROGRESS, JobState.FAIL
     ],
 )
 def test_a_change_counts_as(before: JobState | None, after: JobState | None, changes: dict[str, int]) -> None:
-    counted = count(BUSY, Transition(job(before), job(after)))
+    counted = count(BUSY, change(before, after))
     expected = {name: getattr(BUSY, name) + changes.get(name, 0) for name in Tally.__struct_fields__}
     assert counted == Tally(**expected)
     live = counted.queued + counted.in_progress
@@ -63,6 +50,6 @@ def test_a_change_counts_as(before: JobState | None, after: JobState | None, cha
 
 @pytest.mark.parametrize("before", [None, FAILED])
 def test_an_arrival_of_low_priority_is_counted_apart_too(before: JobState | None) -> None:
-    counted = count(BUSY, Transition(job(before, low_priority=True), job(QUEUED, low_priority=True)))
+    counted = count(BUSY, change(before, QUEUED, low_priority=True))
     assert (counted.arrived - BUSY.arrived, counted.arrived_low - BUSY.arrived_low) == (1, 1)
-    assert count(BUSY, Transition(job(QUEUED, low_priority=True), job(RUNNING, low_priority=True))).arrived_low == 4
+    assert count(BUSY, change(QUEUED, RUNNING, low_priority=True)).arrived_low == 4
