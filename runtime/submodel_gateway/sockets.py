@@ -9,6 +9,10 @@ BACKLOG = 2_048
 """Connections that wait while no process accepts; the system may allow fewer."""
 
 
+_ENDED = (7, 8)
+"""TCP_CLOSE and TCP_CLOSE_WAIT in Linux' `tcp_states.h`."""
+
+
 def bind(address: Address, variable: str) -> socket.socket:
     """A listening socket. Raises `ConfigurationError` that names the variable when the address cannot be had."""
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
@@ -22,6 +26,19 @@ def bind(address: Address, variable: str) -> socket.socket:
         text = f"{variable}: cannot listen on {address} ({error.strerror or error}); free the port or choose another"
         raise ConfigurationError(text) from error
     return listener
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Whether the other side has ended the connection, also when what it sent before is not read yet.
+
+    Only Linux tells; elsewhere, and where there is no TCP, the answer is False.
+    """
+    if not hasattr(socket, "TCP_INFO"):
+        return False
+    try:
+        return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _ENDED
+    except (OSError, ValueError):  # it is no TCP, or closed
+        return False
 
 
 def url(listener: socket.socket) -> str:

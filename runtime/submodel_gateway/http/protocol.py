@@ -18,6 +18,7 @@ from submodel.contract.wire import encode
 from submodel_gateway.http.incoming import Incoming
 from submodel_gateway.http.messages import App, Header, Request
 from submodel_gateway.http.peers import Peers
+from submodel_gateway.sockets import has_hung_up
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,10 @@ READ_BYTES = 32_768
 connections that begin to send at the same time, would be half a gigabyte."""
 
 PIPELINED_MAX = 8
-"""Requests that may wait behind the one that is served, while the connection is read on: only so is it noticed that the
-client has gone away. With more it is not."""
+"""Requests that may wait behind the one that is served, while the connection is read on: only so does the loop notice
+that the client has gone away. With more the system is asked now and then."""
+
+ASK_SECONDS = 1.0
 
 _READ = bytearray(READ_BYTES)
 """One for all connections: what is read is parsed before the next one is read."""
@@ -77,6 +80,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._served: Incoming | None = None
         self._task: asyncio.Task[None] | None = None
         self._waiting: deque[tuple[App, Request, Incoming]] = deque()
+        self._asking = False
+        """Whether the system will be asked whether the client is there."""
+
         self._unread: asyncio.Future[None] | None = None
         """There while the client does not read what was sent."""
 
@@ -184,6 +190,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._waiting.append((app, request, incoming))
             if len(self._waiting) > PIPELINED_MAX:
                 self.pause_reading()
+                self._ask_for_the_client()
 
     def on_body(self, data: bytes) -> None:
         if self._newest is not None:
@@ -290,6 +297,20 @@ class HttpConnection(asyncio.BufferedProtocol):
             return False
         size = len(self._url) + sum(len(name) + len(value) for name, value in self._headers)
         return size > self._bounds.head_bytes
+
+    def _ask_for_the_client(self) -> None:
+        """End the connection when the client has gone away, while nothing of it is read."""
+        if self._parser is None or len(self._waiting) <= PIPELINED_MAX or self._transport.is_closing():
+            self._asking = False
+        elif has_hung_up(self._transport.get_extra_info("socket")):
+            self.cut()
+        elif not self._asking:
+            self._asking = True
+            self._loop.call_later(ASK_SECONDS, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._asking = False
+        self._ask_for_the_client()
 
     # Time:
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import socket
+from collections.abc import Callable, Coroutine
 
+import pytest
 import uvloop
 
 from submodel_gateway.http.messages import Request
@@ -14,8 +16,8 @@ NOTICED_SECONDS = 20
 """Far more than it takes; without a bound a defect would hang the test."""
 
 
-async def answer_after_the_end(sent: bytes) -> None:
-    ours, theirs = socket.socketpair()
+async def answer_after_the_end(sent: bytes, pair: tuple[socket.socket, socket.socket] | None = None) -> None:
+    ours, theirs = pair or socket.socketpair()
     answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def app(request: Request) -> None:
@@ -37,3 +39,16 @@ def test_an_answer_to_a_client_that_has_gone_away_is_dropped() -> None:
 
 def test_a_client_that_goes_away_is_noticed_although_another_request_of_it_waits() -> None:
     uvloop.run(answer_after_the_end(GET * PIPELINED_MAX))
+
+
+@pytest.mark.parametrize("run", [uvloop.run, asyncio.run])
+def test_a_client_that_goes_away_is_noticed_although_too_many_requests_of_it_wait_to_be_read_on(
+    run: Callable[[Coroutine[None, None, None]], None],
+) -> None:
+    run(answer_after_the_end(GET * 100, tcp()))
+
+
+def tcp() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        return listener.accept()[0], client
