@@ -6,14 +6,14 @@ python -m tests.bench.gateway [--engine sqlite] [--only runsync] [--quick] [--ro
 import sys
 
 from tests.bench.command import Command
-from tests.bench.gateway_beside import idle, large, streams
+from tests.bench.gateway_beside import idle, large, slow, streams
 from tests.bench.gateway_rates import runsync, submit
 
 COMMAND = Command(
     name="tests.bench.gateway",
     measures="the gateway",
     title="Gateway on {engine}, medians of {rounds}; beside it a bare server",
-    parts={"runsync": runsync, "submit": submit, "idle": idle, "streams": streams, "large": large},
+    parts={"runsync": runsync, "submit": submit, "idle": idle, "streams": streams, "large": large, "slow": slow},
 )
 
 if __name__ == "__main__":

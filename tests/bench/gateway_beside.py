@@ -24,6 +24,7 @@ CHUNKS = 1_000
 PER_SECOND = 50
 """Items of one stream."""
 
+DAWDLERS = 2_000
 SMALL_CLIENTS = 64
 SMALL_REQUESTS = 8_000
 
@@ -105,6 +106,36 @@ async def large(engine: Engine, rounds: int, factor: float) -> list[Row]:
         ),
         Row("a result of 20 MB, from request to answer", 1_000 * median(seconds), "ms"),
     ]
+
+
+async def slow(engine: Engine, rounds: int, factor: float) -> list[Row]:
+    """Small jobs beside connections that begin a request and never come to its end."""
+    small = request("POST", f"/v2/{ENDPOINT}/runsync", BODY)
+    alone: list[float] = []
+    beside: list[float] = []
+    requests = int(SMALL_REQUESTS * factor)
+    for _ in range(rounds):
+        with engine.place() as store, gateway(store, 1, beside=True) as place:
+            async with lines(place.port, SMALL_CLIENTS) as opened:
+                await ask_all(opened, requests // 4, small, _completed)
+                alone.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
+                async with lines(place.port, DAWDLERS) as dawdling:
+                    for number, line in enumerate(dawdling):
+                        line.send(small[: 1 + number % (len(small) - 1)], _unexpected)
+                    beside.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
+    return [
+        Row(
+            f"p99 of /runsync, {SMALL_CLIENTS} clients, beside {DAWDLERS:,} slow connections",
+            1_000 * median(beside),
+            "ms",
+            Bounds(1.5, 2, most=True),
+            1_000 * median(alone),
+        )
+    ]
+
+
+def _unexpected(status: int, body: bytes) -> None:
+    raise AssertionError(f"a request without an end was answered with {status}")
 
 
 async def _poll(line: Line, number: int) -> None:
