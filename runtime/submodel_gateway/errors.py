@@ -93,6 +93,10 @@ class Conflict(RequestError):
     """It contradicts an earlier request, or does not fit the job's state."""
 
 
+class KeyReused(Conflict):
+    """An idempotency key came with another request before."""
+
+
 class Outdated(RequestError):
     """A push with a lower generation than the stored one."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from submodel.contract import legacy_env
+from submodel_gateway.http.legacy import TOKEN
 from tests.compat.environments import FORK
 from tests.support.gateway_process import INTERNAL_TOKEN, WORKER_TOKEN, GatewayProcess
 from tests.support.live_gateway import Http
@@ -137,8 +138,12 @@ class Lab:
             self._serving = endpoint
         return endpoint
 
-    def start(self, mode: str, endpoint: str, worker: str = "w-1", *, beside: bool = False) -> SdkWorker:
+    def start(
+        self, mode: str, endpoint: str, worker: str = "w-1", *, beside: bool = False, key_in_urls: bool = False
+    ) -> SdkWorker:
         """A worker of this endpoint; all others are killed unless it runs beside them.
+
+        With `key_in_urls` they have the key, and the SDK finds another one in a file of its image.
 
         Where the SDK knows no asynchronous handlers, the blocking one does what the waiting one would.
         """
@@ -149,14 +154,20 @@ class Lab:
         if endpoint not in self._registered:
             self.register(endpoint)
         folder = self.folder / endpoint / worker
+        urls = ""
+        if key_in_urls:
+            urls = f"&{TOKEN}={WORKER_TOKEN}"
+            (folder / ".runpod").mkdir(parents=True)
+            (folder / ".runpod" / "config.toml").write_text('[default]\napi_key = "of the image"\n')
         base, prefix = f"http://127.0.0.1:{self.gateway.port}", self.able.prefix
+        settings = legacy_env.settings(prefix, base, endpoint)
         environment = {
             "PATH": os.defpath,
             "HOME": str(folder),
             "PYTHONUNBUFFERED": "1",
             "MODE": mode,
             **legacy_env.DEFAULTS,
-            **legacy_env.settings(prefix, base, endpoint),
+            **{name: value + urls * ("?" in value) for name, value in settings.items()},
             prefix + legacy_env.API_KEY: WORKER_TOKEN,
             prefix + legacy_env.POD_ID: worker,
             prefix + legacy_env.PING_INTERVAL: PING_INTERVAL_MS,

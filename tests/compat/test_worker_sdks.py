@@ -64,6 +64,12 @@ def test_an_exception_fails_the_job_with_the_sdks_own_report(lab: Lab, mode: str
     assert (report["error_type"], worker) == ("<class 'ValueError'>", "w-1")
 
 
+@pytest.mark.requirement("worker.auth.header")
+def test_a_worker_with_a_key_of_its_own_is_let_in_by_the_one_in_its_urls(lab: Lab) -> None:
+    lab.start("waiting", "ns.keyed", key_in_urls=True)
+    assert lab.result("ns.keyed", reply="let in")["output"] == "let in"
+
+
 @pytest.mark.requirement("worker.sdk.handlers", "worker.stream.order")
 def test_a_generators_items_are_streamed_and_its_output_is_empty(streaming: Lab) -> None:
     endpoint, items = streaming.serve("generating"), ["a", {"b": [1]}, "a", "a", None]

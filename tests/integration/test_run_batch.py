@@ -61,7 +61,7 @@ def test_a_request_with_a_known_key_leads_to_its_job(ports: Ports) -> None:
         {"input": 2, "idempotencyKey": "k-1"},
     )
     assert first["id"] == second["id"] != other["id"]
-    assert (clash["code"], "another body" in clash["error"]) == (409, True)
+    assert (clash["code"], "another body" in clash["error"]) == (422, True)
     jobs = ports.exchange(capacity=9)["jobs"]
     assert [(job["id"], job.get("extra", {})) for job in jobs] == [(first["id"], {}), (other["id"], {})]
     finish(ports, jobs)

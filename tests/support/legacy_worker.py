@@ -88,8 +88,11 @@ class Call:
 class LegacyWorker:
     """Says what such a worker says, in the words of its SDK."""
 
-    def __init__(self, world: World, name: str = "w-1", sdk: str = RUNPOD, key: str = TOKEN) -> None:
+    def __init__(
+        self, world: World, name: str = "w-1", sdk: str = RUNPOD, key: str = TOKEN, query: str = "sdk=runpod"
+    ) -> None:
         self._app = public_app(world.gateway, Open())
+        self._query = query
         self.name = name
         self.sdk = sdk
         self.headers = {"authorization": key}
@@ -102,7 +105,7 @@ class LegacyWorker:
 
     def ask(self, running: bool | None = False, batch: int = 1) -> Call:
         """A job-take, on its way."""
-        parts = ["sdk=runpod"]
+        parts = [self._query]
         if batch > 1:
             parts.append(f"batch_size={batch}")
         if running is not None:
@@ -119,24 +122,24 @@ class LegacyWorker:
 
     def send_done(self, job: str, body: bytes | dict[str, Any]) -> Call:
         raw = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
-        return self.call("POST", f"job-done/{self.name}/{job}?sdk=runpod&isStream=false", raw)
+        return self.call("POST", f"job-done/{self.name}/{job}?{self._query}&isStream=false", raw)
 
     async def done(self, job: str, body: bytes | dict[str, Any]) -> Answer:
         return await self.send_done(job, body).answer()
 
     def send_chunk(self, job: str, value: Any) -> Call:
         body = json.dumps({"output": value}).encode()
-        return self.call("POST", f"job-stream/{self.name}/{job}?sdk=runpod&isStream=false", body)
+        return self.call("POST", f"job-stream/{self.name}/{job}?{self._query}&isStream=false", body)
 
     async def chunk(self, job: str, value: Any) -> Answer:
         return await self.send_chunk(job, value).answer()
 
     async def ping(self, *jobs: str, **query: str) -> Answer:
         family, _, version = self.sdk.partition("/")
-        words = {"sdk": "runpod", **({"job_id": "%2C".join(jobs)} if jobs else {}), **query}
+        words = {**({"job_id": "%2C".join(jobs)} if jobs else {}), **query}
         if self.sdk:
             words[f"{family}_version"] = version
-        text = "&".join(f"{name}={value}" for name, value in words.items())
+        text = "&".join([self._query, *(f"{name}={value}" for name, value in words.items())])
         return await self.call("GET", f"ping/{self.name}?{text}").answer()
 
     def ask_stops(self) -> Call:

@@ -43,6 +43,7 @@ _STATUS: dict[type[errors.GatewayError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.Outdated: 409,
+    errors.KeyReused: 422,
     errors.TooLarge: 413,
     errors.Unsupported: 415,
     errors.Overloaded: 429,

@@ -30,6 +30,9 @@ from submodel_gateway.tracing.spans import FIELD
 BODY_BYTES = 64 * 1024 * 1024
 """Read before the size of what it holds is judged, so that a job with a large result ends with a reason."""
 
+TOKEN = "t"
+"""Name of the worker's token in a query. It goes before the header: an SDK may find another key in its image."""
+
 REASON_LENGTH_MAX = 300
 
 _DONE = encode({})
@@ -73,22 +76,22 @@ class LegacyRoutes:
     async def _jobs(self, request: Request, endpoint: str, worker: str, limit: int) -> Sequence[bytes]:
         running = {"0": False, "1": True}.get(request.query("job_in_progress") or "")
         ask, hangup = Ask(limit, running, _sdk(request)), request.hangup()
-        taking = self._workers.take(endpoint, worker, request.credential(), ask, hangup)
+        taking = self._workers.take(endpoint, worker, _token(request), ask, hangup)
         return [_job(name, lease) for name, lease in await self._held(taking, hangup) or ()]
 
     async def _stop(self, request: Request, endpoint: str, worker: str) -> bytes | None:
         hangup = request.hangup()
-        stops = await self._held(self._workers.stops(endpoint, worker, request.credential(), hangup), hangup)
+        stops = await self._held(self._workers.stops(endpoint, worker, _token(request), hangup), hangup)
         return encode({"jobsToStop": stops}) if stops else None
 
     async def _ping(self, request: Request, endpoint: str, worker: str) -> bytes:
         jobs = dict.fromkeys(name for name in (request.query("job_id") or "").split(",") if name)
         ping = Ping(tuple(jobs), _sdk(request), _unhealthy(request))
-        await self._workers.ping(endpoint, worker, request.credential(), ping)
+        await self._workers.ping(endpoint, worker, _token(request), ping)
         return _DONE
 
     async def _done(self, request: Request, endpoint: str, worker: str, job: str) -> bytes:
-        token = request.credential()
+        token = _token(request)
         await self._posts.authorize(endpoint, token)
         try:
             post = await legacy_bodies.read_result(await request.body(BODY_BYTES))
@@ -98,7 +101,7 @@ class LegacyRoutes:
         return _DONE
 
     async def _stream(self, request: Request, endpoint: str, worker: str, job: str) -> bytes:
-        token = request.credential()
+        token = _token(request)
         await self._posts.authorize(endpoint, token)
         try:
             post = await legacy_bodies.read_chunk(await request.body(BODY_BYTES))
@@ -124,6 +127,10 @@ def _job(name: str, lease: Lease) -> bytes:
     fields = {key: value for key, value in _EXTRA.decode(lease.extra).items() if key not in _RESERVED}
     input = lease.input if isinstance(lease.input, bytes) else b"null"
     return msgspec.json.encode({"id": name, "input": msgspec.Raw(input), **fields})
+
+
+def _token(request: Request) -> str:
+    return request.query(TOKEN) or request.credential()
 
 
 def _sdk(request: Request) -> str:

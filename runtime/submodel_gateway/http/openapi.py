@@ -22,9 +22,10 @@ REFUSALS = {
     401: "The API key is missing, unknown or expired.",
     403: "The API key may not do this.",
     404: "There is no such endpoint, job or path, or the job's result has expired.",
-    409: "The job is in another state, or the Idempotency-Key came with another body.",
+    409: "The job is in another state.",
     413: "The body is over its limit.",
     415: "The body is compressed.",
+    422: "The Idempotency-Key came with another body before.",
     429: "More requests than the key may make, or a queue that is full; Retry-After says when to come back.",
     503: "The job store could not do it, or the gateway is going down; Retry-After says when to come back.",
 }

@@ -63,7 +63,7 @@ class Operation:
         return self.path.partition("/")[0]
 
 
-_SUBMIT = (409, 413, 415)
+_SUBMIT = (413, 415, 422)
 
 RUN = Operation(
     "run",

@@ -7,7 +7,7 @@ import msgspec
 
 from submodel.contract import limits
 from submodel.contract.states import JobState
-from submodel_gateway.errors import Conflict, InvalidRequest, OperationFailed, Overloaded, TargetRefused
+from submodel_gateway.errors import Conflict, InvalidRequest, KeyReused, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
 from submodel_gateway.jobs.ids import is_sync, job_id
 from submodel_gateway.jobs.record import Job
@@ -120,7 +120,7 @@ class Clients:
     async def submit(self, endpoint: str, new: NewJob, *, sync: bool = False) -> Submitted:
         """Store a job; it is durable then. A known key leads to the job that it made before.
 
-        Raises `NotFound`, `InvalidRequest` for a webhook that may not be sent, `Conflict` for a key that came with
+        Raises `NotFound`, `InvalidRequest` for a webhook that may not be sent, `KeyReused` for a key that came with
         another body, `Overloaded` when the queue is too long or the store takes no more jobs, and `StoreError`.
         """
         return await self._submit(endpoint, new, self._new_id(endpoint, sync=sync))
@@ -347,7 +347,7 @@ def _key(key: SubmitKey, now: int) -> base.IdempotencyKey:
 def _not_submitted(outcome: base.Outcome) -> Exception:
     reason = outcome.reason if isinstance(outcome, base.Refused) else None
     if reason is Reason.KEY_REUSED:
-        return Conflict("this Idempotency-Key came with another body before; use a new key for another job")
+        return KeyReused("this Idempotency-Key came with another body before; use a new key for another job")
     if reason is Reason.FULL:
         return Overloaded("the job store takes no more jobs until some of those it has are gone; try again later")
     return OperationFailed(f"the job could not be stored: {reason}")

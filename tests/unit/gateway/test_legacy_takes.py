@@ -36,6 +36,21 @@ async def test_the_key_is_taken_with_and_without_the_word_bearer() -> None:
             await LegacyWorker(w, key=key).take(running=True)
 
 
+@pytest.mark.requirement("worker.auth.header")
+async def test_a_key_in_the_url_goes_before_the_one_that_an_sdk_found_in_its_image() -> None:
+    async with world() as w:
+        id = await w.submit()
+        worker = LegacyWorker(w, key="of the image", query=f"sdk=runpod&t={TOKEN}")
+        assert (await worker.take())["id"] == id
+        stopping = worker.call("GET", f"job-stop/{worker.name}?sdk=runpod&t={TOKEN}")
+        answers = [await worker.ping(id), await worker.chunk(id, 1), await worker.done(id, {"output": 1})]
+        assert [answer.status for answer in answers] == [200, 200, 200]
+        assert (await w.status(id)).job.state is JobState.COMPLETED
+        stopping.hang_up()
+        assert (await stopping.answer()).status == 204
+        assert (await LegacyWorker(w, query="sdk=runpod&t=unknown").ping()).status == 401
+
+
 @pytest.mark.requirement("worker.take.batch")
 async def test_a_batch_brings_what_is_there_up_to_its_size() -> None:
     async with world() as w:
