@@ -1,14 +1,26 @@
-"""One job held by this worker, with everything of it that the gateway has not acknowledged. Pure; used by `session`.
+"""The jobs held by this worker, each with everything of it that the gateway has not acknowledged. Pure; for `session`.
 
 The items of a lease travel in one request at a time, so that chunks arrive in order and the result arrives last. They
 stay here until the answer to that request acknowledges them.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 
-from submodel.contract.exchange import Chunks, ExchangeRequest, Held, Progress, Result
+from submodel.contract.exchange import (
+    REFUSED_GAP,
+    REFUSED_TOO_LARGE,
+    REFUSED_UNREADABLE,
+    Chunks,
+    ExchangeAnswer,
+    ExchangeRequest,
+    Held,
+    LeasedJob,
+    Progress,
+    Result,
+)
 from submodel.serverless.outcome import Outcome
 
 GAPS_MAX = 2
@@ -115,3 +127,90 @@ class Lease:
         self.first_seq += cargo.chunks
         if self.progress is cargo.progress:
             self.progress = None
+
+
+class Leases(dict[str, Lease]):
+    """All jobs that are here, by token, and what an answer of the gateway means for them."""
+
+    def read(self, answer: ExchangeAnswer, running: Iterable[Held], carried: Mapping[str, Cargo]) -> list[str]:
+        """Settle what a request carried, and end what the gateway wants to end or knows no more.
+
+        Args:
+            running: the leases that the request listed.
+            carried: what it carried, by token.
+
+        Returns:
+            Tokens of the jobs whose handlers shall end.
+        """
+        stops: list[str] = []
+        refused = {(item.id, item.token): item.reason for item in answer.refused}
+        for token, cargo in carried.items():
+            self._settle(token, cargo, refused, stops)
+        for held in running:
+            if _reason(refused, held) and held.token not in carried:
+                self._stop(self.get(held.token), stops)
+        for lease in self._meant(answer):
+            self._stop(lease, stops)
+        return stops
+
+    def accept(self, jobs: Iterable[LeasedJob], *, leaving: bool) -> list[LeasedJob]:
+        """The jobs to be run of those that came; a worker that leaves gives all of them back."""
+        accepted = [job for job in jobs if job.token not in self]
+        for job in accepted:
+            self[job.token] = Lease(job.id, job.token, released=leaving)
+        return [] if leaving else accepted
+
+    def _meant(self, answer: ExchangeAnswer) -> list[Lease]:
+        """The leases that shall end."""
+        if answer.stop_tokens:
+            return [self[token] for token in answer.stop_tokens if token in self]
+        return [lease for lease in self.values() if lease.id in answer.stop]
+
+    def _settle(self, token: str, cargo: Cargo, refused: dict[tuple[str, str], str], stops: list[str]) -> None:
+        lease = self.get(token)
+        if lease is None:
+            return
+        reason = _reason(refused, lease)
+        if reason is None or lease.stopped:
+            lease.acknowledge(cargo)
+            if cargo.final:
+                del self[token]
+        elif reason == REFUSED_TOO_LARGE:
+            self._fail(lease, "the gateway refused the output: it is too large; upload it and return its URL", stops)
+        elif reason == REFUSED_UNREADABLE:
+            self._fail(lease, "the gateway cannot read the output; return plain JSON values, nested less deeply", stops)
+        elif reason == REFUSED_GAP and lease.gaps + 1 < GAPS_MAX:
+            lease.carrier = 0
+            lease.gaps += 1
+        elif reason == REFUSED_GAP:
+            self._fail(lease, "chunks of the stream were lost on the way to the gateway", stops)
+        elif cargo.final:
+            del self[token]
+        else:
+            lease.carrier = 0
+            self._stop(lease, stops)
+
+    def _fail(self, lease: Lease, text: str, stops: list[str]) -> None:
+        if lease.outcome is None:
+            stops.append(lease.token)
+        elif lease.outcome.error == text:
+            del self[lease.token]
+            return
+        execution_ms = lease.execution_ms
+        lease.clear()
+        lease.finish(Outcome(error=text), execution_ms)
+
+    def _stop(self, lease: Lease | None, stops: list[str]) -> None:
+        if lease is None or lease.stopped or lease.final:
+            return
+        if lease.begun:
+            lease.clear()
+            lease.stopped = True
+            stops.append(lease.token)
+        else:
+            del self[lease.token]
+
+
+def _reason(refused: dict[tuple[str, str], str], item: Held | Lease) -> str | None:
+    """Why the gateway refused what came under this token, if it did; see `Refused`."""
+    return refused.get((item.id, item.token)) or refused.get((item.id, ""))

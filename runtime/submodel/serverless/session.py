@@ -34,20 +34,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from submodel.contract import limits
-from submodel.contract.exchange import (
-    REFUSED_GAP,
-    REFUSED_TOO_LARGE,
-    REFUSED_UNREADABLE,
-    ExchangeAnswer,
-    ExchangeRequest,
-    Held,
-    LeasedJob,
-    Startup,
-)
+from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held, Startup
 from submodel.contract.states import WorkerPhase
 from submodel.serverless.backoff import longer_pause
 from submodel.serverless.dialect import Concurrency, Flow, News
-from submodel.serverless.leases import GAPS_MAX, Cargo, Lease
+from submodel.serverless.leases import Cargo, Leases
 from submodel.serverless.outcome import Outcome
 
 LISTEN_AFTER_SECONDS = 0.05
@@ -96,7 +87,7 @@ class Session(Concurrency):
         self._session = session
         super().__init__(concurrency)
         self._number = 0
-        self._leases: dict[str, Lease] = {}
+        self._leases = Leases()
         self._flights: dict[Kind, Flight] = {}
         self._startup: Startup | None = None
         self._ready = False
@@ -312,22 +303,8 @@ class Session(Concurrency):
             self._lease_seconds = answer.lease_ms / 1000
         self._told_to_drain = answer.drain
         self._pace(flight, answer, now)
-        stops: list[str] = []
-        refused = {(item.id, item.token): item.reason for item in answer.refused}
-        for token, cargo in flight.cargo.items():
-            self._settle(token, cargo, refused, stops)
-        for held in flight.request.running:
-            if _reason(refused, held) and held.token not in flight.cargo:
-                self._stop(self._leases.get(held.token), stops)
-        for lease in self._meant(answer):
-            self._stop(lease, stops)
-        return News(self._accept(answer.jobs), stops)
-
-    def _meant(self, answer: ExchangeAnswer) -> list[Lease]:
-        """The leases that shall end."""
-        if answer.stop_tokens:
-            return [self._leases[token] for token in answer.stop_tokens if token in self._leases]
-        return [lease for lease in self._leases.values() if lease.id in answer.stop]
+        stops = self._leases.read(answer, flight.request.running, flight.cargo)
+        return News(self._leases.accept(answer.jobs, leaving=self._leaving), stops)
 
     def _end(self, flight: Flight) -> None:
         del self._flights[flight.kind]
@@ -347,58 +324,3 @@ class Session(Concurrency):
             return
         self._empty_pause = longer_pause(self._empty_pause)
         self._hold_from = now + self._empty_pause
-
-    def _settle(self, token: str, cargo: Cargo, refused: dict[tuple[str, str], str], stops: list[str]) -> None:
-        lease = self._leases.get(token)
-        if lease is None:
-            return
-        reason = _reason(refused, lease)
-        if reason is None or lease.stopped:
-            lease.acknowledge(cargo)
-            if cargo.final:
-                del self._leases[token]
-        elif reason == REFUSED_TOO_LARGE:
-            self._fail(lease, "the gateway refused the output: it is too large; upload it and return its URL", stops)
-        elif reason == REFUSED_UNREADABLE:
-            self._fail(lease, "the gateway cannot read the output; return plain JSON values, nested less deeply", stops)
-        elif reason == REFUSED_GAP and lease.gaps + 1 < GAPS_MAX:
-            lease.carrier = 0
-            lease.gaps += 1
-        elif reason == REFUSED_GAP:
-            self._fail(lease, "chunks of the stream were lost on the way to the gateway", stops)
-        elif cargo.final:
-            del self._leases[token]
-        else:
-            lease.carrier = 0
-            self._stop(lease, stops)
-
-    def _fail(self, lease: Lease, text: str, stops: list[str]) -> None:
-        if lease.outcome is None:
-            stops.append(lease.token)
-        elif lease.outcome.error == text:
-            del self._leases[lease.token]
-            return
-        execution_ms = lease.execution_ms
-        lease.clear()
-        lease.finish(Outcome(error=text), execution_ms)
-
-    def _stop(self, lease: Lease | None, stops: list[str]) -> None:
-        if lease is None or lease.stopped or lease.final:
-            return
-        if lease.begun:
-            lease.clear()
-            lease.stopped = True
-            stops.append(lease.token)
-        else:
-            del self._leases[lease.token]
-
-    def _accept(self, jobs: list[LeasedJob]) -> list[LeasedJob]:
-        accepted = [job for job in jobs if job.token not in self._leases]
-        for job in accepted:
-            self._leases[job.token] = Lease(job.id, job.token, released=self._leaving)
-        return [] if self._leaving else accepted
-
-
-def _reason(refused: dict[tuple[str, str], str], item: Held | Lease) -> str | None:
-    """Why the gateway refused what came under this token, if it did; see `Refused`."""
-    return refused.get((item.id, item.token)) or refused.get((item.id, ""))
