@@ -17,7 +17,8 @@ User code imports this module; everything else here is the runtime's own:
 | `outcome`, `encoding` | what a handler did -> what goes over the wire (pure) |
 | `session`, `leases` | what to say to the gateway next, and what its answers mean (pure) |
 | `exchange` | the protocol threads around `session` |
-| `legacy_session`, `legacy_bodies`, `legacy_urls`, `legacy_exchange` | the same in the hosted platforms' dialect |
+| `legacy_session`, `legacy_leases`, `legacy_exchange` | the same in the hosted platforms' dialect |
+| `legacy_calls`, `legacy_bodies`, `legacy_urls` | the requests of that dialect (pure) |
 | `conversation`, `dialect` | what both dialects have in common |
 | `link`, `http_reply` | one connection to the gateway |
 | `local` | the same without a gateway: tests, development server, realtime |

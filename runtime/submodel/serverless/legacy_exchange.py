@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from submodel.errors import GatewayUnavailable
 from submodel.serverless.conversation import Conversation
 from submodel.serverless.http_reply import Reply
-from submodel.serverless.legacy_session import POSTS_MAX, Call, Kind, LegacySession
+from submodel.serverless.legacy_calls import Call, Kind
+from submodel.serverless.legacy_session import POSTS_MAX, LegacySession
 from submodel.serverless.legacy_urls import LegacyUrls
 from submodel.serverless.link import Link
 from submodel.serverless.log import logger

@@ -18,24 +18,17 @@ What makes it safer than the SDKs that this dialect was made for:
 5. A worker that leaves runs what it has, and what the TAKE under way brings all the same: it cannot be given back.
 """
 
-import enum
 import math
-from collections import deque
-from dataclasses import dataclass, field
 
 from submodel.contract.exchange import LeasedJob, Startup
-from submodel.serverless import legacy_bodies, legacy_urls
+from submodel.serverless import legacy_bodies
 from submodel.serverless.backoff import backoff_seconds, longer_pause
 from submodel.serverless.dialect import Concurrency, Flow, News
 from submodel.serverless.http_reply import Reply
+from submodel.serverless.legacy_calls import Call, Item, Kind, LegacyCalls
+from submodel.serverless.legacy_leases import LegacyLease
 from submodel.serverless.legacy_urls import LegacyUrls
 from submodel.serverless.outcome import Outcome
-
-HELD_SECONDS = 90.0
-"""How long the platform may hold a TAKE or a STOP."""
-
-POST_SECONDS = 120.0
-"""A platform that cannot store a result now may hold the post instead of refusing it."""
 
 POSTS_MAX = 4
 BUSY_SECONDS = 5.0
@@ -51,7 +44,6 @@ UNKNOWN_TRIES = 15
 """How often a platform must say that it does not know a job before what is here of it is dropped."""
 
 CONGESTED_BYTES = 8 * 1024 * 1024
-REASON_CHARACTERS = 256
 
 TOO_LARGE = "the platform refused the output: it is too large; upload it and return its URL"
 UNREADABLE = "the platform cannot read the output; return plain JSON values, nested less deeply"
@@ -60,78 +52,13 @@ _UNKNOWN = (404, 409, 410)
 _HOPELESS = {400: UNREADABLE, 413: TOO_LARGE, 422: UNREADABLE}
 
 
-class Kind(enum.Enum):
-    TAKE = enum.auto()
-    STOP = enum.auto()
-    PING = enum.auto()
-    POST = enum.auto()
-
-
-class Item(enum.Enum):
-    """What a post carries."""
-
-    PROGRESS = enum.auto()
-    CHUNK = enum.auto()
-    RESULT = enum.auto()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Call:
-    """A request under way."""
-
-    kind: Kind
-    url: str
-    sent_at: float
-    answer_seconds: float
-    body: bytes | None = None
-    """None for a GET."""
-
-    token: str = ""
-    job_id: str = ""
-    item: Item | None = None
-
-
-@dataclass(slots=True)
-class LegacyLease:
-    """A job that is here, until its result was taken."""
-
-    id: str
-    taken_at: float
-    begun: bool = False
-    stopped: bool = False
-    """Ended by the platform: nothing of it is sent any more, but it is here until the handler returns."""
-
-    outcome: Outcome | None = None
-    chunks: deque[bytes] = field(default_factory=deque)
-    progress: bytes | None = None
-    size: int = 0
-    """Bytes of `chunks`."""
-
-    carried: bool = False
-    """Whether a post of it is under way."""
-
-    failures: int = 0
-    unknown: int = 0
-    retry_at: float = -math.inf
-
-    @property
-    def loaded(self) -> bool:
-        waiting = self.outcome is not None or self.progress is not None or bool(self.chunks)
-        return waiting and not self.carried and not self.stopped
-
-    def clear(self) -> None:
-        """Drop what was not delivered."""
-        self.chunks.clear()
-        self.progress, self.size = None, 0
-
-
 class LegacySession(Concurrency):
     """State of one worker process towards its platform. Not thread-safe. `now` is a monotonic clock in seconds."""
 
     def __init__(self, urls: LegacyUrls, concurrency: int, version: str) -> None:
         self._urls = urls
         super().__init__(concurrency)
-        self._version = version
+        self._calls = LegacyCalls(urls, version)
         self._leases: dict[str, LegacyLease] = {}
         self._under_way: dict[Kind, int] = dict.fromkeys(Kind, 0)
         self._deliveries = 0
@@ -210,10 +137,14 @@ class LegacySession(Concurrency):
     def next_call(self, now: float) -> Call | float:
         """The next request to make, or the instant at which to ask again if nothing changes before (may be inf)."""
         if self._reason:
-            return math.inf if self._said_reason or self._under_way[Kind.PING] else self._fly(self._farewell(now))
+            return (
+                math.inf
+                if self._said_reason or self._under_way[Kind.PING]
+                else self._fly(self._calls.farewell(now, self._reason))
+            )
         due, post_at = self._next_post(now)
         if due is not None:
-            return self._fly(self._post(due, now))
+            return self._fly(self._calls.post(now, due, self._leases[due]))
         at = post_at
         for kind, earliest in (
             (Kind.PING, self._ping_at()),
@@ -265,43 +196,12 @@ class LegacySession(Concurrency):
         return call
 
     def _ask(self, kind: Kind, now: float) -> Call:
-        if kind is Kind.PING:
-            names = ",".join(dict.fromkeys(lease.id for lease in self._leases.values()))
-            return self._ping(now, **({"job_id": names} if names else {}))
         if kind is Kind.STOP:
-            return Call(kind, self._urls.stop, now, HELD_SECONDS)
-        query, url = {"job_in_progress": "1" if self._leases else "0"}, self._urls.take
-        if (free := self._free_slots()) > 1 and self._urls.take_batch:
-            query, url = {"batch_size": str(free), **query}, self._urls.take_batch
-        return Call(kind, legacy_urls.with_query(url, **query), now, HELD_SECONDS)
-
-    def _ping(self, now: float, **query: str) -> Call:
+            return self._calls.stop(now)
+        if kind is Kind.TAKE:
+            return self._calls.take(now, self._free_slots(), busy=bool(self._leases))
         self._at[Kind.PING] = now + self._urls.ping_seconds
-        query[f"{self._urls.family}_version"] = self._version
-        return Call(Kind.PING, legacy_urls.with_query(self._urls.ping, **query), now, 2 * self._urls.ping_seconds)
-
-    def _farewell(self, now: float) -> Call:
-        check, _, reason = self._reason.partition(": ")
-        if not reason or not check.isidentifier():
-            check, reason = "start", self._reason
-        return self._ping(now, status="unhealthy", check=check, reason=reason[-REASON_CHARACTERS:])
-
-    def _post(self, token: str, now: float) -> Call:
-        lease = self._leases[token]
-        lease.carried = True
-        stream, url = "false", legacy_urls.of_job(self._urls.done, lease.id)
-        if lease.progress is not None:
-            item, body = Item.PROGRESS, legacy_bodies.progress(lease.progress)
-            lease.progress = None
-        elif lease.chunks:
-            item, body = Item.CHUNK, legacy_bodies.chunk(lease.chunks[0])
-            url = legacy_urls.of_job(self._urls.stream, lease.id)
-        else:
-            assert lease.outcome is not None, "a loaded lease has something to post"
-            item, body = Item.RESULT, legacy_bodies.result(lease.outcome)
-            stream = "true" if lease.outcome.streamed else "false"
-        url = legacy_urls.with_query(url, isStream=stream)
-        return Call(Kind.POST, url, now, POST_SECONDS, body, token, lease.id, item)
+        return self._calls.ping(now, (lease.id for lease in self._leases.values()))
 
     # What the answers mean:
 

@@ -7,15 +7,13 @@ import pytest
 
 from submodel.serverless.dialect import Flow
 from submodel.serverless.http_reply import Reply
+from submodel.serverless.legacy_calls import Call, Item, Kind
 from submodel.serverless.legacy_session import (
     BUSY_SECONDS,
     NO_STOPS_SECONDS,
     TOO_LARGE,
     UNKNOWN_TRIES,
     UNREADABLE,
-    Call,
-    Item,
-    Kind,
     LegacySession,
 )
 from submodel.serverless.legacy_urls import LegacyUrls

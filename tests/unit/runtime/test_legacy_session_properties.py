@@ -9,7 +9,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from submodel.serverless.dialect import Flow
 from submodel.serverless.http_reply import Reply
-from submodel.serverless.legacy_session import POSTS_MAX, Call, Item, Kind, LegacySession
+from submodel.serverless.legacy_calls import Call, Item, Kind
+from submodel.serverless.legacy_session import POSTS_MAX, LegacySession
 from submodel.serverless.legacy_urls import LegacyUrls
 from submodel.serverless.outcome import Outcome
 
