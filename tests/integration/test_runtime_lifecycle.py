@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.scripted_gateway import ScriptedGateway
-from tests.support.worker_process import WorkerProcess
+from tests.support.worker_process import PYTHON, WorkerProcess
 
 ECHO = """
     import submodel
@@ -397,3 +397,15 @@ async def handler(job):
     with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
         gateway.result("a")
         assert worker.terminate() == 0
+
+
+def test_help_says_what_the_command_runs_and_where_the_other_options_are() -> None:
+    command = [PYTHON, "-m", "submodel.serverless"]
+    asked = subprocess.run([*command, "--help"], capture_output=True, text=True, check=True)
+    assert asked.stdout.startswith(
+        "usage: python -m submodel.serverless PATH/handler.py [arguments]\n\nRuns a handler's"
+    )
+    assert "PATH/handler.py --help" in asked.stdout
+    wrong = subprocess.run([*command, "missing.py"], capture_output=True, text=True, check=False)
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert "missing.py: no such file; name the file of the handler" in wrong.stderr

@@ -72,7 +72,8 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"--data: no endpoint runs with {folder}: {error.strerror}: {path}") from error
+        remedy = "name the folder of a running submodel up"
+        raise UsageError(f"--data: no endpoint runs with {folder} ({path}: {error.strerror}); {remedy}") from error
     except ValueError as error:
         raise _damaged(path) from error
     if not isinstance(found, dict):

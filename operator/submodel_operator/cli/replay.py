@@ -53,7 +53,10 @@ def _records(path: Path) -> Iterator[Record]:
         try:
             yield decode_record(line)
         except ValueError as error:
-            raise UsageError(f"{path}: line {number} is no decision of this version: {error}") from error
+            raise UsageError(
+                f"{path}: line {number} is no decision of this version ({error}); "
+                "name a file that submodel up --decisions or the operator has written"
+            ) from error
 
 
 def _settings(path: Path) -> ResolvedScaling:

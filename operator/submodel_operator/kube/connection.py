@@ -71,6 +71,8 @@ async def _configuration(env: Mapping[str, str]) -> Any:
         else:
             _load_incluster_config(configuration)
     except (config.ConfigException, OSError) as error:
+        found = str(error).rstrip(".")
         place = f"KUBECONFIG={path}" if path else "KUBECONFIG is not set, and this is no pod with a service account"
-        raise UsageError(f"no way to reach Kubernetes: {place}: {error}") from error
+        remedy = "set KUBECONFIG to the file that kubectl uses"
+        raise UsageError(f"no way to reach Kubernetes: {place} ({found}); {remedy}") from error
     return configuration

@@ -16,12 +16,22 @@ from submodel.serverless.local import mode
 from submodel.serverless.worker import Worker
 
 USAGE = "usage: python -m submodel.serverless PATH/handler.py [arguments]"
+HELP = f"""{USAGE}
+
+Runs a handler's file as a worker of the gateway that SUBMODEL_GATEWAY_URL names, or of the platform whose variables
+are set; without either it runs one job on this machine. The arguments are the file's own; those of submodel, such as
+--test_input and --rp_serve_api, are listed by PATH/handler.py --help.
+"""
 
 
 def main(arguments: list[str]) -> int:
     """Announce a worker and run its handler's file; returns the exit code, 2 with a sentence when it cannot start."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(HELP)
+        return 0
     if not arguments or not Path(arguments[0]).is_file():
-        sys.stderr.write(f"{USAGE}\n" + (f"{arguments[0]}: no such file\n" if arguments else ""))
+        wrong = f"{arguments[0]}: no such file; name the file of the handler\n" if arguments else ""
+        sys.stderr.write(f"{USAGE}\n{wrong}")
         return 2
     if (mode.has_flags(arguments[1:]) or mode.is_realtime(os.environ)) and _run_without_a_worker(arguments):
         return 0

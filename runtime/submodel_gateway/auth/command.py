@@ -40,7 +40,7 @@ class Surroundings:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="{create,rotate,revoke,list}")
     create = verbs.add_parser("create", help="make a key; its text is shown once")
     create.set_defaults(run=_create)
     _add_name(create)

@@ -77,12 +77,17 @@ def test_an_endpoint_without_a_decision_says_so(tmp_path: Path) -> None:
 def test_what_does_not_run_or_is_damaged_is_a_sentence(tmp_path: Path) -> None:
     write_local_status(tmp_path, KEY, STATUS)
     remove_local_status(tmp_path)
-    with pytest.raises(UsageError, match="no endpoint runs with"):
+    with pytest.raises(UsageError, match=r"no endpoint runs with .* name the folder of a running submodel up"):
         read_local_status(tmp_path)
     (tmp_path / "status.json").write_text("{", encoding="utf-8")
     with pytest.raises(UsageError, match="is damaged"):
         read_local_status(tmp_path)
     assert isinstance(explain().exception, UsageError)
+
+
+def test_without_a_way_to_kubernetes_it_says_what_to_set(tmp_path: Path) -> None:
+    lost = explain("tokens", KUBECONFIG="", HOME=str(tmp_path))
+    assert "set KUBECONFIG to the file that kubectl uses" in str(lost.exception)
 
 
 async def test_an_endpoint_on_kubernetes_is_explained_from_its_status(server: FakeApiServer, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
+from hypothesis import given
 
 from submodel_operator.cli import cli
 from submodel_operator.errors import UsageError
@@ -82,6 +82,7 @@ def test_a_line_that_is_no_decision_is_named(tmp_path: Path, text: bytes) -> Non
     result = replay(path)
     assert isinstance(result.exception, UsageError)
     assert "line 1 is no decision" in str(result.exception)
+    assert "name a file that submodel up --decisions" in str(result.exception)
     assert isinstance(replay(tmp_path / "missing").exception, UsageError)
 
 
@@ -93,7 +94,6 @@ def test_a_log_that_cannot_be_written_costs_no_decision(tmp_path: Path, caplog: 
     assert caplog.text.count("cannot be written") == 1
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_every_decision_survives_the_way_through_the_log(history: list[Tick]) -> None:
     state = ScalerState()

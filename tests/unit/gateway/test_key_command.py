@@ -126,3 +126,9 @@ def test_without_a_folder_a_sentence_says_what_to_set(tmp_path: Path, arguments:
         key(None, *arguments)
     with pytest.raises(ConfigurationError, match="cannot be read"):
         key(tmp_path / "none", *arguments)
+
+
+def test_a_command_without_a_verb_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        key(None)
+    assert capsys.readouterr().err.endswith("required: {create,rotate,revoke,list}\n")
