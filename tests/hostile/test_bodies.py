@@ -51,7 +51,7 @@ async def ask(w: World, method: str, path: str, query: dict[str, str], body: byt
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES, ids=[f"{method} {path}" for method, path in ROUTES])
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(body=bodies, query=queries, id=st.text(max_size=12))
 async def test_a_route_answers_every_request_with_a_document(
     method: str, path: str, body: bytes, query: dict[str, str], id: str

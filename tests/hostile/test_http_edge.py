@@ -77,7 +77,7 @@ def test_sound_requests_are_answered_before_the_last_one(gateway: Target, reques
     assert [answer.status for answer in gateway.answers(request_, LAST)][-1] == 200
 
 
-QUICK = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUICK = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @QUICK

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from submodel_operator.api.manifest import parse_endpoint, read_manifest
@@ -18,7 +18,6 @@ BEYOND_THE_SCHEMA = (*(rule.message for rule in SPEC_RULES), "keep one entry for
 """Ends of the problems that the API server finds by CEL and by the keys of a list map."""
 
 
-@settings(deadline=None)
 @given(damaged_endpoints())
 def test_model_and_schema_accept_the_same_endpoints(endpoint: dict[str, Any]) -> None:
     problems = problems_of(endpoint)
@@ -29,7 +28,6 @@ def test_model_and_schema_accept_the_same_endpoints(endpoint: dict[str, Any]) ->
         assert schema_problems(endpoint) != []
 
 
-@settings(deadline=None)
 @given(endpoints())
 def test_the_defaults_of_model_and_schema_are_the_same(endpoint: dict[str, Any]) -> None:
     if problems_of(endpoint):
@@ -40,7 +38,6 @@ def test_the_defaults_of_model_and_schema_are_the_same(endpoint: dict[str, Any])
     assert with_defaults(openapi_schema(), stored) == stored
 
 
-@settings(deadline=None)
 @given(damaged_endpoints())
 def test_every_problem_is_one_sentence_that_begins_with_its_path(endpoint: dict[str, Any]) -> None:
     for problem in problems_of(endpoint):
@@ -48,7 +45,6 @@ def test_every_problem_is_one_sentence_that_begins_with_its_path(endpoint: dict[
         assert not re.search(r"\n|pydantic|Input should|https?:|type=|does not fit", problem), problem
 
 
-@settings(deadline=None)
 @given(damaged_endpoints())
 def test_an_endpoint_reads_the_same_from_text(endpoint: dict[str, Any]) -> None:
     text = json.dumps(endpoint, ensure_ascii=False)
@@ -58,7 +54,6 @@ def test_an_endpoint_reads_the_same_from_text(endpoint: dict[str, Any]) -> None:
         assert read_manifest(text, "file") == parse_endpoint(endpoint)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab:-?&*!<>{}[],#|'\"%@\n\t 01\x00\x85é", max_size=40))
 def test_any_text_is_read_or_refused_with_sentences(text: str) -> None:
     for problem in problems_of_text(text):

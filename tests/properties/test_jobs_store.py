@@ -388,7 +388,7 @@ class PostgresComparison(StoreComparison):
     engine_name = "postgres"
 
 
-LONG = settings(stateful_step_count=50, deadline=None)
+LONG = settings(stateful_step_count=50)
 MemoryComparison.TestCase.settings = LONG
 SqliteComparison.TestCase.settings = LONG
 PostgresComparison.TestCase.settings = settings(LONG, max_examples=1 + LONG.max_examples // 3)

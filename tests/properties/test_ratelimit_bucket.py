@@ -1,6 +1,6 @@
 """What holds for every bucket, whoever takes from it and when."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from submodel_gateway.ratelimit import bucket
@@ -21,7 +21,6 @@ def taken(limit: int, pauses_ns: list[int], costs: list[int]) -> list[tuple[int,
     return seen
 
 
-@settings(deadline=None)
 @given(LIMITS, PAUSES_NS, st.lists(st.integers(1, 7), min_size=25, max_size=25))
 def test_no_span_of_time_lets_more_through_than_a_full_bucket_and_what_filled_it(
     limit: int, pauses_ns: list[int], costs: list[int]
@@ -33,7 +32,6 @@ def test_no_span_of_time_lets_more_through_than_a_full_bucket_and_what_filled_it
             assert sum(cost for _, cost in through[first : last + 1]) <= limit * (1 + span / WINDOW_NS) * 1.001
 
 
-@settings(deadline=None)
 @given(LIMITS, PAUSES_NS, st.lists(st.integers(1, 7), min_size=25, max_size=25))
 def test_what_it_says_of_itself_is_true(limit: int, pauses_ns: list[int], costs: list[int]) -> None:
     full_at_ns, now = FULL, NOW
@@ -50,7 +48,6 @@ def test_what_it_says_of_itself_is_true(limit: int, pauses_ns: list[int], costs:
             assert not take(full_at_ns, limit, cost, now + decision.retry_in_ns - 1)[0].allowed
 
 
-@settings(deadline=None)
 @given(LIMITS, st.integers(1, 400), st.integers(0, WINDOW_NS))
 def test_a_refusal_costs_nothing(limit: int, refused: int, pause: int) -> None:
     _, empty = take(FULL, limit, limit, NOW)
@@ -61,7 +58,6 @@ def test_a_refusal_costs_nothing(limit: int, refused: int, pause: int) -> None:
     assert take(full_at_ns, limit, 1, NOW + pause) == take(empty, limit, 1, NOW + pause)
 
 
-@settings(deadline=None)
 @given(LIMITS, st.integers(1, 5_000))
 def test_a_full_bucket_gives_exactly_its_limit_at_once(limit: int, cost: int) -> None:
     decision, full_at_ns = take(FULL, limit, cost, NOW)
@@ -75,7 +71,6 @@ def test_a_full_bucket_gives_exactly_its_limit_at_once(limit: int, cost: int) ->
     assert given == max(0, limit - cost)
 
 
-@settings(deadline=None)
 @given(LIMITS, LIMITS, st.integers(0, WINDOW_NS))
 def test_a_limit_that_changes_keeps_the_share_that_is_used(before: int, after: int, pause: int) -> None:
     _, full_at_ns = take(FULL, before, before, NOW)
@@ -85,7 +80,6 @@ def test_a_limit_that_changes_keeps_the_share_that_is_used(before: int, after: i
     assert not decision.allowed or pause >= part - before
 
 
-@settings(deadline=None)
 @given(st.integers(0, 10**13))
 def test_a_clock_that_stands_or_steps_back_gives_nothing(back: int) -> None:
     _, full_at_ns = take(FULL, 5, 5, NOW)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from submodel_operator.api.v1alpha1 import ScalerType
@@ -33,7 +33,6 @@ def last(history: Sequence[Tick]) -> tuple[ScalingInputs, ScalerState, float]:
 
 
 @pytest.mark.requirement("platform.scale.bounds")
-@settings(deadline=None)
 @given(ticks())
 def test_only_idle_or_starting_workers_are_removed(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -42,14 +41,12 @@ def test_only_idle_or_starting_workers_are_removed(history: list[Tick]) -> None:
 
 
 @pytest.mark.requirement("platform.scale.bounds")
-@settings(deadline=None)
 @given(ticks())
 def test_growth_never_exceeds_workers_max(history: list[Tick]) -> None:
     inputs, state, now = last(history)
     assert decide(inputs, state, now)[0].replicas <= max(inputs.scaling.workers_max, inputs.replicas, inputs.busy)
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_there_are_never_fewer_workers_than_hold_jobs(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -58,7 +55,6 @@ def test_there_are_never_fewer_workers_than_hold_jobs(history: list[Tick]) -> No
 
 
 @pytest.mark.requirement("platform.scale.bounds")
-@settings(deadline=None)
 @given(ticks())
 def test_workers_min_is_always_wanted_unless_starts_are_held_back(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -67,7 +63,6 @@ def test_workers_min_is_always_wanted_unless_starts_are_held_back(history: list[
         assert decide(inputs, state, now)[0].replicas >= inputs.scaling.workers_min
 
 
-@settings(deadline=None)
 @given(ticks(), st.booleans())
 def test_missing_or_old_signals_never_shrink(history: list[Tick], missing: bool) -> None:
     inputs, state, now = last(history)
@@ -77,7 +72,6 @@ def test_missing_or_old_signals_never_shrink(history: list[Tick], missing: bool)
     assert not decision.remove
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_a_shrink_names_exactly_the_workers_that_leave(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -85,7 +79,6 @@ def test_a_shrink_names_exactly_the_workers_that_leave(history: list[Tick]) -> N
     assert len(set(decision.remove)) == len(decision.remove) == max(0, inputs.replicas - decision.replicas)
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -98,7 +91,6 @@ def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered
     assert all(age >= idle_seconds(inputs, after) for age in left)
 
 
-@settings(deadline=None)
 @given(ticks(), st.integers(0, 50), st.integers(0, 50))
 def test_more_queued_jobs_never_mean_fewer_workers(history: list[Tick], more: int, more_late: int) -> None:
     inputs, state, now = last(history)
@@ -110,7 +102,6 @@ def test_more_queued_jobs_never_mean_fewer_workers(history: list[Tick], more: in
     assert more_workers.replicas >= fewer.replicas
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_a_queue_that_was_answered_by_adaptive_starts_nobody_again(history: list[Tick]) -> None:
     inputs, state, now = last([(replace(inputs, scaling=_adaptive(inputs.scaling)), now) for inputs, now in history])
@@ -120,7 +111,6 @@ def test_a_queue_that_was_answered_by_adaptive_starts_nobody_again(history: list
 
 
 @pytest.mark.requirement("platform.low_priority")
-@settings(deadline=None)
 @given(ticks(), st.integers(1, 50))
 def test_queued_jobs_of_low_priority_change_no_number(history: list[Tick], more: int) -> None:
     inputs, state, now = last(history)
@@ -131,7 +121,6 @@ def test_queued_jobs_of_low_priority_change_no_number(history: list[Tick], more:
     assert (alone.replicas, alone.remove, alone.term) == (together.replicas, together.remove, together.term)
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_the_same_tick_twice_changes_nothing(history: list[Tick]) -> None:
     inputs, state, now = last(history)
@@ -139,7 +128,6 @@ def test_the_same_tick_twice_changes_nothing(history: list[Tick]) -> None:
     assert decide(inputs, after, now) == (decision, after)
 
 
-@settings(deadline=None)
 @given(ticks())
 def test_the_memory_survives_a_restart_between_any_two_ticks(history: list[Tick]) -> None:
     state = ScalerState()
@@ -149,13 +137,11 @@ def test_the_memory_survives_a_restart_between_any_two_ticks(history: list[Tick]
         _, state = decide(inputs, state, now)
 
 
-@settings(deadline=None)
 @given(ticks(), st.integers(-10_000_000, 10_000_000))
 def test_only_distances_in_time_matter(history: list[Tick], shift: int) -> None:
     assert played(history, shift)[0] == played(history)[0]
 
 
-@settings(deadline=None)
 @given(ticks(), st.integers(1, 100_000))
 def test_a_clock_that_is_set_back_never_removes_a_busy_worker_and_forgets_nothing(
     history: list[Tick], back: int
@@ -167,7 +153,6 @@ def test_a_clock_that_is_set_back_never_removes_a_busy_worker_and_forgets_nothin
         assert len(after.cold_starts) >= len(state.cold_starts)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(1, 20), st.integers(1, 4))
 def test_request_count_is_the_documented_formula_where_nothing_limits_it(jobs: int, value: int, running: int) -> None:
     counted = scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=float(value), workers_max=1000)

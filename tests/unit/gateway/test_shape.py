@@ -24,7 +24,7 @@ def depth_of(value: Any) -> int:
     return 1 + max(map(depth_of, value), default=0) if isinstance(value, list) else 0
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.dictionaries(TEXTS, VALUES, max_size=5), st.sampled_from([None, 1]), st.integers(1, 40))
 def test_it_finds_what_a_parser_finds_wherever_the_slices_end(
     value: dict[str, Any], indent: int | None, slice_bytes: int
@@ -35,7 +35,7 @@ def test_it_finds_what_a_parser_finds_wherever_the_slices_end(
         assert shape_of(text) == Shape(depth_of(value), len(value))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.binary(max_size=200), st.integers(1, 40))
 def test_it_takes_anything(text: bytes, slice_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -175,4 +175,4 @@ class WorkerAndPlatform(RuleBasedStateMachine):
 
 
 TestWorkerAndPlatform = WorkerAndPlatform.TestCase
-TestWorkerAndPlatform.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+TestWorkerAndPlatform.settings = settings(max_examples=100, stateful_step_count=60)

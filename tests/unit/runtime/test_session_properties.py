@@ -214,4 +214,4 @@ class WorkerAndGateway(RuleBasedStateMachine):
 
 
 TestWorkerAndGateway = WorkerAndGateway.TestCase
-TestWorkerAndGateway.settings = settings(max_examples=80, stateful_step_count=60, deadline=None)
+TestWorkerAndGateway.settings = settings(max_examples=80, stateful_step_count=60)
