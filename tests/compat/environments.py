@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -50,14 +50,30 @@ def python(sdk: str) -> Path:
     return folder / "bin" / "python"
 
 
-def required(sdk: str) -> Path:
-    """As `python`, for a test: where it cannot be had the test is skipped, and fails where `CI` is set."""
+def required(sdk: str, kind: Callable[[str], Path] = python) -> Path:
+    """As `kind`, for a test: where it cannot be had the test is skipped, and fails where `CI` is set."""
     try:
-        return python(sdk)
+        return kind(sdk)
     except Missing as missing:
         if os.environ.get("CI"):  # noqa: TID251  # what a machine must have is said by its environment
             pytest.fail(str(missing))
         pytest.skip(str(missing))
+
+
+def node_modules(sdk: str) -> Path:
+    """The packages of an SDK for Node (such as `runpod-sdk-1.1.2`). Raises `Missing`."""
+    lock = LOCKS / sdk
+    digest = hashlib.sha256((lock / "package-lock.json").read_bytes()).hexdigest()[:10]
+    folder = _cache() / "submodel-compat" / f"{sdk}-{digest}"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as guard:
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        if not (folder / ".complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            shutil.copytree(lock, folder)
+            _run("npm", "ci", "--prefix", str(folder), "--ignore-scripts", "--no-audit", "--no-fund", "--silent")
+            (folder / ".complete").touch()
+    return folder / "node_modules"
 
 
 def _make(folder: Path, lock: Path, names: Mapping[str, str]) -> None:
@@ -80,13 +96,17 @@ def _rename(package: Path, names: Mapping[str, str]) -> None:
 
 
 def _uv(*arguments: str) -> None:
-    program = shutil.which("uv") or _cache() / "submodel-dev" / "uv" / "bin" / "uv"
+    program = shutil.which("uv") or str(_cache() / "submodel-dev" / "uv" / "bin" / "uv")  # `make setup` fetches it
+    _run(program, *arguments, "--quiet")
+
+
+def _run(program: str, *arguments: str) -> None:
     try:
-        ran = subprocess.run([program, *arguments, "--quiet"], capture_output=True, text=True, check=False)
+        ran = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
     except OSError as error:
-        raise Missing(f"{program} cannot be run ({error.strerror}); `make setup` fetches uv") from error
+        raise Missing(f"{program} cannot be run ({error.strerror})") from error
     if ran.returncode:
-        raise Missing(f"uv {arguments[0]} failed: {ran.stderr.strip()}")
+        raise Missing(f"{program} {arguments[0]} failed: {ran.stderr.strip()}")
 
 
 def _cache() -> Path:
@@ -97,5 +117,7 @@ if __name__ == "__main__":
     try:
         for sdk in sorted([*(file.stem for file in LOCKS.glob("*.txt")), FORK]):
             sys.stdout.write(f"{python(sdk)}\n")
+        for file in sorted(LOCKS.glob("*/package-lock.json")):
+            sys.stdout.write(f"{node_modules(file.parent.name)}\n")
     except Missing as missing:
         sys.exit(str(missing))
