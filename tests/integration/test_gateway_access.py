@@ -14,6 +14,7 @@ from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 PEPPER = "pepper"
 FULL = key_text("full", "f" * 43)
 READER = key_text("reader", "r" * 43)
+OTHER = key_text("other", "o" * 43)
 OPERATIONS = [
     ("POST", "run"),
     ("POST", "runsync"),
@@ -32,7 +33,7 @@ RUNNING = {"run", "runsync", "purge-queue", "cancel/x", "retry/x"}
 @pytest.fixture(scope="module")
 def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("keys")
-    for id, letter, scopes in (("full", "f", ["read", "run"]), ("reader", "r", ["read"])):
+    for id, letter, scopes in (("full", "f", ["read", "run"]), ("reader", "r", ["read"]), ("other", "o", ["run"])):
         document = {"id": id, "digest": digest_of(PEPPER, letter * 43), "scopes": scopes, "endpoints": ["ns.*"]}
         (folder / f"{id}.json").write_text(json.dumps(document))
     keys = {"SUBMODEL_GATEWAY_KEYS": str(folder), "SUBMODEL_GATEWAY_KEY_PEPPER": PEPPER}
@@ -46,6 +47,16 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def test_a_key_may_be_sent_in_three_ways(public: str, headers: dict[str, str]) -> None:
     answer = urllib3.request("POST", f"{public}/v2/ns.app/run", body=b'{"input": 1}', headers=headers)
     assert (answer.status, answer.json()["status"]) == (200, "IN_QUEUE")
+
+
+def test_an_idempotency_key_is_that_of_its_caller(public: str) -> None:
+    def submitted(key: str) -> str:
+        headers = {"Authorization": key, "Idempotency-Key": "order-7"}
+        answer = urllib3.request("POST", f"{public}/v2/ns.app/run", body=b'{"input": 1}', headers=headers)
+        return str(answer.json()["id"])
+
+    assert submitted(FULL) == submitted(FULL)
+    assert submitted(OTHER) != submitted(FULL)
 
 
 @pytest.mark.requirement("client.errors")
