@@ -42,7 +42,7 @@ from submodel_operator.plan import (
     plan,
     seconds_until_long_start,
 )
-from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Manifest, Observed, Signals
+from submodel_operator.ports import Clock, Cluster, Event, Gateway, Key, Manifest, Observed, Reference, Signals
 from submodel_operator.reconcile import gather
 from submodel_operator.reconcile.decision_log import DecisionLog
 from submodel_operator.reconcile.keys import AGAIN_SECONDS, KeyReader, OwnKeys
@@ -149,10 +149,7 @@ class Reconciler:
         monotonic = self._clock.monotonic()
         await self._record(observed, self._witness.found(observed, monotonic))
         unsteady = self._unsteady(monotonic)
-        parsed = parse_endpoint({**observed.manifest, "status": None})  # it is read as it is, where it is needed
-        named = references(parsed.spec.worker)
-        found = await self._cluster.look_up(observed.key, named) if named else {}
-        endpoint = resolve(parsed, observed.uid, observed.generation, self._settings, found)
+        endpoint, named = await self._understood(observed)
         await self._claim(endpoint)
         desired = desired_pool(endpoint)
         keys = await self._keys.read(observed.key.namespace, endpoint.key_secrets)
@@ -171,11 +168,7 @@ class Reconciler:
             await self._act(observed, endpoint.endpoint_id, action)
         settles = await self._protect(observed, endpoint, signals)
         self._measure(observed, desired.revision, decision, signals)
-        if decision.replicas != inputs.replicas:
-            record = Record(endpoint.endpoint_id, now, inputs, before, decision)
-            self._note(observed, describe_decision(decision, inputs, now), record)
-        else:
-            self._at_rest.add(observed.key)
+        self._note(observed, Record(endpoint.endpoint_id, now, inputs, before, decision))
         account = Account(
             observed=self._cluster.observe(observed.key, self._clock.now()) or observed,
             revision=desired.revision,
@@ -201,6 +194,13 @@ class Reconciler:
             self._witness.seconds_until_quiet(observed.key, monotonic),
         )
         return account, again
+
+    async def _understood(self, observed: Observed) -> tuple[ResolvedEndpoint, tuple[Reference, ...]]:
+        """The endpoint, and what its manifest names. Raises `InvalidEndpoint`, `ReferenceMissing`."""
+        parsed = parse_endpoint({**observed.manifest, "status": None})  # it is read as it is, where it is needed
+        named = references(parsed.spec.worker)
+        found = await self._cluster.look_up(observed.key, named) if named else {}
+        return resolve(parsed, observed.uid, observed.generation, self._settings, found), named
 
     def _unsteady(self, monotonic: float) -> Problem | None:
         """Why ages are not to be relied on at the moment."""
@@ -247,11 +247,15 @@ class Reconciler:
             if former != wanted:
                 await self._gateway.forget(former)
 
-    def _note(self, observed: Observed, described: dict[str, Any], record: Record) -> None:
+    def _note(self, observed: Observed, record: Record) -> None:
         """A shrink takes several steps, each of which comes to the same decision: it is told once, also when the
         operator is another by then. One that was taken back in between is a new one.
         """
-        key = observed.key
+        key, decision = observed.key, record.decision
+        if decision.replicas == record.inputs.replicas:
+            self._at_rest.add(key)
+            return
+        described = describe_decision(decision, record.inputs, record.now)
         last = self._last_decisions.get(key) or _decided_before(observed)
         same = all(last.get(name) == described[name] for name in ("current", "desired", "reason"))
         if same and key not in self._at_rest:
