@@ -8,18 +8,15 @@ from contextlib import suppress
 from functools import partial
 
 from submodel.contract.internal import TrafficRecord
-from submodel.contract.states import JobState
 from submodel_gateway.errors import StoreAway, StoreError, StoreUnreachable
-from submodel_gateway.jobs.record import Job
-from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit.figures import NO_FIGURES, Figures
-from submodel_gateway.service import canary
 from submodel_gateway.service.admission import Admission
 from submodel_gateway.service.bodies import TOTAL_BYTES, Bodies
 from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.commits import Commits
 from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.gauges import Gauges
@@ -30,7 +27,6 @@ from submodel_gateway.service.openai import OpenAi
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.records import Records
 from submodel_gateway.service.registry import Registry
-from submodel_gateway.service.session import Session
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.sharing import Sharing
 from submodel_gateway.service.snapshots import SnapshotFeed
@@ -43,7 +39,6 @@ from submodel_gateway.service.waiting import JobWatchers
 from submodel_gateway.service.webhooks import Webhooks
 from submodel_gateway.service.worker_access import Reviewer, WorkerAccess
 from submodel_gateway.service.workers import Workers
-from submodel_gateway.store import base
 from submodel_gateway.tracing.spans import Spans
 from submodel_gateway.webhooks.targets import Rules
 
@@ -88,7 +83,7 @@ class Gateway:
         spans = self.spans = spans or Spans()
         self.ready = False
         self.measures = Measures()
-        self._stores = Stores(stores, self._committed, self.measures)
+        self._stores = Stores(stores, lambda done: self._commits.committed(done), self.measures)
         self.endpoints = Endpoints()
         self.bodies = Bodies(body_bytes, self.measures)
         self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures, self.bodies)
@@ -114,13 +109,20 @@ class Gateway:
         self.legacy = LegacyWorkers(self._stores, self.legacy_sessions, takes, clock)
         self.legacy_posts = LegacyPosts(self._stores, payloads, self.legacy_sessions, clock, spans)
         self.registry = Registry(self._stores, self.endpoints, clock, sharing, changed, self._deleted)
-        self._changed_at = changed
+        self._commits = Commits(
+            self._stores,
+            self.endpoints,
+            clock,
+            self.measures,
+            self.records,
+            self._watchers,
+            self.streams,
+            self.webhooks,
+            changed,
+        )
         self._sweeper_of = {name: self._sweeper(name) for name in self._stores.groups}
         self.sweepers = list(self._sweeper_of.values())
-        self._canary_of = {
-            name: Canary(group, str(place), self._stores.clocks[name], self.measures, random_bits)
-            for place, (name, group) in enumerate(self._stores.groups.items(), 1)
-        }
+        self._canary_of = self._canaries(random_bits)
         self.canaries = list(self._canary_of.values())
         self._flying = False
         self.admission = Admission(rates, self.endpoints, clock, self._gateways)
@@ -244,6 +246,13 @@ class Gateway:
             ran_ms=list(ran),
         )
 
+    def _canaries(self, random_bits: Callable[[int], int]) -> dict[str, Canary]:
+        """One for each store, by the number that the store has in metrics."""
+        return {
+            name: Canary(group, str(place), self._stores.clocks[name], self.measures, random_bits)
+            for place, (name, group) in enumerate(self._stores.groups.items(), 1)
+        }
+
     def _sweeper(self, store: str) -> Sweeper:
         group = self._stores.groups[store]
 
@@ -263,78 +272,11 @@ class Gateway:
             self._watchers.tell_all_of(endpoint)
             self._sharing.news(endpoint)
             if (state := self.endpoints.find(endpoint)) is not None:
-                self._wake_takers(state)
+                self._commits.wake_takers(state)
                 self.snapshots.changed(state)
-
-    def _committed(self, done: Iterable[tuple[base.Operation, base.Outcome]]) -> None:
-        now = self.clock.now_ms()
-        touched: dict[str, None] = {}
-        for operation, outcome in done:
-            for change in base.changes(outcome):
-                job = change.after or change.before
-                if job is None or job.endpoint == canary.ENDPOINT:
-                    continue
-                if _counts(change):
-                    touched[job.endpoint] = None
-                    self._tell_session(change, now)
-                    self._note_run(change)
-                    self.measures.changed(change, expired=change.lost and self._expired(change))
-                    if change.ended:
-                        self.records.ended(job)
-                if change.after is None:
-                    self.streams.forget(job.id)
-                self._watchers.tell(job.endpoint, job.id, change.after, _content(operation, change))
-                self.webhooks.committed(change)
-        for endpoint in touched:
-            state = self.endpoints.find(endpoint)
-            if state is not None:
-                self._wake_takers(state)
-                self._changed_at(state)
-
-    def _expired(self, change: Transition) -> bool:
-        """Whether the lease had come to its end."""
-        before = change.before
-        if before is None or before.lease_until is None:
-            return False
-        return before.lease_until <= self._stores.now_ms(before.endpoint)
-
-    def _tell_session(self, change: Transition, now: int) -> None:
-        before, after = change.before, change.after
-        if before is not None and before.state is JobState.IN_PROGRESS and (session := self._holder(before)):
-            session.lose(before.id, now, stop=change.stop)
-        if after is not None and after.state is JobState.IN_PROGRESS and (session := self._holder(after)):
-            session.hold(after, now)
-
-    def _note_run(self, change: Transition) -> None:
-        job = change.after
-        if job is None or job.state is not JobState.COMPLETED or job.taken_at is None or job.finished_at is None:
-            return
-        if (state := self.endpoints.find(job.endpoint)) is not None:
-            state.runs_ms.append(job.finished_at - job.taken_at)
-
-    def _holder(self, job: Job) -> Session | None:
-        state = self.endpoints.find(job.endpoint)
-        session = state.sessions.get(job.worker or "") if state else None
-        return session if session and session.id == job.session else None
-
-    def _wake_takers(self, state: EndpointState) -> None:
-        state.wake_takers(self._stores.tally(state.id).queued)
 
     def _swept(self) -> None:
         self.workers.expire_silent(self.clock.now_ms())
         self.legacy_sessions.renew_quiet()
         for state in self.endpoints.all():
-            self._wake_takers(state)
-
-
-def _content(operation: base.Operation, change: Transition) -> base.Content | None:
-    """What a job ended with by this operation; None where only the store knows."""
-    if isinstance(operation, base.Finish) and change.ended:
-        return base.Content(operation.output, operation.error)
-    return None
-
-
-def _counts(change: Transition) -> bool:
-    """Whether a tally or a session is different after it; heartbeats, chunks and progress change neither."""
-    before, after = change.before, change.after
-    return before is None or after is None or before.state is not after.state
+            self._commits.wake_takers(state)
