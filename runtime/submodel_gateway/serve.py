@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Thread
 
@@ -39,7 +39,7 @@ from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.settings import Settings
-from submodel_gateway.sockets import url
+from submodel_gateway.sockets import on_loopback, url
 from submodel_gateway.store.opening import open_store, store_name
 from submodel_gateway.tokenreview import TokenReview
 from submodel_gateway.tracing.opening import open_spans
@@ -90,17 +90,7 @@ async def _serve(
     review = settings.review
     reviewer = TokenReview(review.url, review.credentials, review.audience) if review else None
     stores = _open_stores(settings)
-    gateway = Gateway(
-        stores,
-        min(stores, key=lambda each: each.name).clock,
-        compress=settings.compress,
-        outgoing=outgoing,
-        rates=figures(settings.rate_limits),
-        queue_limit=settings.queue_limit,
-        reviewer=reviewer,
-        body_bytes=settings.body_bytes or TOTAL_BYTES,
-        spans=spans,
-    )
+    gateway = _gateway(settings, stores, outgoing, reviewer, spans)
     access = _access(folder, gateway)
     servers = Servers(
         [
@@ -126,7 +116,7 @@ async def _serve(
     _ease_the_collector()
     loop.add_signal_handler(signal.SIGTERM, end)
     loop.add_signal_handler(LEAVE, leave)
-    if settings.keys is None:
+    if settings.keys is None and not on_loopback(public):
         log.warning("%s=%s: whoever reaches the public port may run jobs and read results", names.KEYS, names.EVERYBODY)
     log.info("listening public=%s internal=%s", url(public), url(internal))
     line.send(READY if all(each.store.shared for each in stores) else READY_ALONE)
@@ -135,6 +125,22 @@ async def _serve(
     await sender.close()
     if reviewer is not None:
         await reviewer.close()
+
+
+def _gateway(
+    settings: Settings, stores: Sequence[NamedStore], outgoing: Outgoing, reviewer: TokenReview | None, spans: Spans
+) -> Gateway:
+    return Gateway(
+        stores,
+        min(stores, key=lambda each: each.name).clock,
+        compress=settings.compress,
+        outgoing=outgoing,
+        rates=figures(settings.rate_limits),
+        queue_limit=settings.queue_limit,
+        reviewer=reviewer,
+        body_bytes=settings.body_bytes or TOTAL_BYTES,
+        spans=spans,
+    )
 
 
 def _ease_the_collector() -> None:

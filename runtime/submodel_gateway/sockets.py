@@ -1,6 +1,7 @@
 """Listening sockets: bound once, by the process that keeps them; a taken port is found out before anything starts."""
 
 import socket
+from ipaddress import ip_address
 
 from submodel_gateway.errors import ConfigurationError
 from submodel_gateway.settings import Address
@@ -39,6 +40,11 @@ def has_hung_up(connection: socket.socket) -> bool:
         return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _ENDED
     except (OSError, ValueError):  # it is no TCP, or closed
         return False
+
+
+def on_loopback(listener: socket.socket) -> bool:
+    """Whether it is reached from this machine alone."""
+    return ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
 def url(listener: socket.socket) -> str:

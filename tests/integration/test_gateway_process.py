@@ -155,3 +155,13 @@ def test_sigint_ends_it_like_sigterm(tmp_path: Path) -> None:
     with LiveGateway(tmp_path) as gateway:
         gateway.process.send_signal(signal.SIGINT)
         assert gateway.process.wait(20) == 0
+
+
+@pytest.mark.parametrize(("host", "warned"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_a_gateway_without_keys_warns_where_others_than_this_machine_reach_it(
+    tmp_path: Path, host: str, warned: bool
+) -> None:
+    with LiveGateway(tmp_path, SUBMODEL_GATEWAY_LISTEN=f"{host}:0") as gateway:
+        assert (
+            any("SUBMODEL_GATEWAY_KEYS=none: whoever reaches the public port" in line for line in gateway.log) is warned
+        )
