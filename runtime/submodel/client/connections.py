@@ -47,7 +47,7 @@ class Connections:
     def ask(self, call: Call, seconds: float) -> Document:
         """The document that answers `call`, which is sent again within `seconds` while that may help.
 
-        Raises what `answers.document` raises.
+        Raises what `answers.document` raises, and `ConfigurationError` once the client is closed.
         """
         if self._closed.is_set():
             raise ConfigurationError("this client is closed; make a new one")
@@ -61,7 +61,7 @@ class Connections:
                 return answers.document(outcome, self._target.base_url + call.path)
 
     def exchange(self, call: Call, seconds: float) -> Outcome:
-        """One try."""
+        """One try, which may take that long; a connection that broke is an outcome too."""
         connection = self._take()
         sent = False
         try:

@@ -61,11 +61,12 @@ class Conversation(ABC):
             self._call_thread()
 
     def begin(self, token: str) -> bool:
-        """See `SessionFacts`; so are the next ones."""
+        """See `SessionFacts`."""
         with self._something_to_say:
             return self._facts.begin(token)
 
     def add_chunk(self, token: str, chunk: bytes) -> Flow:
+        """Stream a chunk, the JSON of one item; says how the generator goes on."""
         with self._something_to_say:
             flow, earlier = self._facts.add_chunk(token, chunk)
             if earlier:  # a thread that is woken for each item takes the interpreter from the generator each time
@@ -73,26 +74,31 @@ class Conversation(ABC):
             return flow
 
     def set_progress(self, job_id: str, value: bytes) -> None:
+        """Publish the progress of a running job, as JSON; the newest wins."""
         with self._something_to_say:
             self._facts.set_progress(job_id, value)
             self._call_thread()
 
     def finish(self, token: str, outcome: Outcome, execution_ms: int) -> None:
+        """The handler returned. The outcome of a job that is no longer wanted is dropped."""
         with self._something_to_say:
             self._facts.finish(token, outcome, execution_ms)
             self._call_thread()
             self._check_settled()
 
     def limit(self, concurrency: int) -> bool:
+        """Take at most this many jobs at once from now on, whatever is wished; says whether that is a change."""
         with self._something_to_say:
             return self._facts.limit(concurrency)
 
     def set_concurrency(self, concurrency: int) -> None:
+        """Jobs at once from now on; those that run go on."""
         with self._something_to_say:
             self._facts.set_concurrency(concurrency)
             self._call_thread()
 
     def wait_for_room(self) -> None:
+        """Block a generator that was told to wait until the gateway has taken enough, or nothing more is sent."""
         with self._room:
             self._room.wait_for(lambda: self._settled or not self._facts.congested)
 

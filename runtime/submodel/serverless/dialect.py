@@ -48,6 +48,7 @@ class Concurrency:
 
     @property
     def concurrency(self) -> int:
+        """Jobs that may run at once now."""
         return int(min(self._wished, self._limit))
 
 

@@ -12,9 +12,14 @@ _checks: list[Callable[[], Any]] = []
 
 
 def register(check: Check) -> Check:
-    """Have `check`, a function or a coroutine function, called at the start; gives it back, for use as a decorator."""
+    """Have `check`, a function or a coroutine function, called at the start; gives it back, for use as a decorator.
+
+    Raises `TypeError` for what cannot be called.
+    """
     if not callable(check):
-        raise TypeError(f"register_fitness_check(): {type(check).__name__} is not a callable")
+        raise TypeError(
+            f"register_fitness_check(): {type(check).__name__} is not a callable; pass a function without arguments"
+        )
     _checks.append(check)
     return check
 

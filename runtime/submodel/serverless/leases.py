@@ -77,10 +77,12 @@ class Lease:
         return not self.carrier and not self.stopped and (self.final or self.progress is not None or bool(self.chunks))
 
     def add_chunk(self, chunk: bytes) -> None:
+        """One item of its stream, as JSON."""
         self.chunks.append(chunk)
         self.size += len(chunk)
 
     def finish(self, outcome: Outcome, execution_ms: int) -> None:
+        """The handler has returned; what is here is final from now on."""
         self.outcome = outcome
         self.execution_ms = execution_ms
         self.size += len(outcome.output or b"")

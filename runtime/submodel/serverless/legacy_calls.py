@@ -21,6 +21,8 @@ REASON_CHARACTERS = 256
 
 
 class Kind(enum.Enum):
+    """What a request is for; `legacy_session` says what each of them does."""
+
     TAKE = enum.auto()
     STOP = enum.auto()
     PING = enum.auto()

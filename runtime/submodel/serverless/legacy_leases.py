@@ -35,6 +35,7 @@ class LegacyLease:
 
     @property
     def loaded(self) -> bool:
+        """Whether there is something to post that is not under way."""
         waiting = self.outcome is not None or self.progress is not None or bool(self.chunks)
         return waiting and not self.carried and not self.stopped
 

@@ -59,6 +59,8 @@ REQUEST_BYTES = limits.EXCHANGE_BODY_BYTES // 2
 
 
 class Kind(enum.Enum):
+    """What a request is for, see above."""
+
     TAKE = enum.auto()
     LISTEN = enum.auto()
     FLUSH = enum.auto()

@@ -21,7 +21,9 @@ DRIFT_MS = 5
 class Clock(Protocol):
     """Milliseconds since 1970, never going back."""
 
-    def now_ms(self) -> int: ...
+    def now_ms(self) -> int:
+        """The time, in milliseconds since 1970."""
+        ...
 
     def begin(self, reading: StoreTime) -> None:
         """Set the clock once, before anything is served."""

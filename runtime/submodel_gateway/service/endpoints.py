@@ -66,6 +66,7 @@ class EndpointState:
 
     @property
     def id(self) -> str:
+        """As in URLs."""
         return self.registration.endpoint_id
 
     def run_ms_p95(self) -> int | None:
@@ -206,6 +207,7 @@ class Endpoints:
         return listed is not None and listed.uid == pod.uid
 
     def find(self, endpoint: str) -> EndpointState | None:
+        """What is known of it; None for one that the operator has not registered here."""
         return self._states.get(endpoint)
 
     def put(self, registration: EndpointRegistration, text: bytes = b"") -> EndpointState:
@@ -222,6 +224,7 @@ class Endpoints:
         return state
 
     def remove(self, endpoint: str) -> None:
+        """Forget it, with the keys and tokens that let callers and workers in."""
         self._states.pop(endpoint, None)
         self.keys.remove(endpoint)
         self._workers.remove(endpoint)

@@ -26,10 +26,12 @@ class Stalls:
         self._settling: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
+        """Look from now on. On the running event loop."""
         self._ticked_at = self._clock.now_ms()
         self._timer = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
 
     def end(self) -> None:
+        """Look no more; `over` returns at once from now on, unless it waits."""
         if self._timer is not None:
             self._timer.cancel()
         self._ticked_at = None

@@ -71,6 +71,7 @@ class Traffic:
         return True
 
     def unload(self, size: int) -> None:
+        """A body of so many bytes, for which `load` said yes, is not needed any more."""
         self._bytes -= size
 
     def _lane(self, key: _Key, slots: int) -> Lane:

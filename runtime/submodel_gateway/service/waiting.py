@@ -36,11 +36,13 @@ class Hold:
         self._hangup.remove_done_callback(self._hung_up)
 
     def wake(self) -> None:
+        """There may be news; counts also while nobody waits."""
         self._woken = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def end(self) -> None:
+        """Answer now: the time is up, the client has gone, or the gateway goes down."""
         self.ended = True
         self.wake()
 
@@ -83,9 +85,11 @@ class JobWatchers:
         self._holds: defaultdict[str, defaultdict[str, dict[Hold, None]]] = defaultdict(lambda: defaultdict(dict))
 
     def add(self, endpoint: str, job: str, hold: Hold) -> None:
+        """Let `hold` hear of the job until `remove`."""
         self._holds[endpoint][job][hold] = None
 
     def remove(self, endpoint: str, job: str, hold: Hold) -> None:
+        """The other end of an `add`; its endpoint leaves no trace with its last reader."""
         jobs = self._holds[endpoint]
         jobs[job].pop(hold, None)
         if not jobs[job]:
@@ -106,6 +110,7 @@ class JobWatchers:
                 hold.hear(None, None)
 
     def end_all(self) -> None:
+        """Answer all of them: the gateway goes down."""
         for jobs in self._holds.values():
             for holds in jobs.values():
                 for hold in holds:

@@ -51,7 +51,7 @@ class Asked:
         return None if wait is None else min(wait, limits.RUNSYNC_WAIT_MS_MAX) / 1000
 
     def number(self, name: str, default: int | None) -> int | None:
-        """A whole number of the query."""
+        """A whole number of the query, `default` without one. Raises `Refused` for anything else."""
         text = self.request.query.get(name)
         if text is None:
             return default

@@ -37,7 +37,8 @@ def download_files_from_urls(job_id: str, urls: str | Sequence[str | None]) -> l
 
     Returns the absolute path of each, None for one that could not be fetched in three tries.
 
-    Raises `SSRFError` (a `ValueError`) when a URL is not public or its file too large.
+    Raises `SSRFError` (a `ValueError`) when a URL is not public or its file too large, and `DownloadRefused` for an id
+    that could lead out of the folder.
     """
     if not re.fullmatch(r"[\w-][\w.-]*", job_id):
         raise DownloadRefused(f"{job_id!r} is no job id")

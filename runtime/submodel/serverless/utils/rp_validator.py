@@ -22,6 +22,9 @@ def validate(raw_input: dict[str, Any], schema: Mapping[str, Any]) -> dict[str, 
 
     Returns:
         `{"validated_input": {…}}`, or `{"errors": [text, …]}`.
+
+    Raises:
+        TypeError: the input is no dictionary.
     """
     if not isinstance(raw_input, dict):
         raise TypeError(f"the input must be a dictionary, not {type(raw_input).__name__}")
