@@ -1,6 +1,7 @@
 """What workers of the legacy dialect deliver: results, progress, streams; and what if nobody can store them."""
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from submodel_gateway.service.legacy_posts import DRAIN_MS, INSIST_MS
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, settle, world
-from tests.support.legacy_worker import Call, LegacyWorker, at_work
+from tests.support.legacy_worker import Answer, Call, LegacyWorker, at_work
 
 Outcome = tuple[JobState, Any, str | None]
 
@@ -111,10 +112,13 @@ async def test_a_result_above_its_limit_fails_the_job_and_is_answered_all_the_sa
 
 
 @pytest.mark.requirement("worker.result.size", "worker.result.accepted")
-async def test_a_body_beyond_all_limits_fails_the_job_unread() -> None:
+@pytest.mark.parametrize("send", [LegacyWorker.done, LegacyWorker.chunk])
+async def test_a_body_beyond_all_limits_fails_the_job_unread(
+    send: Callable[[LegacyWorker, str, Any], Awaitable[Answer]],
+) -> None:
     async with at_work() as (w, worker, id):
         worker.headers["content-length"] = str(65 * 1024 * 1024)
-        assert (await worker.done(id, b"{")).status == 200
+        assert (await send(worker, id, {"output": 1})).status == 200
         assert (await outcome(w, id))[0] is JobState.FAILED
 
 

@@ -111,9 +111,10 @@ async def test_a_held_ask_ends_with_its_caller() -> None:
 
 
 @pytest.mark.requirement("worker.take.held")
-async def test_an_answer_without_a_job_has_no_body() -> None:
+@pytest.mark.parametrize("path", ["job-take/w-1?sdk=runpod", "job-take-batch/w-1?batch_size=3", "job-stop/w-1?x"])
+async def test_an_answer_that_brings_nothing_has_no_body(path: str) -> None:
     async with world() as w:
-        call = LegacyWorker(w).ask()
+        call = LegacyWorker(w).call("GET", path)
         assert await held(call)
         w.gateway.drain()
         answer = await call.answer()

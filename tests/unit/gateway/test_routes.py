@@ -11,7 +11,8 @@ import pytest
 from submodel_gateway.http.envelope import LARGE_BYTES
 from submodel_gateway.http.public import public_app
 from submodel_gateway.service.access import Open
-from tests.support.gateway_world import ENDPOINT, TOKEN, Worker, World, settle, world
+from submodel_gateway.store.base import Submit
+from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, Worker, World, settle, world
 from tests.support.legacy_worker import Call
 
 
@@ -107,3 +108,12 @@ async def test_a_reader_says_in_the_query_how_long_a_final_job_is_kept() -> None
         assert (await call(w, "GET", f"status/{id}").answer()).status == 200
         await w.pass_time(2_000)
         assert (await call(w, "GET", f"status/{id}").answer()).status == 404
+
+
+@pytest.mark.requirement("client.errors")
+async def test_what_the_store_cannot_do_now_says_when_to_come_back() -> None:
+    store = FailingStore()
+    async with world(store) as w:
+        store.refused.add(Submit)
+        answer = await call(w, "POST", "run", {"input": 1}).answer()
+        assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
