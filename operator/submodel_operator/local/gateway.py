@@ -14,6 +14,7 @@ STOP_SECONDS = 10.0
 OPTIONS = {"submodel-gateway: ": "", "SUBMODEL_GATEWAY_LISTEN": "--port", "SUBMODEL_GATEWAY_STORE": "--data"}
 """The gateway speaks of its settings; a person at the terminal knows these options instead."""
 
+_PREFIX = re.compile(r"^\S+ \S+ (WARNING|ERROR) \S+ ")
 _LISTENING = re.compile(r"listening public=(?P<public>\S+) internal=(?P<internal>\S+)")
 
 
@@ -92,7 +93,7 @@ class LocalGateway:
         if found and self._listening and not self._listening.done():
             self._listening.set_result((found["public"], found["internal"]))
         elif "WARNING" in line or "ERROR" in line:
-            self._announce(f"gateway | {line}")
+            self._announce(f"gateway | {in_short(line)}")
 
     def _last_words(self) -> str:
         lines = [line for line in self._child.last_lines if line.strip()] if self._child else []
@@ -100,6 +101,11 @@ class LocalGateway:
         for setting, option in OPTIONS.items():
             words = words.replace(setting, option)
         return words
+
+
+def in_short(line: str) -> str:
+    """A line of the gateway's log without its logger and its time, which stands in front of every line here."""
+    return _PREFIX.sub(r"\1: ", line)
 
 
 def _address(url: str) -> str:
