@@ -12,7 +12,7 @@ from tests.bench.engines import Engine
 from tests.bench.event_lines import EventLine
 from tests.bench.gateway_rates import BODY
 from tests.bench.http_lines import Line, ask_all, lines, request
-from tests.bench.places import ENDPOINT, STREAMING, WORKER_TOKEN, gateway, publisher
+from tests.bench.places import ENDPOINT, STREAMING, WORKER_TOKEN, gateway, publisher, ready
 from tests.bench.table import Bounds, Row
 
 POLLS = 1_000
@@ -36,7 +36,8 @@ async def idle(engine: Engine, rounds: int, factor: float) -> list[Row]:
         before = place.resident_mb()
         async with lines(place.port, POLLS) as opened:
             polls = [asyncio.create_task(_poll(line, number)) for number, line in enumerate(opened)]
-            await asyncio.sleep(2)  # noqa: TID251  # until all of them are held
+            while await asyncio.to_thread(ready, place.port) < POLLS:
+                continue
             used, started = place.cpu_seconds(), time.perf_counter()
             await asyncio.sleep(max(22.0, IDLE_SECONDS * factor))  # noqa: TID251  # idleness is what is measured
             share = 100 * (place.cpu_seconds() - used) / (time.perf_counter() - started)

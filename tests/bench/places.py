@@ -111,7 +111,7 @@ def gateway(
             home = folder / f"w-{number}"
             home.mkdir()
             pids.append(stack.enter_context(WorkerProcess(home, source, environment)).pid)
-        while _ready(public) < workers:
+        while ready(public) < workers:
             pass
         yield Place(public, running.serving_pid(), tuple(pids))
 
@@ -138,7 +138,8 @@ def _registration(endpoint: str) -> dict[str, Any]:
     return {"endpointId": endpoint, "epoch": "e", "generation": 1, "workerTokens": [token]}
 
 
-def _ready(port: int) -> int:
+def ready(port: int) -> int:
+    """How many workers of the endpoint wait for jobs, as the gateway on that port knows them."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/{ENDPOINT}/health") as answer:
-        ready: int = json.loads(answer.read())["workers"]["ready"]
-        return ready
+        workers: int = json.loads(answer.read())["workers"]["ready"]
+        return workers

@@ -75,6 +75,12 @@ def call(url: str, body: object = None) -> dict[str, Any]:
         return answer
 
 
+def begun(url: str, job: str) -> None:
+    """Hold on until the job has streamed something."""
+    while not call(f"{url}/stream/{job}?offset=0&wait=20000")["stream"]:
+        pass
+
+
 def finished(url: str, job: str) -> dict[str, Any]:
     """Hold on until the job is final."""
     while (answer := call(f"{url}/status-sync/{job}?wait=20000"))["status"] in ("IN_QUEUE", "IN_PROGRESS"):
@@ -145,8 +151,7 @@ def test_ctrl_c_lets_the_running_job_end_and_keeps_the_waiting_one(tmp_path: Pat
     with up(path, tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
         running, waiting = (call(f"{url}/run", {"input": {"gate": str(gate)}})["id"] for _ in range(2))
-        while not call(f"{url}/stream/{running}?offset=0")["stream"]:
-            pass
+        begun(url, running)
         server.interrupt()
         server.wait_for("stopping: running jobs may end")
         gate.touch()
@@ -162,8 +167,7 @@ def test_a_second_ctrl_c_stops_at_once_and_the_job_runs_again_next_time(tmp_path
     with up(path, tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
         job = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
-        while not call(f"{url}/stream/{job}?offset=0")["stream"]:
-            pass
+        begun(url, job)
         server.interrupt()
         server.wait_for("stopping: running jobs may end")
         server.interrupt()
@@ -179,8 +183,7 @@ def test_a_killed_gateway_comes_back_and_the_running_job_ends(tmp_path: Path, ga
     with up(write(tmp_path, GATED), tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
         job = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
-        while not call(f"{url}/stream/{job}?offset=0")["stream"]:
-            pass
+        begun(url, job)
         os.kill(child(server.process.pid, "submodel_gateway"), signal.SIGKILL)
         server.wait_for("the gateway ended with code -9; starting it again")
         server.wait_for("the gateway listens again")
@@ -232,8 +235,7 @@ def test_nothing_is_left_over_when_submodel_up_is_killed(tmp_path: Path, gate: P
     with up(write(tmp_path, GATED), tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
         job = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
-        while not call(f"{url}/stream/{job}?offset=0")["stream"]:
-            pass
+        begun(url, job)
         children = [child(server.process.pid, module) for module in ("submodel_gateway", "submodel.serverless")]
         handles = [os.pidfd_open(pid) for pid in children]
         server.process.kill()
