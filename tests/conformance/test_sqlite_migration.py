@@ -162,7 +162,7 @@ async def test_a_migrated_file_looks_like_a_new_one(open_store: Open, old: Path,
     assert structure(old) == structure(tmp_path / "new.db")
 
 
-async def test_everything_survives(open_store: Open, old: Path) -> None:
+async def test_a_migration_keeps_all_that_the_old_file_held(open_store: Open, old: Path) -> None:
     store = open_store()
     assert store.tally(ENDPOINT) == Tally(queued=2, in_progress=1, arrived=5, completed=1, failed=1)
     assert (await store.last_seq(), (await store.time()).mark_ms) == (5, CREATED + 5_000)

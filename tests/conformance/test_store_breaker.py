@@ -73,7 +73,7 @@ async def test_what_ends_without_a_worker_does_not_close_it(store: Store) -> Non
     assert is_open(await store.breaker(ENDPOINT), NOW)
 
 
-async def test_time_closes_it(store: Store) -> None:
+async def test_an_open_breaker_closes_with_time(store: Store) -> None:
     lose_a_worker(store, *POISONED)
     assert len(taken(store, take(limit=2), NOW + WINDOW_MS - 1)) == 1
     assert len(taken(store, take(limit=2, nonce=8), NOW + WINDOW_MS)) == 2
@@ -95,7 +95,7 @@ async def test_expired_leases_and_failures_for_good_count_as_losses(store: Store
     assert is_open(await store.breaker(ENDPOINT), NOW + LEASE_MS)
 
 
-async def test_other_endpoints_are_unharmed(store: Store) -> None:
+async def test_an_open_breaker_holds_back_no_other_endpoint(store: Store) -> None:
     lose_a_worker(store, *POISONED)
     store.apply([submit(id, endpoint="other") for id in ("x", "y")], NOW)
     assert await store.breaker("other") == CLOSED

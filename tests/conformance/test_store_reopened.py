@@ -102,7 +102,7 @@ async def test_a_restart_after_an_outage_holds_running_jobs(durable: Engine) -> 
     await store.close()
 
 
-async def test_the_breaker_stays_open(durable: Engine) -> None:
+async def test_an_open_breaker_is_open_after_a_restart_too(durable: Engine) -> None:
     store = await opened(durable)
     store.apply([submit(f"job-{number}") for number in range(LOSSES_MAX + 1)], NOW)
     taken(store, take(limit=9))

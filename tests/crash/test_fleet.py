@@ -59,7 +59,7 @@ def test_the_checker_is_content_with_a_job_that_went_well() -> None:
         ),
     ],
 )
-def test_the_checker_finds(history: History, sentence: str) -> None:
+def test_the_checker_finds_what_is_wrong_with_a_history(history: History, sentence: str) -> None:
     assert any(sentence in each for each in violations(history))
 
 

@@ -57,7 +57,7 @@ async def test_it_goes_through_the_store_and_leaves_nothing_there() -> None:
         assert only(w).sight().moved_at is not None
 
 
-async def test_nobody_sees_it() -> None:
+async def test_nobody_sees_the_canary_among_the_jobs_of_others() -> None:
     async with world() as w:
         w.gateway.ready = True
         await only(w).begin()

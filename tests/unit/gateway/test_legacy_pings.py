@@ -343,7 +343,7 @@ async def test_a_worker_that_is_silent_and_holds_nothing_is_forgotten() -> None:
         ("curl/8", False),
     ],
 )
-def test_which_sdks_fetch_ahead(sdk: str, prefetches: bool) -> None:
+def test_an_sdk_that_fetches_ahead_is_known_by_its_name_and_version(sdk: str, prefetches: bool) -> None:
     assert LegacyMemory(sdk=sdk).prefetches is prefetches
 
 

@@ -37,7 +37,7 @@ def test_it_finds_what_a_parser_finds_wherever_the_slices_end(
 
 @settings(max_examples=50)
 @given(st.binary(max_size=200), st.integers(1, 40))
-def test_it_takes_anything(text: bytes, slice_bytes: int) -> None:
+def test_bytes_that_are_no_json_have_a_shape_too(text: bytes, slice_bytes: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shape, "SLICE_BYTES", slice_bytes)
         shape_of(text)

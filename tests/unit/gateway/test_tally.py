@@ -40,7 +40,9 @@ QUEUED, RUNNING, FAILED = JobState.IN_QUEUE, JobState.IN_PROGRESS, JobState.FAIL
         (JobState.TIMED_OUT, QUEUED, {"arrived": 1, "queued": 1}),
     ],
 )
-def test_a_change_counts_as(before: JobState | None, after: JobState | None, changes: dict[str, int]) -> None:
+def test_a_change_moves_the_counters_of_both_states(
+    before: JobState | None, after: JobState | None, changes: dict[str, int]
+) -> None:
     counted = count(BUSY, change(before, after))
     expected = {name: getattr(BUSY, name) + changes.get(name, 0) for name in Tally.__struct_fields__}
     assert counted == Tally(**expected)
