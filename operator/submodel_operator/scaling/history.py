@@ -31,7 +31,7 @@ SAMPLES: Final = 64
 """They are thinned when there are more."""
 
 Samples = tuple[Sample, ...]
-_instant = attrgetter("at")
+_instant, _finished = attrgetter("at"), attrgetter("finished")
 
 
 def record(samples: Samples, demand: Demand, now: float) -> Samples:
@@ -103,10 +103,9 @@ def service_seconds(samples: Samples, now: float, since: float = 0.0) -> float |
     if not samples:
         return None
     last, first = samples[-1], _at(samples, since)
-    for sample in reversed(samples):
-        if last.finished - sample.finished >= COMPLETIONS and sample.at >= first.at:
-            first = sample
-            break
+    enough = bisect_right(samples, last.finished - COMPLETIONS, key=_finished)
+    if enough and samples[enough - 1].at >= first.at:
+        first = samples[enough - 1]
     finished = last.finished - first.finished
     return (job_seconds(last, now) - first.job_seconds) / finished if finished else None
 
