@@ -104,6 +104,12 @@ class EndpointMetrics:
             (*_PLACE, "term"),
             registry=registry,
         )
+        self._disturbances = Counter(
+            "submodel_endpoint_disturbances_total",
+            "What others did to its workers, and wrong workers that left, by the event that tells of it.",
+            (*_PLACE, "reason"),
+            registry=registry,
+        )
         self._terms: dict[tuple[str, str], frozenset[str]] = {}
         self._beliefs = {
             "arrivals_per_second": gauge(
@@ -158,6 +164,10 @@ class EndpointMetrics:
         """Another number of workers should run, because of `term`."""
         self._changes.labels(namespace, name, term).inc()
 
+    def disturbed(self, namespace: str, name: str, reason: str) -> None:
+        """Somebody else had a hand in the number of workers, or in who of them goes."""
+        self._disturbances.labels(namespace, name, reason).inc()
+
     def started(self, namespace: str, name: str, seconds: Mapping[str, float]) -> None:
         """A worker has come up; how long each phase of its start took."""
         for phase, took in seconds.items():
@@ -174,6 +184,7 @@ class EndpointMetrics:
             self._healthy,
             self._wanted,
             self._changes,
+            self._disturbances,
             self._phases,
             *self._beliefs.values(),
         ):

@@ -158,7 +158,7 @@ def _scaling_actions(
     confirmed = tuple(name for name in decision.remove if _confirmed_empty(views.get(name)))
     if decision.replicas > replicas:
         yield Scale(desired.name, replicas, decision.replicas)
-    elif confirmed:
+    elif confirmed and _are_taken(confirmed, alive):
         yield Scale(desired.name, replicas, replicas - len(confirmed), confirmed)
 
 
@@ -196,10 +196,16 @@ def _retire(
         yield Drain(tuple(to_drain))
     if pool.replicas == len(alive):
         confirmed = tuple(worker.name for worker in leaving if _confirmed_empty(views.get(worker.name)))
-        if confirmed:
+        if confirmed and _are_taken(confirmed, alive):
             yield Scale(pool.name, pool.replicas, pool.replicas - len(confirmed), confirmed)
     elif pool.refusal and not alive:  # its pods can never come, so none is there to be chosen
         yield Scale(pool.name, pool.replicas, 0)
+
+
+def _are_taken(confirmed: Collection[str], alive: list[ObservedWorker]) -> bool:
+    """Whether the cluster takes these and no others: before any marked one it takes those that it calls not ready."""
+    others = [worker for worker in alive if worker.name not in confirmed]
+    return not any(worker.unready for worker in others)
 
 
 def _alive(observed: Observed, revision: str) -> list[ObservedWorker]:

@@ -102,6 +102,9 @@ class ObservedWorker:
     marked: bool = False
     """Whether it was chosen to go with the next shrink."""
 
+    unready: bool = False
+    """Whether it runs and the cluster calls it not ready: then it goes before any other, whoever is marked."""
+
     foreign_cost: bool = False
     """Whether somebody else says how dear its deletion is."""
 

@@ -80,6 +80,15 @@ def test_a_shrink_names_exactly_the_workers_that_leave(history: list[Tick]) -> N
 
 
 @given(ticks())
+def test_nobody_goes_beside_a_worker_that_stays_and_that_the_cluster_would_take_first(history: list[Tick]) -> None:
+    inputs, state, now = last(history)
+    decision, _ = decide(inputs, state, now)
+    unready = {worker.name for worker in inputs.workers if worker.unready}
+    if decision.remove and decision.replicas:
+        assert unready <= set(decision.remove)
+
+
+@given(ticks())
 def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered(history: list[Tick]) -> None:
     inputs, state, now = last(history)
     if inputs.replicas > inputs.scaling.workers_max:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from submodel_operator.metrics import Metrics
 from submodel_operator.reconcile import Reconciler
 from tests.support.endpoints import KEY, manifest, worker_settings
 from tests.support.memory_world import ManualClock, MemoryCluster, MemoryGateway
@@ -12,7 +13,8 @@ class World:
 
     def __init__(self, worker_spec: dict[str, Any] | None = None, **spec: Any) -> None:
         self.cluster, self.gateway, self.clock = MemoryCluster(), MemoryGateway(), ManualClock()
-        self.reconciler = Reconciler(self.cluster, self.gateway, self.clock, worker_settings())
+        self.metrics = Metrics()
+        self.reconciler = Reconciler(self.cluster, self.gateway, self.clock, worker_settings(), metrics=self.metrics)
         self.cluster.put(manifest(worker_spec, **spec))
 
     async def step(self) -> Any:

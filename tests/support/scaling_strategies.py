@@ -62,7 +62,9 @@ def _situation(chance: Random, scaling: ResolvedScaling) -> ScalingInputs:
     """Any facts at one instant; some of them without a word of the gateway, or with an old one."""
     running = [chance.choice([0, chance.randint(0, 3)]) for _ in range(chance.choice([0, chance.randint(0, 12)]))]
     workers = tuple(
-        WorkerSignal(f"w{i}", jobs, None if jobs else _age(chance), chance.random() < 0.3, _age(chance))
+        WorkerSignal(
+            f"w{i}", jobs, None if jobs else _age(chance), chance.random() < 0.3, _age(chance), chance.random() < 0.1
+        )
         for i, jobs in enumerate(running)
     )
     starting = tuple(

@@ -70,6 +70,7 @@ class Reason(StrEnum):
     DELETION_COST_BY_OTHERS = "DeletionCostByOthers"
     WRONG_WORKER_LEFT = "WrongWorkerLeft"
     CLOCK_JUMPED = "ClockJumped"
+    UNREADY_WORKER = "UnreadyWorker"
 
     SIGNALS_FRESH = "SignalsFresh"
     SIGNALS_STALE = "SignalsStale"
@@ -255,7 +256,8 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
     ),
     ConditionType.UNDISTURBED: ConditionText(
         "Nobody but the operator changes how many workers run, or says who of them goes first. Shown once somebody "
-        "did; it is false for ten minutes after that was last seen, and for a minute after a clock jumped.",
+        "did; it is false for ten minutes after that was last seen, for a minute after a clock jumped, and while a "
+        "worker that Kubernetes calls not ready keeps others from leaving.",
         {
             Reason.LEFT_ALONE: ReasonText("True", "Nobody has meddled lately."),
             Reason.SCALED_BY_OTHERS: ReasonText(
@@ -277,6 +279,12 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
                 "False",
                 "The operator's clock was set, so ages are not to be relied on: no worker goes for a minute.",
                 "look at the time service of the operator's node",
+            ),
+            Reason.UNREADY_WORKER: ReasonText(
+                "False",
+                "Kubernetes calls a worker that is to stay not ready, and would take it before the idle one that is "
+                "chosen: no worker goes meanwhile.",
+                "look at the readiness probe in worker.podTemplate, or at the worker's node",
             ),
         },
     ),

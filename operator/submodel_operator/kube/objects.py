@@ -150,10 +150,17 @@ def pod_view(raw: Mapping[str, Any]) -> PodView | None:
             start=start,
             protected=annotations.items() >= ANNOTATIONS.items(),
             marked=cost == constants.VICTIM_COST,
+            unready=_is_unready(status),
             foreign_cost=cost not in (None, constants.VICTIM_COST),
         ),
         finished=status.get("phase") in _FINISHED_PHASES,
     )
+
+
+def _is_unready(status: Mapping[str, Any]) -> bool:
+    """A probe of the user's failed, or its node is not heard of."""
+    told = {each.get("status") for each in status.get("conditions") or () if each.get("type") == "Ready"}
+    return status.get("phase") == "Running" and bool(told) and "True" not in told
 
 
 def _counted_by(managed_fields: Iterable[Mapping[str, Any]]) -> str:

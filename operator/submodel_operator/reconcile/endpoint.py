@@ -50,7 +50,7 @@ from submodel_operator.reconcile.steadiness import HOLD_SECONDS, Steadiness
 from submodel_operator.reconcile.witness import Witness
 from submodel_operator.references import references
 from submodel_operator.resolve import ResolvedEndpoint, resolve
-from submodel_operator.scaling import ScalerState, ScalingDecision, decide
+from submodel_operator.scaling import ScalerState, ScalingDecision, Term, decide
 from submodel_operator.scaling.explained import beliefs, describe_proposal
 from submodel_operator.scaling.log import Record
 from submodel_operator.scaling.state import decode, encode
@@ -147,7 +147,10 @@ class Reconciler:
 
     async def _step(self, observed: Observed) -> tuple[Account, float | None]:
         monotonic = self._clock.monotonic()
-        await self._record(observed, self._witness.found(observed, monotonic))
+        disturbances = self._witness.found(observed, monotonic)
+        for event in disturbances:
+            self._metrics.endpoints.disturbed(*observed.key, event.reason)
+        await self._record(observed, disturbances)
         unsteady = self._unsteady(monotonic)
         endpoint, named = await self._understood(observed)
         await self._claim(endpoint)
@@ -180,7 +183,7 @@ class Reconciler:
             signals=signals,
             endpoint=endpoint,
             overdue=late,
-            disturbance=unsteady or self._witness.disturbance(observed.key, monotonic),
+            disturbance=unsteady or _unready(decision) or self._witness.disturbance(observed.key, monotonic),
             key_problem=keys.problem,
         )
         again = _earliest(
@@ -373,6 +376,10 @@ class Reconciler:
 def _shadow(endpoint: ResolvedEndpoint, decision: ScalingDecision) -> dict[str, Any] | None:
     policy = endpoint.scaling.shadow
     return describe_proposal(policy, decision.shadow) if policy and decision.shadow else None
+
+
+def _unready(decision: ScalingDecision) -> Problem | None:
+    return problem(Reason.UNREADY_WORKER, decision.message) if decision.term is Term.UNREADY else None
 
 
 def _decided_before(observed: Observed) -> Manifest:

@@ -144,7 +144,7 @@ def _working(worker: ObservedWorker, view: WorkerView, signals: Signals) -> Work
     idle_seconds = None
     if view.idle_since_ms is not None and not view.running:
         idle_seconds = _age_seconds(signals, view.idle_since_ms)
-    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining, worker.age_seconds)
+    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining, worker.age_seconds, worker.unready)
 
 
 def _starting(worker: ObservedWorker, view: WorkerView | None, failing: bool) -> StartingWorker:

@@ -27,6 +27,7 @@ class Term(StrEnum):
     IDLE = "IdleTimeout"
     UNNEEDED_STARTS = "UnneededStarts"
     UNSETTLED = "Unsettled"
+    UNREADY = "UnreadyWorker"
     SIGNALS_UNKNOWN = "SignalsUnknown"
 
 

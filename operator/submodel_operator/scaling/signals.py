@@ -33,6 +33,9 @@ class WorkerSignal:
     age_seconds: float = 0.0
     """Time since it was created."""
 
+    unready: bool = False
+    """Whether the cluster calls it not ready, and would take it before any other."""
+
 
 @dataclass(frozen=True, slots=True)
 class StartingWorker:

@@ -1,5 +1,7 @@
 """Who may leave. Only workers that hold nothing, the longest idle first; and those that never came to work."""
 
+from collections.abc import Sequence
+
 from submodel_operator.scaling.signals import ScalingInputs
 
 
@@ -15,13 +17,23 @@ def unneeded_starts(inputs: ScalingInputs, surplus: int, after_seconds: float) -
 
 
 def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str, ...]:
-    """Workers that have held nothing for `after_seconds`; those that drain already keep their place."""
+    """Workers that have held nothing for `after_seconds`; those that drain already keep their place.
+
+    Those that the cluster would take before any other are chosen before any other.
+    """
     candidates = [
-        (not worker.draining, -worker.idle_seconds, worker.name)
+        (not worker.unready, not worker.draining, -worker.idle_seconds, worker.name)
         for worker in inputs.workers
         if worker.idle_seconds is not None and (worker.draining or worker.idle_seconds >= after_seconds)
     ]
-    return tuple(name for _, _, name in sorted(candidates)[:surplus])
+    return tuple(name for _, _, _, name in sorted(candidates)[:surplus])
+
+
+def taken_instead(inputs: ScalingInputs, remove: Sequence[str]) -> str | None:
+    """A worker that is to stay and that the cluster would take before those of `remove`; None when there is none."""
+    if len(remove) == inputs.replicas:
+        return None
+    return next((worker.name for worker in inputs.workers if worker.unready and worker.name not in remove), None)
 
 
 def seconds_until_next(inputs: ScalingInputs, after_seconds: float) -> float | None:

@@ -176,6 +176,20 @@ def test_an_endpoint_is_kept_without_what_only_the_server_needs() -> None:
     assert (view.manifest["spec"], view.manifest["status"]) == ({"worker": {}}, {"a": 1})
 
 
+@pytest.mark.parametrize(
+    ("phase", "ready", "unready"),
+    [("Running", "False", True), ("Running", "Unknown", True), ("Running", "True", False), ("Pending", "False", False)],
+)
+def test_a_worker_that_runs_is_not_ready_when_the_cluster_says_so(phase: str, ready: str, unready: bool) -> None:
+    status = {"phase": phase, "conditions": [{"type": "Ready", "status": ready}]}
+    view = pod_view({**pod(), "status": status})
+    assert view is not None
+    assert view.observed.unready is unready
+    silent = pod_view({**pod(), "status": {"phase": phase}})
+    assert silent is not None
+    assert not silent.observed.unready
+
+
 def test_a_deletion_cost_is_ours_or_somebody_elses() -> None:
     for cost, marked, foreign in (("-2147483648", True, False), ("-100", False, True), ("7", False, True)):
         view = pod_view(pod(annotations={"controller.kubernetes.io/pod-deletion-cost": cost}))

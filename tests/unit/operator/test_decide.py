@@ -1,5 +1,6 @@
 """Scaling scenarios with their numbers, one per sentence of the documentation."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -99,6 +100,20 @@ def test_the_longest_idle_worker_leaves_first_and_a_draining_one_keeps_its_place
     workers = (busy("a"), idle("b", 6.0), idle("c", 9.0), idle("d", 7.0, draining=True))
     decision = decide(inputs(*workers, workers_min=2, workers_max=5))
     assert decision.remove == ("d", "c")
+
+
+def test_nobody_goes_while_the_cluster_would_take_one_that_is_to_stay_because_it_calls_it_not_ready() -> None:
+    unready = replace(busy("a"), unready=True)
+    held = decide(inputs(unready, idle("b", 9.0), demand=demand(in_progress=1)))
+    assert (held.replicas, held.remove, held.term) == (2, (), Term.UNREADY)
+    assert "worker a is to stay" in held.message
+    assert decide(inputs(busy("a"), idle("b", 9.0), demand=demand(in_progress=1))).remove == ("b",)
+
+
+def test_of_idle_workers_those_go_first_that_the_cluster_would_take_first() -> None:
+    workers = (idle("a", 9.0, draining=True), replace(idle("b", 6.0), unready=True))
+    assert decide(inputs(*workers, workers_min=1)).remove == ("b",)
+    assert decide(inputs(*workers)).remove == ("b", "a")
 
 
 def test_a_busy_worker_is_never_removed_even_over_the_maximum() -> None:

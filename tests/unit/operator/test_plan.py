@@ -180,3 +180,21 @@ def test_nobody_of_an_old_revision_is_taken_back_while_the_cluster_has_yet_to_ta
     facts = observed(worker("o1", "r0", marked=True), worker("o2", "r0"), pools=(pool("r0", 1, "h0"), pool(replicas=1)))
     known = {"o1": view("o1", "r0", draining=True), "o2": view("o2", "r0", running=1)}
     assert plan(facts, NEW, decision(1), known) == ()
+
+
+def test_an_idle_worker_waits_while_the_cluster_would_take_another_because_it_calls_it_not_ready() -> None:
+    facts = observed(worker("a", unready=True), worker("b"), pools=(pool(replicas=2),))
+    known = {"a": view("a", draining=True, running=1), "b": view("b", draining=True)}
+    assert plan(facts, NEW, decision(0, "a", "b"), known) == ()
+    known["a"] = view("a", draining=True)
+    assert plan(facts, NEW, decision(0, "a", "b"), known) == (Scale("tokens-r1", 2, 0, ("a", "b")),)
+    known["b"] = view("b", draining=True, running=1)
+    assert plan(facts, NEW, decision(0, "a", "b"), known) == (Scale("tokens-r1", 2, 1, ("a",)),)
+
+
+def test_an_old_worker_waits_while_the_cluster_would_take_another_because_it_calls_it_not_ready() -> None:
+    facts = observed(
+        worker("o1", "r0", unready=True), worker("o2", "r0"), pools=(pool("r0", 2, "h0"), pool(replicas=0))
+    )
+    known = {"o1": view("o1", "r0", draining=True, running=1), "o2": view("o2", "r0", draining=True)}
+    assert plan(facts, NEW, decision(0), known) == ()

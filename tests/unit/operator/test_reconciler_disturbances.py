@@ -44,6 +44,11 @@ async def test_a_shrink_that_takes_another_worker_than_the_chosen_one_is_told_wi
     (told,) = (event for event in world.cluster.events if event.reason is EventReason.WRONG_WORKER_LEFT)
     assert told.message.startswith(f"{busy} left and {idle} stayed")
     assert told.worker == busy
+    counted = {"namespace": "team-a", "name": "tokens", "reason": "WrongWorkerLeft"}
+    assert world.metrics.registry.get_sample_value("submodel_endpoint_disturbances_total", counted) == 1
+    world.cluster.endpoints.clear()
+    await world.step()
+    assert world.metrics.registry.get_sample_value("submodel_endpoint_disturbances_total", counted) is None
 
 
 async def test_a_shrink_that_takes_the_chosen_worker_is_no_event(world: World) -> None:
@@ -204,3 +209,21 @@ async def test_a_mark_that_the_operator_before_has_left_goes_as_soon_as_its_work
     for _ in range(2):
         await world.step()
     assert (world.cluster.unmarked, set(world.gateway.undrained), world.replicas) == ([idle], {idle}, [2])
+
+
+async def test_a_worker_that_the_cluster_calls_not_ready_keeps_others_from_leaving_and_is_told_while_it_does() -> None:
+    world = World()
+    busy, idle = await busy_and_idle(world)
+    revision = world.status["revision"]
+    facts = world.cluster.endpoints[KEY].workers
+    world.cluster.set_workers(*(replace(each, unready=each.name == busy) for each in facts))
+    held = view(busy, revision, running=1, idle_since_ms=None)
+    world.gateway.say(signals(held, view(idle, revision, idle_since_ms=0), in_progress=1))
+    await world.step()
+    assert (world.replicas, world.gateway.drained) == ([2], [])
+    told = world.condition("Undisturbed")
+    assert (told["status"], told["reason"]) == ("False", "UnreadyWorker")
+    assert f"worker {busy} is to stay" in told["message"]
+    world.cluster.set_workers(*facts)
+    await world.step()
+    assert (world.gateway.drained, world.condition("Undisturbed")["status"]) == ([idle], "True")
