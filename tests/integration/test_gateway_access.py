@@ -90,7 +90,7 @@ def test_a_key_that_is_missing_has_the_shape_of_openais_api_there(public: str) -
 def test_a_key_that_may_read_shortens_no_retention(public: str) -> None:
     with Http(public, READER) as client:
         status, answer = client.call("GET", "/v2/ns.app/status/x?ttl=0")
-    assert (status, answer["error"]) == (403, "the API key reader has no scope run")
+    assert (status, answer["error"]) == (403, "the API key reader has no scope run; use a key that has it")
 
 
 @pytest.mark.parametrize(("method", "operation"), OPERATIONS)

@@ -120,7 +120,10 @@ def run(environ: dict[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
         ({"SUBMODEL_GATEWAY_INTERNAL_TOKEN": ""}, "SUBMODEL_GATEWAY_INTERNAL_TOKEN is missing"),
         ({"SUBMODEL_GATEWAY_STORE": "sqlite:///missing/folder/jobs.db"}, "cannot be written"),
         ({"SUBMODEL_GATEWAY_KEYS": ""}, "SUBMODEL_GATEWAY_KEYS is missing"),
-        ({"SUBMODEL_GATEWAY_KEYS": "/does/not/exist", "SUBMODEL_GATEWAY_KEY_PEPPER": "x"}, "cannot be read"),
+        (
+            {"SUBMODEL_GATEWAY_KEYS": "/does/not/exist", "SUBMODEL_GATEWAY_KEY_PEPPER": "x"},
+            "GATEWAY_KEYS must name one",
+        ),
         ({"SUBMODEL_GATEWAY_STORE": "redis://x"}, "SUBMODEL_GATEWAY_STORE names a kind of store that"),
         ({"SUBMODEL_GATEWAY_LISTEN": "256.0.0.1:0"}, "SUBMODEL_GATEWAY_LISTEN: cannot listen on 256.0.0.1:0"),
     ],

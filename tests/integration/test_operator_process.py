@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -91,6 +92,15 @@ async def test_without_a_cluster_it_exits_with_2_and_says_how_to_name_one(tmp_pa
     _, log = await process.communicate()
     assert process.returncode == 2
     assert "no way to reach Kubernetes: KUBECONFIG=" in log.decode()
+
+
+async def test_a_taken_port_for_probes_is_named_with_its_setting(server: FakeApiServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        process = await start(environment(server.kubeconfig(tmp_path), taken.getsockname()[1]))
+        _, log = await process.communicate()
+    assert process.returncode == 2
+    assert "SUBMODEL_OPERATOR_PROBE_LISTEN: cannot listen on 127.0.0.1:" in log.decode()
+    assert "free the port or choose another" in log.decode()
 
 
 @pytest.mark.slow

@@ -20,6 +20,8 @@ def test_the_jobs_that_an_endpoint_had_are_replayed_under_another_scaling(tmp_pa
     other.write_text("scalerType: REQUEST_COUNT\nscalerValue: 1\nworkersMax: 5\n", encoding="utf-8")
     with up(write(tmp_path, GREETING.format(greeting="hello")), tmp_path) as server:
         url = server.wait_for(r"url\s+(http\S+)")[1]
+        early = what_if("--data", str(tmp_path / "data"), "--scaling", str(other))
+        assert "look further back with --hours, or try again once some have" in str(early.exception)
         for _ in range(3):
             assert call(f"{url}/runsync?wait=20000", {"input": {}})["status"] == "COMPLETED"
         told = what_if("--data", str(tmp_path / "data"), "--scaling", str(other))

@@ -27,7 +27,9 @@ async def _read(namespace: str, name: str) -> Manifest:
         try:
             found = await client.get(ENDPOINTS, namespace, name)
         except ClusterUnavailable as error:
-            raise UsageError(f"Kubernetes does not answer: {error}") from error
+            raise UsageError(
+                f"Kubernetes does not answer: {error}; see whether kubectl get sme does, with the same KUBECONFIG"
+            ) from error
     if found is None:
         raise UsageError(f"there is no endpoint {name} in namespace {namespace}; kubectl get sme -A lists them all")
     return found

@@ -67,7 +67,10 @@ def command(
     records = asyncio.run(_records(endpoint_id, *_gateways(data, urls)))
     seen = what_if.traffic(records, hours)
     if seen is None:
-        raise UsageError(f"no job of {key.namespace}/{key.name} has run and ended within {hours:g} h of the record")
+        raise UsageError(
+            f"no job of {key.namespace}/{key.name} has run and ended within {hours:g} h of the record; "
+            "look further back with --hours, or try again once some have"
+        )
     start_seconds = _cold_start(manifest) if cold_start is None else cold_start
     late_seconds = _late_after(present) if late_after is None else late_after
     now, then = (what_if.tried(seen, each, start_seconds, late_seconds) for each in (present, other))

@@ -36,7 +36,8 @@ async def serve_probes(listen: str, missing: Readiness, metrics: Metrics) -> Asy
         try:
             await web.TCPSite(runner, host.strip("[]"), int(port)).start()
         except OSError as error:
-            raise UsageError(f"SUBMODEL_OPERATOR_PROBE_LISTEN: cannot listen on {listen} ({error.strerror})") from error
+            words = f"cannot listen on {listen} ({error.strerror}); free the port or choose another"
+            raise UsageError(f"SUBMODEL_OPERATOR_PROBE_LISTEN: {words}") from error
         bound = runner.addresses[0]
         yield f"{bound[0]}:{bound[1]}"
     finally:

@@ -85,7 +85,7 @@ def encoded(request_input: Any) -> bytes:
     try:
         return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"the input cannot be sent as JSON: {error}") from error
+        raise TypeError(f"the input cannot be sent as JSON: {error}; pass plain JSON values") from error
 
 
 def held(seconds: float) -> float:

@@ -61,7 +61,10 @@ class Worker:
         return cls(read, _tracing(read, environ))
 
     def announce(self) -> None:
-        """Tell the gateway that this worker is starting; does not wait for it. In the main thread."""
+        """Tell the gateway that this worker is starting; does not wait for it.
+
+        Raises `ConfigurationError` in another thread than the main one.
+        """
         if threading.current_thread() is not threading.main_thread():
             raise ConfigurationError("start() must be called in the main thread: handlers and signals run there")
         self._announced = True
@@ -74,7 +77,10 @@ class Worker:
         self._settled.wait(UNHEALTHY_SECONDS)
 
     def serve(self, serving: Serving) -> None:
-        """Run jobs until the process is told to end. Raises what a handler ended the process with."""
+        """Run jobs until the process is told to end.
+
+        Raises what a handler ended the process with, and `ConfigurationError` the second time.
+        """
         if self.served:
             raise ConfigurationError("start() was called before in this process")
         self.served = True

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from submodel_gateway.auth.folder import unreadable
 from submodel_gateway.auth.keys import ANYWHERE, ApiKey, Former, Scope, digest_of, key_text
 from submodel_gateway.errors import ConfigurationError
 from submodel_gateway.settings import EVERYBODY, KEYS, key_pepper
@@ -186,4 +187,4 @@ def _documents(folder: Path) -> dict[str, ApiKey]:
         files = [file for file in folder.iterdir() if not file.name.startswith(".") and file.is_file()]
         return {file.name: _DOCUMENT.decode(file.read_bytes()) for file in files}
     except (OSError, msgspec.MsgspecError) as error:
-        raise ConfigurationError(f"the folder of API keys, {folder}, cannot be read: {error}") from error
+        raise unreadable(folder, error) from error

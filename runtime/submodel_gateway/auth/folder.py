@@ -7,6 +7,7 @@ import msgspec
 
 from submodel_gateway.auth.keys import ApiKey, Keyring
 from submodel_gateway.errors import ConfigurationError
+from submodel_gateway.settings import KEYS
 
 CHECK_MS = 2_000
 """How long a change may go unnoticed."""
@@ -14,6 +15,12 @@ CHECK_MS = 2_000
 _DOCUMENT = msgspec.json.Decoder(ApiKey)
 
 log = logging.getLogger(__name__)
+
+
+def unreadable(folder: Path, error: Exception) -> ConfigurationError:
+    """For a folder that is not there, or that holds something else than keys."""
+    remedy = f"{KEYS} must name one that holds documents of keys alone"
+    return ConfigurationError(f"the folder of API keys, {folder}, cannot be read: {error}; {remedy}")
 
 
 class KeyFolder:
@@ -57,7 +64,7 @@ class KeyFolder:
             stats = {file.name: file.stat() for file in sorted(files)}
         except OSError as error:
             if strict:
-                raise ConfigurationError(f"the folder of API keys, {self._path}, cannot be read: {error}") from error
+                raise unreadable(self._path, error) from error
             log.error("the folder of API keys cannot be read, those known before stay in force: %s", error)
             return self._seen
         return {name: (stat.st_mtime_ns, stat.st_ino) for name, stat in stats.items()}

@@ -87,7 +87,7 @@ def _checked(endpoint: str, scope: Scope, name: str, scopes: Collection[str], *,
     if not reaches:
         raise no_endpoint(endpoint)
     if scope not in scopes:
-        raise Forbidden(f"the API key {name} has no scope {scope}")
+        raise Forbidden(f"the API key {name} has no scope {scope}; use a key that has it")
     return Caller(name, name)
 
 

@@ -14,6 +14,8 @@ from submodel_operator.cli.local_status import read_local_status, remove_local_s
 from submodel_operator.errors import UsageError
 from tests.support.endpoints import KEY, manifest
 from tests.support.fake_apiserver import FakeApiServer
+from tests.support.gateway_process import free_port
+from tests.support.kubeconfig import write_kubeconfig
 
 PROPOSAL = {"scalerType": "QUEUE_DELAY", "desired": 10, "reason": "LateJobs", "message": "9 jobs waited"}
 STATUS: dict[str, Any] = {
@@ -83,6 +85,13 @@ def test_what_does_not_run_or_is_damaged_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is damaged"):
         read_local_status(tmp_path)
     assert isinstance(explain().exception, UsageError)
+
+
+def test_a_kubernetes_that_does_not_answer_is_told_with_what_to_try(tmp_path: Path) -> None:
+    nobody = write_kubeconfig(tmp_path / "kubeconfig", f"http://127.0.0.1:{free_port()}", "t")
+    lost = explain("tokens", KUBECONFIG=nobody)
+    assert "Kubernetes does not answer: " in str(lost.exception)
+    assert "see whether kubectl get sme does" in str(lost.exception)
 
 
 def test_without_a_way_to_kubernetes_it_says_what_to_set(tmp_path: Path) -> None:
