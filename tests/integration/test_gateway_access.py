@@ -43,7 +43,16 @@ def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.mark.requirement("client.auth")
-@pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {FULL}"}, {"Authorization": FULL}, {"x-apikey": FULL}])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": f"Bearer {FULL}"},
+        {"Authorization": f"bearer {FULL}"},
+        {"authorization": FULL},
+        {"x-apikey": FULL},
+        {"X-API-Key": FULL},
+    ],
+)
 def test_a_key_may_be_sent_in_three_ways(public: str, headers: dict[str, str]) -> None:
     answer = urllib3.request("POST", f"{public}/v2/ns.app/run", body=b'{"input": 1}', headers=headers)
     assert (answer.status, answer.json()["status"]) == (200, "IN_QUEUE")

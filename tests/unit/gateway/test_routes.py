@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from submodel_gateway.http.answers import health_answer
 from submodel_gateway.http.envelope import LARGE_BYTES
 from submodel_gateway.http.public import public_app
 from submodel_gateway.service.access import Open
+from submodel_gateway.service.clients import Health
 from submodel_gateway.store.base import Submit
 from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, Worker, World, settle, world
 from tests.support.legacy_worker import Call
@@ -117,3 +119,37 @@ async def test_what_the_store_cannot_do_now_says_when_to_come_back() -> None:
         store.refused.add(Submit)
         answer = await call(w, "POST", "run", {"input": 1}).answer()
         assert (answer.status, answer.headers[b"retry-after"]) == (503, b"1")
+
+
+async def test_a_request_of_openais_api_that_is_repeated_with_its_key_is_one_job() -> None:
+    async with world() as w:
+        body: dict[str, Any] = {"messages": []}
+        asked = [call(w, "POST", "openai/v1/chat/completions", body, **{"idempotency-key": "k"}) for _ in range(2)]
+        await settle()
+        assert (await w.snapshot()).queued == 1
+        for each in asked:
+            each.hang_up()
+            await each.answer()
+
+
+async def test_events_are_sent_to_a_caller_that_takes_other_things_as_well() -> None:
+    async with world() as w:
+        id = await w.submit()
+        await w.gateway.clients.cancel(ENDPOINT, id)
+        for accepted in ("text/event-stream", "application/json, Text/Event-Stream;q=0.9"):
+            answer = await call(w, "GET", f"stream/{id}", accept=accepted).answer()
+            assert b"event: status\n" in answer.body
+
+
+async def test_a_body_that_says_that_it_is_not_compressed_is_taken() -> None:
+    async with world() as w:
+        sent = {"content-encoding": "identity"}
+        assert (await call(w, "POST", "run", {"input": 1}, **sent).answer()).status == 200
+
+
+@pytest.mark.requirement("client.health")
+def test_health_says_why_jobs_are_held_back() -> None:
+    jobs = dict.fromkeys(("completed", "failed", "inProgress", "inQueue", "retried"), 0)
+    workers = dict.fromkeys(("idle", "initializing", "ready", "running", "throttled", "unhealthy"), 0)
+    assert json.loads(health_answer(Health(jobs, workers, "too hot")))["warning"] == "too hot"
+    assert json.loads(health_answer(Health(jobs, workers))) == {"jobs": jobs, "workers": workers}
