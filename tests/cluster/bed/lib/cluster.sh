@@ -27,12 +27,25 @@ start_once() (
     mkdir -p "$state"/{log,pid,loaded}
     make_cgroup
     make_mount_points
-    # A session of its own and no descriptor of ours: nobody who waits for our output waits for the cluster.
-    setsid unshare --net --pid --mount --fork --kill-child --mount-proc \
-        "$bed/node/boot" "$state" "$cache" </dev/null >"$state/log/boot" 2>&1 9>&- &
+    # A session of its own and no descriptor of ours: nobody who waits for our output, or for a lock that our caller
+    # holds, waits for the cluster.
+    (
+        close_descriptors
+        exec setsid unshare --net --pid --mount --fork --kill-child --mount-proc \
+            "$bed/node/boot" "$state" "$cache"
+    ) </dev/null >"$state/log/boot" 2>&1 &
     wait_for_boot "$!"
     say "up in $((SECONDS - began)) s"
 )
+
+# All but the three standard ones. 255 is bash's own and closes by itself.
+close_descriptors() {
+    local path number
+    for path in /proc/"$BASHPID"/fd/*; do
+        number=${path##*/}
+        ((number <= 2 || number == 255)) || eval "exec $number>&-"
+    done
+}
 
 # The first process inside writes `booted` when node and DNS answer.
 wait_for_boot() {
