@@ -3,7 +3,7 @@
 A worker's own words come before the cluster's: it knows why, the cluster only knows that.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +19,9 @@ _CONFIG_PHASES: Final = frozenset({"CreateContainerConfigError", "CreateContaine
 _CRASHING: Final = "CrashLoopBackOff"
 UNPLACED: Final = frozenset({"SchedulerError", "Unschedulable"})
 """Phases of a worker that no node takes."""
+
+ENOUGH_JOBS: Final = 5
+"""Fewer jobs of a revision say nothing about it."""
 
 _RESTARTS_OF_A_LOOP: Final = 2
 """A worker that ended once is started again at once, and may be well; one that ended twice without working is not."""
@@ -113,6 +116,29 @@ def workers_problem(found: list[Failure]) -> Problem | None:
         (problem(Reason(each.reason), f"worker {each.worker} fails: {each.words}") for each in lasting),
         None,
     )
+
+
+def failing_jobs(observed: Observed, revision: str, views: Views) -> str:
+    """That most jobs of `revision` fail, in words; empty when they do not, or when those of the one before do, too.
+
+    Counted are the jobs of workers that are there, since their processes began.
+    """
+    completed, failed = _outcomes(observed, views, lambda worker: worker.revision == revision)
+    before_completed, before_failed = _outcomes(observed, views, lambda worker: worker.revision != revision)
+    if not _mostly(failed, completed) or _mostly(before_failed, before_completed):
+        return ""
+    about = round(10 * failed / (failed + completed)) * 10  # exact figures would change with every job
+    return f"about {about} % of the jobs of revision {revision} fail"
+
+
+def _mostly(failed: int, completed: int) -> bool:
+    return failed + completed >= ENOUGH_JOBS and failed > completed
+
+
+def _outcomes(observed: Observed, views: Views, chosen: Callable[[ObservedWorker], bool]) -> tuple[int, int]:
+    """Jobs that the chosen workers completed, and that failed at them."""
+    known = [view for worker in observed.workers if chosen(worker) and (view := views.get(worker.name))]
+    return sum(view.completed for view in known), sum(view.failed for view in known)
 
 
 def capacity_problem(observed: Observed, revision: str | None) -> Problem | None:

@@ -2,10 +2,10 @@
 
 A pool of the present revision is created, scaled up at once, and scaled down only by workers that the gateway
 confirms to hold nothing. A pool of an older revision is drained and goes when it is empty; but as long as the present
-revision needs workers and none of them works, the older ones stay and take the jobs. So a revision that cannot start
-stops the rollout, and applying the one before goes back to workers that are still there. Only workers that find no
-room get it from the older ones, idle ones first. A worker that asks for a fresh one in its place gets it when it holds
-nothing, and one that is overdue at once.
+revision needs workers and none of them works, or most jobs fail at them, the older ones stay and take jobs. So a
+revision that does not work stops the rollout, and applying the one before goes back to workers that are still there.
+Only workers that find no room get it from the older ones, idle ones first. A worker that asks for a fresh one in its
+place gets it when it holds nothing, and one that is overdue at once.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_operator.desired import DesiredPool
+from submodel_operator.diagnosis import failing_jobs
 from submodel_operator.ports import Manifest, Observed, ObservedPool, ObservedWorker
 from submodel_operator.scaling import ScalingDecision
 
@@ -107,7 +108,10 @@ def plan(
     coming = _alive(observed, desired.revision)
     actions += _replacements(coming, decision, views, overdue)
     room = _room_needed(present, coming)
-    stay = decision.replicas > 0 and not any(_works(views.get(worker.name)) for worker in coming)
+    fit = any(_works(views.get(worker.name)) for worker in coming) and not failing_jobs(
+        observed, desired.revision, views
+    )
+    stay = decision.replicas > 0 and not fit
     for pool in observed.pools:
         if pool.revision != desired.revision:
             alive = _alive(observed, pool.revision)

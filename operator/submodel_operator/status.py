@@ -13,7 +13,15 @@ from submodel_operator import figures
 from submodel_operator.api import constants
 from submodel_operator.api.conditions import REMEDIES, ConditionType, Reason
 from submodel_operator.cold_start import asked_at, newest_start
-from submodel_operator.diagnosis import Failure, Problem, capacity_problem, failures, problem, workers_problem
+from submodel_operator.diagnosis import (
+    Failure,
+    Problem,
+    capacity_problem,
+    failing_jobs,
+    failures,
+    problem,
+    workers_problem,
+)
 from submodel_operator.handler_syntax import syntax_problem
 from submodel_operator.ports import Manifest, Observed, Signals
 from submodel_operator.resolve import ResolvedEndpoint
@@ -278,10 +286,14 @@ def _rollout(account: Account, workers: Mapping[str, int], trouble: _Trouble) ->
     others = any(pool.revision != account.revision for pool in account.observed.pools)
     if not workers["outdated"] and not (others and account.revision):
         return "True", Reason.COMPLETE, "all workers are of the present revision"
+    remedy = REMEDIES[Reason.ROLLOUT_FAILED]
     if trouble.workers and not workers["ready"]:
         words = f"revision {account.revision} does not work, so the workers of the one before stay"
-        remedy = REMEDIES[Reason.ROLLOUT_FAILED]
         return "False", Reason.ROLLOUT_FAILED, f"{words}: {trouble.workers.message}; {remedy}"
+    wanted = account.revision if workers["desired"] else None  # else nobody stays
+    if wanted and (failing := failing_jobs(account.observed, wanted, _views(account))):
+        words = f"{failing}, so the workers of the one before that are left stay"
+        return "False", Reason.ROLLOUT_FAILED, f"{words}; {remedy}"
     return "False", Reason.IN_PROGRESS, "workers of an earlier revision finish what they hold"
 
 

@@ -214,7 +214,8 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
             ),
             Reason.ROLLOUT_FAILED: ReasonText(
                 "False",
-                "No worker of the present revision works. Those of the revision before it stay and take the jobs.",
+                "No worker of the present revision works, or most of its jobs fail and those of the one before do not. "
+                "Workers of the revision before it that are left stay and take jobs.",
                 "apply a revision that works; the manifest before this one goes back at once",
             ),
         },
@@ -329,7 +330,10 @@ EVENTS: Final[Mapping[EventReason, tuple[str, str]]] = {
     EventReason.WORKER_FAILED: ("Warning", "A worker ended or could not start; the message holds its last lines."),
     EventReason.ROLLOUT_STARTED: ("Normal", "A new revision takes the new jobs; earlier workers finish theirs."),
     EventReason.ROLLOUT_COMPLETED: ("Normal", "The last worker of an earlier revision left."),
-    EventReason.ROLLOUT_STOPPED: ("Warning", "No worker of the new revision works; those of the one before stay."),
+    EventReason.ROLLOUT_STOPPED: (
+        "Warning",
+        "The new revision does not work, or its jobs fail; workers of the one before stay.",
+    ),
     EventReason.BECAME_NOT_READY: ("Warning", "The condition Ready became false; the message says why."),
     EventReason.RECOVERED: ("Normal", "The condition Ready became true again."),
     EventReason.CAPACITY_EXHAUSTED: ("Warning", "The cluster has no room for a worker; the message says why."),

@@ -142,6 +142,12 @@ class WorkerView(Message):
     asked_ms: int | None = None
     """When that process asked for jobs for the first time."""
 
+    completed: int = 0
+    """Jobs that this process completed."""
+
+    failed: int = 0
+    """Jobs that this process ended as failed; not those that it lost, or whose time was over."""
+
 
 class EndpointSnapshot(Message):
     """What the scaling decision reads. Totals count since the endpoint's first job and never shrink; with the

@@ -87,6 +87,9 @@ class Commits:
         before, after = change.before, change.after
         if before is not None and before.state is JobState.IN_PROGRESS and (session := self._holder(before)):
             session.lose(before.id, now, stop=change.stop)
+            if not change.lost and after is not None:
+                session.completed += after.state is JobState.COMPLETED
+                session.failed += after.state is JobState.FAILED
         if after is not None and after.state is JobState.IN_PROGRESS and (session := self._holder(after)):
             session.hold(after, now)
 

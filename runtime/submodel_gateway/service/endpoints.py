@@ -110,6 +110,8 @@ class EndpointState:
             idle_since_ms=session.idle_since_ms,
             startup=session.startup,
             asked_ms=session.asked_ms,
+            completed=session.completed,
+            failed=session.failed,
         )
 
     def tell_drains(self) -> None:

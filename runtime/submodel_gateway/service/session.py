@@ -85,6 +85,8 @@ class Session:
     taking: int = 0
     """Takes on their way to the store: until they are back it may hold more than `held` says."""
 
+    completed: int = 0
+    failed: int = 0
     stops: set[str] = field(default_factory=set)
     """Jobs that ended without this worker, not told yet, as the worker calls them."""
 

@@ -221,4 +221,6 @@ def _view(state: EndpointState, session: Session) -> WorkerView:
         startup=session.startup,
         session=session.id,
         asked_ms=session.asked_ms,
+        completed=session.completed,
+        failed=session.failed,
     )

@@ -28,6 +28,8 @@ class Word(msgspec.Struct, frozen=True, kw_only=True):
     idle_since_ms: int | None = None
     startup: Startup | None = None
     asked_ms: int | None = None
+    completed: int = 0
+    failed: int = 0
 
     @property
     def usable(self) -> bool:
@@ -83,6 +85,8 @@ def _view(words: list[Word], held: int) -> WorkerView:
         startup=next((word.startup for word in _of(latest, words) if word.startup), None),
         session=latest.session,
         asked_ms=min((word.asked_ms for word in _of(latest, words) if word.asked_ms is not None), default=None),
+        completed=sum(word.completed for word in _of(latest, words)),
+        failed=sum(word.failed for word in _of(latest, words)),
     )
 
 

@@ -117,6 +117,23 @@ async def test_when_a_process_asked_for_jobs_first_is_in_the_snapshot_and_stays(
         assert view.asked_ms == asked_ms
 
 
+async def test_jobs_that_a_process_completed_and_failed_are_in_the_snapshot_and_those_that_it_lost_are_not() -> None:
+    async with world() as w:
+        for _ in range(4):
+            await w.submit()
+        worker = Worker(w)
+        done, failed, released, cancelled = await worker.take(capacity=4)
+        await worker.finish(done)
+        await worker.say(results=[Result(id=failed.id, token=failed.token, error="it broke")])
+        await worker.say(released=[Held(id=released.id, token=released.token)])
+        await w.gateway.clients.cancel(ENDPOINT, cancelled.id)
+        (view,) = (await w.snapshot()).workers
+        assert (view.completed, view.failed) == (1, 1)
+        await Worker(w, session="another process").say()
+        (view,) = (await w.snapshot()).workers
+        assert (view.completed, view.failed) == (0, 0)
+
+
 async def test_a_worker_that_hung_up_before_its_request_was_served_is_handed_nothing() -> None:
     async with world() as w:
         worker = Worker(w, "w-1")

@@ -87,6 +87,17 @@ def test_an_old_revision_works_on_until_the_new_one_has_a_worker_that_works() ->
     assert plan(facts, NEW, decision(1), known) == ()
 
 
+def test_old_workers_come_back_while_most_jobs_of_the_new_revision_fail_and_leave_when_they_do_not() -> None:
+    facts = observed(worker("o1", "r0"), worker("a"), pools=(pool("r0", 1, "h0"), pool(replicas=1)))
+    old = {"o1": view("o1", "r0", running=1, draining=True, completed=9)}
+    assert plan(facts, NEW, decision(1), old | {"a": view("a", completed=1, failed=4)}) == (Undrain(("o1",)),)
+    assert plan(facts, NEW, decision(1), old | {"a": view("a", failed=4)}) == ()
+    assert plan(facts, NEW, decision(1), old | {"a": view("a", completed=4, failed=4)}) == ()
+    assert plan(facts, NEW, decision(0), old | {"a": view("a", failed=9)}) == ()
+    as_bad = {"o1": view("o1", "r0", running=1, draining=True, completed=1, failed=9), "a": view("a", failed=9)}
+    assert plan(facts, NEW, decision(1), as_bad) == (), "it is not the revision"
+
+
 def test_old_workers_that_were_drained_come_back_when_the_new_revision_fails() -> None:
     facts = observed(worker("o1", "r0"), worker("o2", "r0"), worker("a", phase="CrashLoopBackOff"), pools=ROLLOUT)
     known = {"o1": view("o1", "r0", draining=True), "o2": view("o2", "r0", draining=True, replace=True)}

@@ -294,6 +294,23 @@ def test_a_worker_that_came_too_late_shows_until_one_of_its_revision_works() -> 
         assert condition(later, "WorkersHealthy")["reason"] == reason
 
 
+def test_a_revision_whose_jobs_fail_stops_its_rollout_and_says_so_in_words_that_stand_still() -> None:
+    facts = observed(worker("old", "r0"), worker("a"), pools=(pool("r0", 1), pool(replicas=1)))
+
+    def rollout(**jobs: Any) -> dict[str, Any]:
+        known = signals(view("old", "r0", running=1, completed=30), view("a", **jobs))
+        told = account(observed=facts, signals=known, decision=ScalingDecision(1, Term.BUSY, "it holds a job"))
+        return condition(build_status(told, NOW), "RolloutComplete")
+
+    assert rollout(failed=4)["reason"] == "InProgress"
+    failed = rollout(failed=5)
+    assert (failed["status"], failed["reason"]) == ("False", "RolloutFailed")
+    assert failed["message"].startswith("about 100 % of the jobs of revision r1 fail")
+    assert "the manifest before this one goes back at once" in failed["message"]
+    assert rollout(failed=500)["message"] == failed["message"]
+    assert rollout(failed=9, completed=9)["reason"] == "InProgress"
+
+
 def test_a_revision_that_does_not_work_stops_its_rollout_and_says_so() -> None:
     workers = (worker("old", "r0"), worker("a", phase="CrashLoopBackOff", ended=CRASHED))
     facts = observed(*workers, pools=(pool("r0", 1), pool(replicas=1)))
