@@ -44,7 +44,7 @@ def test_an_upgrade_under_load_loses_no_job_and_interrupts_none(release: str, na
     with ThreadPoolExecutor(max_workers=1) as pool:
         load = pool.submit(run_jobs_until, upgraded, api, endpoint)
         try:
-            upgrade(release, "--set=gateway.logFormat=json", "--set=operator.logLevel=DEBUG")
+            upgrade(release, "--set=gateway.logFormat=json", "--set=operator.logFormat=json")
         finally:
             upgraded.set()
         outputs = load.result()

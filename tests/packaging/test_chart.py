@@ -60,6 +60,13 @@ def test_the_chart_passes_lint(settings: tuple[str, ...]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_the_operator_writes_its_log_as_the_values_say() -> None:
+    said = environment("demo-operator", "operator.logFormat=json", "operator.logLevel=DEBUG")
+    names = ("SUBMODEL_OPERATOR_LOG_FORMAT", "SUBMODEL_OPERATOR_LOG_LEVEL")
+    assert [said[name] for name in names] == ["json", "DEBUG"]
+    assert [environment("demo-operator")[name] for name in names] == ["text", "INFO"]
+
+
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_pods_keep_the_restricted_standard_and_a_read_only_root(name: str) -> None:
     context = pod(name)["securityContext"]
