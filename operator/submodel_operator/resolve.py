@@ -16,7 +16,7 @@ from submodel.contract import env as worker_env
 from submodel_operator import pod_template
 from submodel_operator.api.auth import AuthMode
 from submodel_operator.api.hardware import Gpu, NetworkVolume
-from submodel_operator.api.v1alpha1 import EndpointSpec, ScalerType, Schedule, SubModelEndpoint
+from submodel_operator.api.v1alpha1 import EndpointSpec, Jobs, ScalerType, Schedule, SubModelEndpoint
 from submodel_operator.api.worker import EnvFromSource, EnvVar, PodTemplate, Worker
 from submodel_operator.errors import InvalidEndpoint
 from submodel_operator.placement import ResolvedPlacement, resolve_placement
@@ -110,8 +110,7 @@ class ResolvedEndpoint:
 
     startup_deadline_seconds: int
     scaling: ResolvedScaling
-    execution_timeout_ms: int
-    ttl_ms: int
+    jobs: Jobs
     models: tuple[str, ...]
     open: bool
     """Whether callers need no API key."""
@@ -176,8 +175,7 @@ def resolve(
         replicas_are_set=endpoint.spec.scaling.replicas is not None,
         startup_deadline_seconds=worker.startup_deadline_seconds,
         scaling=resolve_scaling(endpoint.spec),
-        execution_timeout_ms=jobs.execution_timeout_ms,
-        ttl_ms=jobs.ttl_ms,
+        jobs=jobs,
         models=tuple(dict.fromkeys(endpoint.spec.openai.models)),
         open=endpoint.spec.auth.mode is AuthMode.NONE,
         key_secrets=tuple(dict.fromkeys(each.name for each in endpoint.spec.auth.key_secrets)),

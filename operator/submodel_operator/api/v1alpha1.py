@@ -90,6 +90,23 @@ class Jobs(Model):
     ttl_ms: Annotated[Int64, Field(ge=limits.TTL_MS_MIN, le=limits.POLICY_MS_MAX)] = limits.TTL_MS_DEFAULT
     """Milliseconds from submission after which an unfinished job ends as TIMED_OUT."""
 
+    max_attempts: Annotated[int, Field(ge=1, le=20)] = limits.ATTEMPTS_DEFAULT
+    """Executions of a job that may be lost with their worker before it ends as FAILED; 1 never runs a job again. With
+    retryErrors those count too that the handler failed."""
+
+    retry_errors: bool = False
+    """Whether a job whose handler failed runs again, after a while that doubles. For handlers that may run twice."""
+
+    result_ttl_seconds: Annotated[int, Field(ge=1, le=604_800)] = limits.RESULT_TTL_ASYNC_SECONDS
+    """Seconds that a finished job can be read."""
+
+    sync_result_ttl_seconds: Annotated[int, Field(ge=1, le=604_800)] = limits.RESULT_TTL_SYNC_SECONDS
+    """Seconds that a finished job of runsync can be read."""
+
+    max_queued: Annotated[int, Field(ge=1, le=10_000_000)] | None = None
+    """Queued jobs above which no more are taken, with 429. Unset, by scaling.workersMax (chart value
+    gateway.limits.queuePerWorker)."""
+
 
 class OpenAi(Model):
     """The endpoint as clients of OpenAI's API see it."""

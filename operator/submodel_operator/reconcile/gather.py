@@ -28,7 +28,7 @@ def registration(
     endpoint: ResolvedEndpoint, revisions: Sequence[str], keys: Sequence[EndpointKey] = ()
 ) -> EndpointRegistration:
     """What the gateway must know. Workers of every revision that still has pods keep their credential."""
-    scaling = endpoint.scaling
+    scaling, jobs = endpoint.scaling, endpoint.jobs
     # Pods of another revision may be from before the audience was set, or after: either token is as good.
     pools = revisions if endpoint.settings.token_audience else ()
     return EndpointRegistration(
@@ -36,8 +36,13 @@ def registration(
         owner=endpoint.key.endpoint_id,
         epoch=endpoint.uid,
         generation=endpoint.generation,
-        execution_timeout_ms=endpoint.execution_timeout_ms,
-        ttl_ms=endpoint.ttl_ms,
+        execution_timeout_ms=jobs.execution_timeout_ms,
+        ttl_ms=jobs.ttl_ms,
+        max_attempts=jobs.max_attempts,
+        retry_errors=jobs.retry_errors,
+        result_ttl_seconds=jobs.result_ttl_seconds,
+        sync_result_ttl_seconds=jobs.sync_result_ttl_seconds,
+        queued_max=jobs.max_queued,
         late_after_ms=_late_after_ms(scaling),
         workers_max=endpoint.queue_workers,
         open=endpoint.open,

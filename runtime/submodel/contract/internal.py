@@ -53,14 +53,27 @@ class EndpointRegistration(Message):
 
     execution_timeout_ms: int = limits.EXECUTION_TIMEOUT_MS_DEFAULT
     ttl_ms: int = limits.TTL_MS_DEFAULT
-    max_attempts: int = 3
-    """Executions per job that may be lost with their workers before the job fails."""
+    max_attempts: int = limits.ATTEMPTS_DEFAULT
+    """Executions per job that may come to nothing before the job fails: lost with their workers, or, with
+    `retry_errors`, failed."""
+
+    retry_errors: bool = False
+    """Whether a job runs again whose handler failed."""
+
+    result_ttl_seconds: int = limits.RESULT_TTL_ASYNC_SECONDS
+    """How long a finished job can be read."""
+
+    sync_result_ttl_seconds: int = limits.RESULT_TTL_SYNC_SECONDS
+    """The same of a job of `runsync`."""
+
+    queued_max: int | None = None
+    """Most jobs that may be queued; without it `workers_max` bounds them."""
 
     late_after_ms: int | None = None
     """Jobs that wait longer are counted as `late` in the snapshot; the QUEUE_DELAY target."""
 
     workers_max: int | None = None
-    """How many workers there may be; without it the queue has no limit."""
+    """How many workers there may be; without it, and without `queued_max`, the queue has no limit."""
 
     open: bool = False
     """Whether callers need no API key."""

@@ -32,6 +32,9 @@ QUEUED_MIN = 50
 QUEUED_PER_WORKER = 500
 """Queued jobs that an endpoint may have: the former at least, the latter per worker that it may scale to."""
 
-RESULT_TTL_ASYNC_MS = 1_800_000
-RESULT_TTL_SYNC_MS = 60_000
-"""How long a finished job can be read."""
+RESULT_TTL_ASYNC_SECONDS = 1_800
+RESULT_TTL_SYNC_SECONDS = 60
+"""How long a finished job can be read, unless its endpoint says otherwise."""
+
+ATTEMPTS_DEFAULT = 3
+"""Executions that may come to nothing before a job fails, unless its endpoint says otherwise."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import msgspec
 
 from submodel.contract import limits
+from submodel.contract.internal import EndpointRegistration
 from submodel.contract.states import JobState
 from submodel_gateway.errors import Conflict, InvalidRequest, KeyReused, OperationFailed, Overloaded, TargetRefused
 from submodel_gateway.jobs import breaker
@@ -175,16 +176,21 @@ class Clients:
 
     def _check_queue(self, state: EndpointState) -> None:
         """A queue that its workers do not get through is no buffer; its jobs would expire in it."""
-        workers = state.registration.workers_max
-        if self._queue_limit is None or workers is None:
-            return
-        most = max(limits.QUEUED_MIN, self._queue_limit * workers)
-        if self._stores.tally(state.id).queued > most:
+        most, of = self._most_queued(state.registration)
+        if most is not None and self._stores.tally(state.id).queued > most:
             raise Overloaded(
-                f"more than {most} jobs are queued at this endpoint, which may have {workers} workers; "
-                "come back when some are done, or raise scaling.workersMax",
+                f"more than {most} jobs are queued at this endpoint; come back when some are done, or raise {of}",
                 QUEUE_RETRY_SECONDS,
             )
+
+    def _most_queued(self, registration: EndpointRegistration) -> tuple[int | None, str]:
+        """The bound of the queue, and the field that it comes from."""
+        if registration.queued_max is not None:
+            return registration.queued_max, "jobs.maxQueued"
+        workers = registration.workers_max
+        if self._queue_limit is None or workers is None:
+            return None, ""
+        return max(limits.QUEUED_MIN, self._queue_limit * workers), f"scaling.workersMax, which is {workers}"
 
     def _new_submit(
         self, state: EndpointState, id: str, new: NewJob, input: base.Payload, webhook: str | None, trace: str
@@ -196,9 +202,10 @@ class Clients:
             input=input,
             extra=carried(new.extra, trace),
             max_attempts=registration.max_attempts,
+            retry_errors=registration.retry_errors,
             execution_timeout_ms=_or(new.execution_timeout_ms, registration.execution_timeout_ms),
             ttl_ms=_or(new.ttl_ms, registration.ttl_ms),
-            retention_ms=limits.RESULT_TTL_SYNC_MS if is_sync(id) else limits.RESULT_TTL_ASYNC_MS,
+            retention_ms=_retention_ms(registration, id),
             pri=new.priority,
             low_priority=new.low_priority,
             webhook=webhook,
@@ -332,6 +339,10 @@ def _doubtful(job: Job, content: base.Content) -> bool:
     if job.state is JobState.COMPLETED:
         return content.output is None or content.error is not None
     return content.error is None
+
+
+def _retention_ms(registration: EndpointRegistration, id: str) -> int:
+    return 1000 * (registration.sync_result_ttl_seconds if is_sync(id) else registration.result_ttl_seconds)
 
 
 def _or(value: int | None, default: int) -> int:

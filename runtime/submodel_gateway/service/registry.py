@@ -265,6 +265,10 @@ def _check(endpoint: str, registration: EndpointRegistration) -> None:
         raise InvalidRequest("maxAttempts must be at least 1")
     if registration.ttl_ms < 1 or registration.execution_timeout_ms < 0:
         raise InvalidRequest("ttlMs must be above 0, and executionTimeoutMs not below it (0 means no limit)")
+    if min(registration.result_ttl_seconds, registration.sync_result_ttl_seconds) < 0:
+        raise InvalidRequest("resultTtlSeconds and syncResultTtlSeconds must not be below 0")
+    if registration.queued_max is not None and registration.queued_max < 1:
+        raise InvalidRequest("queuedMax must be at least 1; leave it out for what workersMax allows")
     for key in registration.api_keys:
         _check_key(key)
 

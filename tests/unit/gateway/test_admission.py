@@ -204,6 +204,17 @@ async def test_a_queue_grows_to_what_its_workers_may_get_through(workers_max: in
     await world.gateway.close()
 
 
+async def test_an_endpoint_may_bound_its_queue_itself() -> None:
+    world = World()
+    await world.sweep()
+    await world.register(workers_max=0, queued_max=3)
+    for _ in range(4):
+        await world.submit()
+    with pytest.raises(Overloaded, match=r"more than 3 jobs are queued.*raise jobs\.maxQueued"):
+        await world.submit()
+    await world.gateway.close()
+
+
 async def test_without_a_queue_limit_a_queue_has_none() -> None:
     world = World()
     await world.sweep()

@@ -88,7 +88,7 @@ async def test_a_reader_may_shorten_how_long_a_final_job_is_kept() -> None:
         await clients.status(ENDPOINT, id, 0)
         await worker.finish(job, b"42")
         assert (await clients.status(ENDPOINT, id, 5_000)).output == b"42"
-        await clients.status(ENDPOINT, id, limits.RESULT_TTL_ASYNC_MS * 2)
+        await clients.status(ENDPOINT, id, 1_000 * limits.RESULT_TTL_ASYNC_SECONDS * 2)
         await w.pass_time(4_000)
         assert (await clients.status(ENDPOINT, id)).output == b"42"
         await w.pass_time(1_000)
@@ -292,7 +292,7 @@ async def test_a_job_that_is_forgotten_while_it_is_read_is_not_found_rather_than
     async with at_work(store) as (w, worker, job):
         await send(worker, job, 1, b"1")
         await worker.finish(job)
-        store.between = lambda: w.pass_time(limits.RESULT_TTL_ASYNC_MS)
+        store.between = lambda: w.pass_time(1_000 * limits.RESULT_TTL_ASYNC_SECONDS)
         with pytest.raises(NotFound):
             await w.status(job.id)
 
@@ -361,7 +361,7 @@ async def test_large_inputs_and_outputs_pass_unchanged_and_leave_with_their_job(
         assert bytes(job.input) == large
         await worker.finish(job, large)
         assert (await w.status(id)).output == large
-        await w.pass_time(limits.RESULT_TTL_ASYNC_MS)
+        await w.pass_time(1_000 * limits.RESULT_TTL_ASYNC_SECONDS)
         with pytest.raises(NotFound):
             await w.status(id)
 

@@ -81,7 +81,17 @@ async def test_a_held_request_of_a_revoked_token_gets_no_job() -> None:
         assert await held == []
 
 
-@pytest.mark.parametrize(("field", "value"), [("max_attempts", 0), ("ttl_ms", 0), ("execution_timeout_ms", -1)])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("max_attempts", 0),
+        ("ttl_ms", 0),
+        ("execution_timeout_ms", -1),
+        ("result_ttl_seconds", -1),
+        ("sync_result_ttl_seconds", -1),
+        ("queued_max", 0),
+    ],
+)
 async def test_limits_that_make_no_sense_are_refused(field: str, value: int) -> None:
     async with world() as w:
         with pytest.raises(InvalidRequest):

@@ -117,6 +117,33 @@ async def test_when_a_process_asked_for_jobs_first_is_in_the_snapshot_and_stays(
         assert view.asked_ms == asked_ms
 
 
+async def test_a_job_whose_handler_failed_runs_again_where_its_endpoint_says_so_and_not_for_ever() -> None:
+    async with world() as w:
+        await w.register(max_attempts=2, retry_errors=True)
+        id = await w.submit()
+        worker = Worker(w)
+        for state in (JobState.IN_QUEUE, JobState.FAILED):
+            await w.pass_time(60_000)
+            (job,) = await worker.take()
+            worker.held.clear()
+            await worker.say(results=[Result(id=job.id, token=job.token, error="it broke")])
+            assert (await w.status(id)).job.state is state
+
+
+async def test_a_result_can_be_read_for_as_long_as_its_endpoint_says() -> None:
+    async with world() as w:
+        await w.register(result_ttl_seconds=5)
+        id = await w.submit()
+        worker = Worker(w)
+        (job,) = await worker.take()
+        await worker.finish(job)
+        await w.pass_time(4_000)
+        assert (await w.status(id)).job.state is JobState.COMPLETED
+        await w.pass_time(2_000)
+        with pytest.raises(NotFound):
+            await w.status(id)
+
+
 async def test_jobs_that_a_process_completed_and_failed_are_in_the_snapshot_and_those_that_it_lost_are_not() -> None:
     async with world() as w:
         for _ in range(4):

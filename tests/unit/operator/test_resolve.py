@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from submodel.contract.internal import EndpointRegistration
 from submodel_operator import settings
 from submodel_operator.desired import desired_pool
 from submodel_operator.errors import InvalidEndpoint, UsageError
@@ -27,6 +28,16 @@ def test_the_grace_of_a_worker_covers_its_longest_job() -> None:
 
 def test_without_an_execution_limit_the_time_to_live_bounds_the_grace() -> None:
     assert resolved(manifest(jobs={"executionTimeoutMs": 0, "ttlMs": 20_000})).grace_seconds == 50
+
+
+def test_the_gateway_is_told_the_limits_of_the_jobs() -> None:
+    usual = gather.registration(resolved(manifest()), ["r1"])
+    unsaid = EndpointRegistration(endpoint_id="x", epoch="", generation=0)
+    fields = ("max_attempts", "retry_errors", "result_ttl_seconds", "sync_result_ttl_seconds", "queued_max")
+    assert [getattr(usual, name) for name in fields] == [getattr(unsaid, name) for name in fields]
+    limits = {"maxAttempts": 5, "retryErrors": True, "resultTtlSeconds": 7, "syncResultTtlSeconds": 8, "maxQueued": 9}
+    told = gather.registration(resolved(manifest(jobs=limits)), ["r1"])
+    assert [getattr(told, name) for name in fields] == [5, True, 7, 8, 9]
 
 
 def test_the_gateway_is_told_the_models_of_the_manifest_once_each() -> None:
