@@ -2,7 +2,8 @@
 
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,12 +42,19 @@ def deliver(gateway: LiveGateway, id: str) -> int:
         return worker.call("POST", f"/v2/e/job-done/w-1/{id}?isStream=false", {"output": "kept"})[0]
 
 
-def test_a_delivery_waits_for_the_database_to_come_back(gateway: LiveGateway, proxy: PostgresProxy) -> None:
+@contextmanager
+def delivering(gateway: LiveGateway, proxy: PostgresProxy) -> Iterator[tuple[str, Future[int]]]:
+    """A job, and the status that its delivery will get, which waits for a database that does not answer."""
     id = taken(gateway)
     proxy.refuse()
     with ThreadPoolExecutor(1) as pool:
         delivery = pool.submit(deliver, gateway, id)
         gateway.wait_for("a worker's delivery waits for the job store")
+        yield id, delivery
+
+
+def test_a_delivery_waits_for_the_database_to_come_back(gateway: LiveGateway, proxy: PostgresProxy) -> None:
+    with delivering(gateway, proxy) as (id, delivery):
         assert not delivery.done()
         proxy.allow()
         assert delivery.result(60) == 200
@@ -57,11 +65,7 @@ def test_a_delivery_waits_for_the_database_to_come_back(gateway: LiveGateway, pr
 def test_a_delivery_is_finished_by_a_gateway_that_goes_down_meanwhile(
     gateway: LiveGateway, proxy: PostgresProxy
 ) -> None:
-    id = taken(gateway)
-    proxy.refuse()
-    with ThreadPoolExecutor(1) as pool:
-        delivery = pool.submit(deliver, gateway, id)
-        gateway.wait_for("a worker's delivery waits for the job store")
+    with delivering(gateway, proxy) as (_, delivery):
         gateway.process.send_signal(signal.SIGTERM)
         gateway.wait_for("going down")
         assert not delivery.done()
@@ -71,11 +75,7 @@ def test_a_delivery_is_finished_by_a_gateway_that_goes_down_meanwhile(
 
 
 def test_an_upgrade_takes_a_delivery_that_waits_along(gateway: LiveGateway, proxy: PostgresProxy) -> None:
-    id = taken(gateway)
-    proxy.refuse()
-    with ThreadPoolExecutor(1) as pool:
-        delivery = pool.submit(deliver, gateway, id)
-        gateway.wait_for("a worker's delivery waits for the job store")
+    with delivering(gateway, proxy) as (id, delivery):
         gateway.process.send_signal(signal.SIGUSR2)
         gateway.wait_for("a fresh process is to take over")
         proxy.allow()

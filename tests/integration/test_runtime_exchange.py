@@ -85,9 +85,7 @@ def test_a_fast_generator_waits_for_a_gateway_that_is_away(gateway: ScriptedGate
         gateway.wait_for(lambda: gateway.chunks.get("a") == [0])
         gateway.kill()
         open_gate(tmp_path)
-        restarted = ScriptedGateway(port=gateway.port)
-        restarted.leases, restarted.chunks = gateway.leases, gateway.chunks
-        with restarted:
+        with gateway.restarted() as restarted:
             assert restarted.result("a")["output"] == []
             assert len(restarted.chunks["a"]) == 300
         sizes = [len(str(chunk["items"])) for request in restarted.requests for chunk in request.get("chunks", [])]
@@ -327,9 +325,7 @@ def handler(job):
         gateway.wait_for(lambda: gateway.chunks.get("a") == [1])
         gateway.kill()
         open_gate(tmp_path)
-        restarted = ScriptedGateway(port=gateway.port)
-        restarted.leases, restarted.chunks = gateway.leases, gateway.chunks
-        with restarted:
+        with gateway.restarted() as restarted:
             assert restarted.result("a")["output"] == []
             assert restarted.chunks["a"] == [1, 2]
             restarted.submit("b")

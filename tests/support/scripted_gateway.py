@@ -55,6 +55,12 @@ class ScriptedGateway:
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 
+    def restarted(self) -> "ScriptedGateway":
+        """The next one on the port of one that was killed, which knows its leases and chunks."""
+        following = ScriptedGateway(port=self.port)
+        following.leases, following.chunks = self.leases, self.chunks
+        return following
+
     def __enter__(self) -> "ScriptedGateway":
         self._thread.start()
         return self
