@@ -148,11 +148,13 @@ class Leases(dict[str, Lease]):
         refused = {(item.id, item.token): item.reason for item in answer.refused}
         for token, cargo in carried.items():
             self._settle(token, cargo, refused, stops)
-        for held in running:
-            if _reason(refused, held) and held.token not in carried:
-                self._stop(self.get(held.token), stops)
-        for lease in self._meant(answer):
-            self._stop(lease, stops)
+        if refused:
+            for held in running:
+                if _reason(refused, held) and held.token not in carried:
+                    self._stop(self.get(held.token), stops)
+        if answer.stop_tokens or answer.stop:
+            for lease in self._meant(answer):
+                self._stop(lease, stops)
         return stops
 
     def accept(self, jobs: Iterable[LeasedJob], *, leaving: bool) -> list[LeasedJob]:
