@@ -13,7 +13,7 @@ from tests.cluster.kubernetes import get, kubectl, run
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "docs/examples").rglob("*.yaml"))
 FOREIGN = ("monitoring.coreos.com/", "gateway.networking.k8s.io/", "postgresql.cnpg.io/")
-"""Kinds of others, whose definitions this cluster does not have."""
+"""Kinds of others, which need definitions of theirs (test_other_kinds.py)."""
 
 EVERYTHING = (
     "gateway.ingress.enabled=true",

@@ -30,11 +30,12 @@ build() (
     (
         install_packages "$missing"
         once_per "base image" "$(base_image_inputs)" build_base_image
+        fetch_definitions
     ) &
     base=$!
     build_programs
     [[ ${1:-} != kwok ]] || once_per "kwok program" "$kwok_version" build_kwok
-    wait "$base" || die "the base image could not be made"
+    wait "$base" || die "the base image or the definitions of others could not be made"
     once_per "pause image" "$(folder_hash "$bed/programs/pause")" build_pause_image
 )
 
