@@ -10,6 +10,7 @@ from submodel_operator.api.manifest import read_manifest
 from submodel_operator.errors import UsageError
 from submodel_operator.resolve import ResolvedScaling, resolve_scaling
 from submodel_operator.scaling import ScalingDecision
+from submodel_operator.scaling.decision import counted
 from submodel_operator.scaling.log import Record, decided_again, decode_record
 
 
@@ -32,7 +33,7 @@ def command(context: click.Context, log: Path, manifest: Path | None, endpoint: 
             same = again == record.decision if settings is None else again.replicas == record.decision.replicas
             count, differing = count + 1, differing + (not same)
             click.echo(_line(record, again, same))
-    click.echo(f"{count} decisions, {differing} of them different")
+    click.echo(f"{counted(count, 'decision')}, {differing} of them different")
     if differing and settings is None:
         context.exit(1)
 

@@ -29,6 +29,13 @@ def replay(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, ["replay", *map(str, arguments)])
 
 
+def first_of(log: Path) -> Path:
+    """A log with the first of these decisions alone."""
+    first = log.with_name("first.jsonl")
+    first.write_bytes(log.read_bytes().splitlines(keepends=True)[0])
+    return first
+
+
 @pytest.fixture
 async def log(tmp_path: Path) -> Path:
     """The decisions of an endpoint that woke for three jobs and went to rest again."""
@@ -65,6 +72,7 @@ async def test_other_settings_show_what_they_would_have_decided(log: Path, tmp_p
     result = replay(log, "--scaling", path, "--endpoint", "team-a.tokens")
     assert "now 3 (RequestCount): 3 queued and 0 running jobs" in result.output
     assert result.exit_code == 0
+    assert replay(first_of(log)).output.splitlines()[-1] == "1 decision, 0 of them different"
     assert replay(log, "--endpoint", "team-b.other").output == "0 decisions, 0 of them different\n"
 
 
