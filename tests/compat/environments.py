@@ -80,13 +80,14 @@ def _make(folder: Path, lock: Path, names: Mapping[str, str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _uv("venv", "--python", PYTHON, str(folder))
     _uv("pip", "install", "--python", str(folder), "--requirement", str(lock))
-    _rename(next(folder.glob("lib/*/site-packages/runpod")), names)
+    if names:
+        _rename(next(folder.glob("lib/*/site-packages/runpod")), names)
     (folder / ".complete").touch()
 
 
 def _rename(package: Path, names: Mapping[str, str]) -> None:
     """Put other names into the sources of a package. Raises `Missing` when one of the old ones is nowhere."""
-    sources = {file: file.read_text() for file in package.rglob("*.py")} if names else {}
+    sources = {file: file.read_text() for file in package.rglob("*.py")}
     for old, new in names.items():
         if not any(old in text for text in sources.values()):
             raise Missing(f"{package} has no {old}, which is to become {new}")

@@ -40,6 +40,13 @@ def environment(kubeconfig: str, probe_port: int = 0) -> dict[str, str]:
     }
 
 
+async def said(process: asyncio.subprocess.Process, words: bytes) -> None:
+    """Returns when the process has logged a line with these words."""
+    assert process.stderr is not None
+    while words not in (line := await process.stderr.readline()):
+        assert line, f"it ended without a word of {words!r}"
+
+
 async def test_it_is_ready_once_it_watches_and_ends_with_0_on_sigterm(server: FakeApiServer, tmp_path: Path) -> None:
     port = free_port()
     server.faults.append(lambda request: (503, "later") if request.query.get("watch") and not allowed else None)
@@ -114,6 +121,7 @@ async def test_a_standby_is_ready_and_follows_an_operator_that_was_killed(
     holder = held_by(server)
     port = free_port()
     second = await start({**env, "SUBMODEL_OPERATOR_PROBE_LISTEN": f"127.0.0.1:{port}"})
+    await said(second, b"standing by")
     looks = len(server.requests)
     await server.store.until(lambda: sum(path.endswith("/leases/it") for _, path in server.requests[looks:]) > 8)
     async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{port}/readyz") as ready:

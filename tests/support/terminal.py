@@ -59,7 +59,7 @@ class Terminal:
         newest = whole[-1].partition("\x1b[J")[0] if whole else ""
         return [_ESCAPE.sub("", line) for line in newest.split("\r\n")]
 
-    def wait_for(self, holds: "Callable[[list[str]], bool]") -> list[str]:
+    def wait_for(self, holds: "Callable[[list[str]], object]") -> list[str]:
         """The first frame of which it holds."""
         while not holds(self.frame()):
             if not self._read():
