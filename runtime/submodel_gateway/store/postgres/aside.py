@@ -88,8 +88,12 @@ class Aside:
         place = (endpoint, principal, key)
         if place not in self._keys and endpoint in self._last.cleared:
             return None
-        if place not in self._keys:
-            self.adopt_keys([place], self._transaction.fetch(sql.KEYS, document([key_row(place)])))
+        return self._keys[place] if place in self._keys else self.read_key(*place)
+
+    def read_key(self, endpoint: str, principal: str, key: str) -> KeyEntry | None:
+        """The entry of a key as the database has it now."""
+        place = (endpoint, principal, key)
+        self.adopt_keys([place], self._transaction.fetch(sql.KEYS, document([key_row(place)])))
         return self._keys[place]
 
     def put_key(self, endpoint: str, principal: str, key: str, entry: KeyEntry) -> None:

@@ -364,9 +364,12 @@ NOT EXISTS (SELECT FROM payload WHERE payload.blob = blob_part.name)
 AND NOT EXISTS (SELECT FROM result WHERE result.blob = blob_part.name)
 """
 DISCARD = f"DELETE FROM blob_part WHERE name = %s AND {_UNUSED}"
+# Its age begins anew with the transaction that refers to it. So who looks for orphans passes over it, whatever has
+# become of clocks since it was written; and a row that is not found any more has been taken for one.
+KEEP = "UPDATE blob_part SET wall_at = clock_timestamp() WHERE name = %s AND part = 0 RETURNING 1"
 DROP_ORPHANS = f"""
 DELETE FROM blob_part WHERE name IN (
     SELECT name FROM blob_part WHERE part = 0 AND wall_at < clock_timestamp() - %s * interval '1 second' AND {_UNUSED}
-    ORDER BY wall_at LIMIT 100
+    ORDER BY wall_at LIMIT 100 FOR UPDATE SKIP LOCKED
 )
 """

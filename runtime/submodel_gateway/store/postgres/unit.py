@@ -17,6 +17,7 @@ from submodel_gateway.jobs.record import Job, WebhookState
 from submodel_gateway.jobs.tally import Tally, count
 from submodel_gateway.jobs.transition import Transition
 from submodel_gateway.store import base
+from submodel_gateway.store.execute import KeyEntry
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.aside import Aside
 from submodel_gateway.store.postgres.columns import (
@@ -128,6 +129,7 @@ class Unit(Aside):
 
     def put_payload(self, job: Job, input: base.Payload, extra: bytes, webhook: str | None) -> None:
         self.wrote = True
+        self._keep(input)
         payload = Payload(input, extra, None if webhook is None else text(webhook))
         self._payloads[job.id] = self._pending.payloads[job.id] = payload
         self._entry(job.id).input_bytes = size = base.size_of(input) + len(extra)
@@ -146,6 +148,7 @@ class Unit(Aside):
 
     def put_result(self, job: Job, output: base.Payload | None, error: str | None) -> None:
         self.wrote = True
+        self._keep(output)
         self._pending.drop_result(job.id)
         self._pending.results[job.id] = base.Content(output, error)
         self._entry(job.id).result_bytes = base.size_of(output) + len(error or "")
@@ -196,6 +199,13 @@ class Unit(Aside):
             held = self._scan(sql.RUNNING, endpoint, up_to, limit - len(jobs))
             jobs += sorted(held, key=lambda job: job.seq)
         return jobs
+
+    def key(self, endpoint: str, principal: str, key: str) -> KeyEntry | None:
+        entry = super().key(endpoint, principal, key)
+        if entry is None or entry.state is not None or self._entry(entry.job).job is not None:
+            return entry
+        # Another gateway forgot the job since the entry was read, and noted there how it had ended.
+        return self.read_key(endpoint, principal, key)
 
     def webhook(self, endpoint: str, id: str) -> Webhook | None:
         if id not in self._webhooks:
@@ -286,6 +296,11 @@ class Unit(Aside):
         if after is not before:
             self._tallies[endpoint] = after
             self.touched.add(endpoint)
+
+    def _keep(self, payload: base.Payload | None) -> None:
+        """A large payload is the store's from now on, if it is still there."""
+        if isinstance(payload, base.Blob) and payload.size and not self._transaction.fetch(sql.KEEP, payload.name):
+            raise OperationFailed("its large payload was removed before it could be stored; send it again")
 
     def _touch(self, endpoint: str) -> None:
         self.wrote = True
