@@ -135,6 +135,51 @@ async def test_what_has_an_outcome_waits_for_the_standby_and_signs_of_life_do_no
     assert postgres.tally(ENDPOINT) == Tally(arrived=1, completed=1)
 
 
+async def test_a_gateway_that_comes_back_to_a_database_without_its_standby_does_not_wait_for_ever(
+    postgres: PostgresStore, own_url: str, own_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.1)
+    await apply(postgres, submit("a"))
+    own_server.execute("ALTER SYSTEM SET synchronous_standby_names = 'one_that_is_not_there'")
+    own_server.execute("SELECT pg_reload_conf()")
+    await asyncio.to_thread(wait_for_setting, own_url, "one_that_is_not_there")
+    try:
+        postgres._line.hang_up()
+        with pytest.raises(StoreAway):
+            await apply(postgres, submit("b"))
+    finally:
+        own_server.execute("ALTER SYSTEM RESET synchronous_standby_names")
+        own_server.execute("SELECT pg_reload_conf()")
+    await apply(postgres, submit("c"))
+    assert postgres.tally(ENDPOINT).queued == 2
+
+
+async def test_a_group_that_waited_for_the_database_leaves_no_mark_that_is_late(
+    own_url: str, own_server: PostgresServer
+) -> None:
+    """Gateways set their clocks by the last mark: what was the time when the group came is not the time of its commit."""
+    with PostgresProxy(own_server) as proxy:
+        postgres = PostgresStore(proxy.url(own_url))
+        await postgres.start(lambda endpoints: None)
+        await apply(postgres, submit("a"))
+        before = await postgres.time()
+        proxy.refuse()
+        late = asyncio.ensure_future(asyncio.to_thread(postgres.apply, [submit("b")], NOW + 1))
+        await asyncio.to_thread(wait_until_away, postgres)
+        proxy.allow()
+        await late
+        after = await postgres.time()
+        assert (after.mark_ms, after.mark_wall_ms) == (before.mark_ms, before.mark_wall_ms)
+        await postgres.close()
+
+
+def wait_until_away(postgres: PostgresStore) -> None:
+    """Returns once the writer has noticed."""
+    while postgres._writer._away_since is None:
+        continue
+
+
 def wait_for_setting(url: str, value: str) -> None:
     """Returns once new sessions see a setting that was reloaded."""
     while True:

@@ -50,7 +50,7 @@ WHERE id = %s RETURNING {_LOSSES}
 """
 # Whoever collided queues up here before anything else, so that of those who do only one is under way at a time.
 TURNSTILE = "SELECT 1 FROM gateway WHERE id = 0 FOR UPDATE"
-SIGN_AGAIN = f"UPDATE gateway SET group_no = %s WHERE id = %s RETURNING {_LOSSES}"
+SIGN_LATE = f"UPDATE gateway SET group_no = %s WHERE id = %s RETURNING {_LOSSES}"
 
 OWN_COUNTS = f"SELECT endpoint, {_list(COUNT_FIELDS)} FROM tally WHERE gateway = %s"
 

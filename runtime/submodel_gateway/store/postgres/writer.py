@@ -85,11 +85,12 @@ class Writer:
     def _apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
         collisions = 0
         pause = 0.0
+        late = not self._line.up
         while True:
             try:
                 if not self._line.up and (settled := self._connect(now)) is not None:
                     return settled
-                outcomes = self._attempt(operations, now, again=bool(collisions))
+                outcomes = self._attempt(operations, now, late=late, collided=bool(collisions))
             except Collision as collision:
                 collisions += 1
                 if collisions >= COLLISIONS_MAX:
@@ -101,6 +102,7 @@ class Writer:
             else:
                 self._away_since = None
                 return outcomes
+            late = True
 
     def open(self) -> None:
         """Connect and register now. Raises `ConnectionGone` and `StoreError`."""
@@ -137,7 +139,7 @@ class Writer:
         if releases := _releases(sent.outcomes):
             log.warning("%d jobs were handed out to nobody while the job store went away: given back", len(releases))
             try:
-                self._attempt(releases, now, again=False)
+                self._attempt(releases, now, late=True, collided=False)
             finally:
                 self._sent = None
         return None
@@ -146,11 +148,12 @@ class Writer:
         """Connect, and return the number of the last group that this gateway committed."""
         connection = self._line.dial()
         try:
-            rows = connection.execute(sql.RETURN, [self.gateway]).fetchall() if self.gateway else []
-            if not rows:
-                rows = connection.execute(sql.REGISTER).fetchall()
-            ((self.gateway, last),) = rows
-            counts = connection.execute(sql.OWN_COUNTS, [self.gateway]).fetchall()
+            with self._line.watched():
+                rows = connection.execute(sql.RETURN, [self.gateway]).fetchall() if self.gateway else []
+                if not rows:
+                    rows = connection.execute(sql.REGISTER).fetchall()
+                ((self.gateway, last),) = rows
+                counts = connection.execute(sql.OWN_COUNTS, [self.gateway]).fetchall()
         except psycopg.Error as error:
             self._line.hang_up()
             refusal = fault(error)
@@ -160,18 +163,21 @@ class Writer:
         self._group_no = max(self._group_no, last)
         return int(last)
 
-    def _attempt(self, operations: Sequence[base.Operation], now: int, *, again: bool) -> list[base.Outcome]:
+    def _attempt(
+        self, operations: Sequence[base.Operation], now: int, *, late: bool, collided: bool
+    ) -> list[base.Outcome]:
         """One try. Raises `Collision` or `ConnectionGone` when it may be repeated, else as `apply`.
 
         Args:
-            again: whether it was tried before; `now` is too old then for other gateways to set their clocks by.
+            late: whether `now` may be too old for other gateways to set their clocks by.
+            collided: whether another session came between when it was tried before.
         """
         self._group_no += 1
         connection = self._line.connection
         try:
             with self._line.watched(), connection.pipeline():
                 transaction = Transaction(connection)
-                unit = self._load(transaction, operations, now, again=again)
+                unit = self._load(transaction, operations, now, late=late, collided=collided)
                 outcomes = [execute(unit, operation, now) for operation in operations]
                 answer = self._send(transaction, unit, outcomes)
         except psycopg.Error as error:
@@ -188,14 +194,17 @@ class Writer:
             self._committed(frozenset(sent.counts))
         return outcomes
 
-    def _load(self, transaction: Transaction, operations: Sequence[base.Operation], now: int, *, again: bool) -> Unit:
+    def _load(
+        self, transaction: Transaction, operations: Sequence[base.Operation], now: int, *, late: bool, collided: bool
+    ) -> Unit:
         needs = needs_of(operations)
         transaction.begin(relaxed=needs.relaxed)
-        if again:
-            signed = transaction.queue(sql.SIGN_AGAIN, self._group_no, self.gateway)
-            transaction.queue(sql.TURNSTILE)
+        if late:
+            signed = transaction.queue(sql.SIGN_LATE, self._group_no, self.gateway)
         else:
             signed = transaction.queue(sql.SIGN, self._group_no, now, self.gateway)
+        if collided:
+            transaction.queue(sql.TURNSTILE)
         unit = Unit(transaction, self._room_bytes())
         load(transaction, unit, needs, now, signed)
         return unit
