@@ -68,6 +68,11 @@ class Sweeper:
                 self._answers(False)
                 log.error("expiry did not run, it will be tried again: %s", error)
                 wait_ms = PERIOD_MS
+            except Exception:
+                # Without it no lease would ever end: it goes on, whatever it was.
+                self._answers(False)
+                log.exception("expiry did not run by a defect, it will be tried again")
+                wait_ms = PERIOD_MS
             try:
                 await asyncio.wait_for(self._stop.wait(), wait_ms / 1000)
             except TimeoutError:
