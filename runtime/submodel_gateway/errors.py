@@ -7,7 +7,7 @@ GatewayError
 ├── StoreError             the job store could not do it
 │   ├── StoreUnusable      it cannot be opened: path, owner or schema; the text says which
 │   │   └── StoreUnreachable   nothing answers there; it may later
-│   ├── StoreAway          it cannot be reached for now; what was asked had no effect and may be asked again
+│   ├── StoreAway          it cannot be reached for now; what was asked may have its effect, and may be asked again
 │   ├── StoreFull          it has no space; what was asked had no effect
 │   └── OperationFailed    one operation failed and had no effect; the others of its group went through
 └── RequestError           the caller's request cannot be served; `http` turns each kind into one status

@@ -13,7 +13,7 @@ from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held, Le
 from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, WorkerPresence, WorkerToken
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import decode
-from submodel_gateway.errors import StoreError
+from submodel_gateway.errors import StoreAway, StoreError
 from submodel_gateway.service.bodies import TOTAL_BYTES
 from submodel_gateway.service.clients import JobView, NewJob
 from submodel_gateway.service.dispatcher import Outgoing
@@ -21,11 +21,13 @@ from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.service.waiting import Hangup
 from submodel_gateway.service.worker_access import Reviewer
-from submodel_gateway.store.base import Operation, Outcome, Store, StoreTime
+from submodel_gateway.store.base import BLOB_BYTES, Finish, Operation, Outcome, Store, StoreTime
 from submodel_gateway.store.memory import MemoryStore
 
 ENDPOINT = "ns.app"
 TOKEN = "worker-token"
+LARGE_OUTPUT = b'"' + b"x" * BLOB_BYTES + b'"'
+"""Its bytes do not travel with the operation that refers to it."""
 
 
 class TestClock:
@@ -63,6 +65,25 @@ class FailingStore(MemoryStore):
         for operation in operations:
             self.meanwhile.get(type(operation), _nothing)()
         return super().apply(operations, now)
+
+
+class UnsureStore(MemoryStore):
+    """The store in memory behind a network: what it answers to the first result is lost, which `arrives` all the same."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lost: tuple[Sequence[Operation], int] | None = None
+
+    def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
+        if self._lost is None and any(isinstance(operation, Finish) for operation in operations):
+            self._lost = operations, now
+            raise StoreAway("nobody answers")
+        return super().apply(operations, now)
+
+    def arrives(self) -> None:
+        """The commit whose answer was lost goes through."""
+        assert self._lost is not None, "a result was sent"
+        super().apply(*self._lost)
 
 
 def _nothing() -> None:

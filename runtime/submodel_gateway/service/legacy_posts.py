@@ -14,7 +14,7 @@ from typing import TypeVar
 from submodel.contract import limits
 from submodel.contract.states import JobState
 from submodel_gateway.errors import StoreError, Unavailable
-from submodel_gateway.jobs.ids import from_delivery_id, is_sync
+from submodel_gateway.jobs.ids import from_delivery_id
 from submodel_gateway.jobs.record import Job, attempt_token
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
@@ -22,6 +22,7 @@ from submodel_gateway.service.legacy_memory import LegacyStream
 from submodel_gateway.service.legacy_sessions import Caller, LegacySessions
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.turn import output_limit
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
 from submodel_gateway.tracing.spans import Spans
@@ -156,7 +157,7 @@ class LegacyPosts:
                 del delivering[name]
 
     async def _finish(self, delivery: _Delivery, result: Result) -> None:
-        size, limit = len(result.output or b""), _output_limit(delivery.job)
+        size, limit = len(result.output or b""), output_limit(delivery.job)
         if size > limit:
             await self._end(delivery, f"its output has {size} bytes, the limit is {limit}")
             return
@@ -172,16 +173,12 @@ class LegacyPosts:
             error=result.error,
             final=result.final,
         )
-        used = False
         end = self._result_span(delivery) if self._spans.on else None
-        try:
-            outcome = await self._apply(finish)
-            used = isinstance(outcome, base.Applied) and outcome.change.ended
-            if end is not None and isinstance(outcome, base.Applied) and outcome.change.after is not None and used:
-                end(outcome.change.after.state)
-        finally:
-            if not used:
-                await self._payloads.drop(delivery.endpoint, output)
+        (outcome,) = await self._stores.of(delivery.endpoint).many((finish,))
+        used = await self._payloads.finished(finish, outcome)
+        if end is not None and used and isinstance(outcome, base.Applied) and outcome.change.after is not None:
+            end(outcome.change.after.state)
+        _check(finish, outcome)
 
     def _result_span(self, delivery: _Delivery) -> Callable[[JobState], None]:
         """These workers send no context back: it is that of the lease, where this gateway gave it."""
@@ -237,14 +234,9 @@ class LegacyPosts:
         return holding.stream
 
     async def _apply(self, operation: base.JobOperation) -> base.Outcome:
-        """The outcome; a refusal is one: any answer but 2xx would make the SDK complain of what cannot be helped.
-
-        Raises `StoreError`.
-        """
-        outcome = await self._stores.of(operation.endpoint).one(operation)
-        if isinstance(outcome, base.Refused):
-            kind = type(operation).__name__
-            log.info("%s of job %s came too late and had no effect: %s", kind, operation.id, outcome.reason)
+        """The outcome. Raises as `_check`."""
+        (outcome,) = await self._stores.of(operation.endpoint).many((operation,))
+        _check(operation, outcome)
         return outcome
 
     async def _insist(self, action: Callable[[], Awaitable[T]]) -> T:
@@ -270,5 +262,13 @@ class LegacyPosts:
                 self._pauses.pop(pause, None)
 
 
-def _output_limit(job: str) -> int:
-    return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
+def _check(operation: base.JobOperation, outcome: base.Outcome) -> None:
+    """Raises `StoreError` when the store could not apply the operation.
+
+    A refusal is no error: any answer but 2xx would make the SDK complain of what cannot be helped.
+    """
+    if isinstance(outcome, base.Failed):
+        raise outcome.error
+    if isinstance(outcome, base.Refused):
+        kind = type(operation).__name__
+        log.info("%s of job %s came too late and had no effect: %s", kind, operation.id, outcome.reason)

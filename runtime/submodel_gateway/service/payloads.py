@@ -30,7 +30,7 @@ class Payloads:
     async def keep(self, endpoint: str, data: bytes) -> base.Payload:
         """What an operation shall carry for `data`; a large payload is durable when this returns.
 
-        Give it to `drop` when the operation turns out to have had no effect. Raises `StoreAway`, `StoreFull`.
+        Give it to `drop` when the operation is known to have had no effect. Raises `StoreAway`, `StoreFull`.
         """
         if self._compress and len(data) >= COMPRESS_MIN_BYTES:
             data = await _off_the_loop(len(data), compressed, data)
@@ -40,6 +40,16 @@ class Payloads:
         """Nothing refers to the payload."""
         if isinstance(payload, base.Blob):
             await self._stores.at(endpoint).discard(payload)
+
+    async def finished(self, operation: base.Finish, outcome: base.Outcome) -> bool:
+        """Whether this operation ended its job; the output of one that did not is dropped.
+
+        What may have been stored all the same is kept: it is of no use to anybody, or it is the job's.
+        """
+        used = isinstance(outcome, base.Applied) and outcome.change.ended
+        if not used and not (isinstance(outcome, base.Failed) and outcome.unknown):
+            await self.drop(operation.endpoint, operation.output)
+        return used
 
     async def load(self, endpoint: str, payload: base.Payload) -> bytes:
         """The bytes that were kept. Raises `OperationFailed` when they are gone with their job."""

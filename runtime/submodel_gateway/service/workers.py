@@ -211,9 +211,8 @@ class Workers:
         self, turn: Turn, said: Iterable[base.JobOperation], outcomes: Iterable[base.Outcome]
     ) -> None:
         for operation, outcome in zip(said, outcomes, strict=False):
-            used = isinstance(outcome, base.Applied) and outcome.change.ended
-            if isinstance(operation, base.Finish) and not used:
-                await self._payloads.drop(turn.endpoint.id, operation.output)
+            if isinstance(operation, base.Finish):
+                await self._payloads.finished(operation, outcome)
 
     async def _give_back(self, turn: Turn) -> None:
         """Nobody will read the answer. What could not be given back stays in it, for a worker that asks again."""

@@ -3,7 +3,8 @@
 The service makes operations (`operations`) and hands them to `group.GroupCommit`, which calls `Store.apply`. Every
 engine passes `tests/conformance`. What all operations share:
 
-- A group is one transaction. When `apply` returns, everything in it is durable; when it raises, nothing happened.
+- A group is one transaction. When `apply` returns, everything in it is durable; when it raises, nothing happened, or
+  with `StoreAway` perhaps all of it.
 - Operations of a group see each other's effects, in order.
 - A write of a worker carries its lease token, and the token is compared in the transaction that applies the write.
 - `now` is an argument, in milliseconds of the one clock that all gateways of the store share; see `StoreTime`.
@@ -257,8 +258,9 @@ class Store(Protocol):
     def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
         """Apply a group in one transaction: one outcome per operation, in order.
 
-        Raises when nothing happened: `StoreAway` when the store cannot be reached for now, `StoreFull` when it has no
-        space, anything else when an operation cannot be applied.
+        Raises `StoreAway` when the store cannot be reached for now, and what became of a commit that was on its way is
+        not known; `StoreFull` when it has no space, anything else when an operation cannot be applied: then nothing
+        happened.
         """
 
     async def stash(self, data: bytes) -> Blob:
@@ -268,7 +270,10 @@ class Store(Protocol):
         """
 
     async def discard(self, blob: Blob) -> None:
-        """Drop a blob whose operation had no effect. Never raises: what is left is removed by its age."""
+        """Drop a blob whose operation is known to have had no effect.
+
+        Never raises: what is left is removed by its age.
+        """
 
     async def fetch(self, blob: Blob) -> bytes:
         """The bytes of a blob. Raises `StoreError` when it is gone with its job."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from submodel.contract.states import JobState
-from submodel_gateway.errors import StoreError
+from submodel_gateway.errors import StoreAway, StoreError
 from submodel_gateway.jobs.outbox import Webhook
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.transition import Reason, Transition
@@ -76,9 +76,14 @@ class Webhooks(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The operation raised and had no effect; made by the group commit, never by an engine."""
+    """The operation raised; made by the group commit, never by an engine. It had no effect, unless that is `unknown`."""
 
     error: StoreError
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the operation may have had its effect, or may have it yet."""
+        return isinstance(self.error, StoreAway)
 
 
 Outcome = Applied | Refused | Taken | Swept | Stored | Repeated | Webhooks | Failed

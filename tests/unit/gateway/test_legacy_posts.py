@@ -1,7 +1,9 @@
 """What workers of the legacy dialect deliver: results, progress, streams; and what if nobody can store them."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +13,21 @@ from submodel.contract.states import JobState
 from submodel_gateway.jobs.transition import CHUNKS_MAX
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.legacy_memory import REPEAT_MS
-from submodel_gateway.service.legacy_posts import DRAIN_MS, INSIST_MS
+from submodel_gateway.service.legacy_posts import DRAIN_MS, INSIST_MS, Result
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
-from tests.support.gateway_world import ENDPOINT, TOKEN, FailingStore, World, here, settle, world
+from submodel_gateway.store.sqlite import SqliteStore
+from tests.support.gateway_world import (
+    ENDPOINT,
+    LARGE_OUTPUT,
+    TOKEN,
+    FailingStore,
+    UnsureStore,
+    World,
+    here,
+    settle,
+    world,
+)
 from tests.support.legacy_worker import Answer, Call, LegacyWorker, at_work
 
 Outcome = tuple[JobState, Any, str | None]
@@ -370,3 +383,28 @@ async def test_where_errors_are_retried_what_would_be_the_same_again_is_not(body
         await worker.take()
         await worker.done("j", body)
         assert (await outcome(w, "j"))[0] is state
+
+
+async def test_a_large_output_of_which_nobody_knows_whether_it_was_stored_is_kept() -> None:
+    store = UnsureStore()
+    async with at_work(store) as (w, worker, id):
+        call = worker.send_done(id, b'{"output": ' + LARGE_OUTPUT + b"}")
+        await settle()
+        store.arrives()
+        assert (await call.answer()).status == 200
+        assert await outcome(w, id) == (JobState.COMPLETED, json.loads(LARGE_OUTPUT), None)
+        assert len(store._rows.blobs) == 1, "that of the second try is not kept"
+
+
+async def test_a_large_output_on_its_way_to_the_store_is_kept_when_its_request_is_given_up(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.db")
+    async with at_work(store) as (w, _, id):
+        posts, group = w.gateway.legacy_posts, w.gateway._stores.of(ENDPOINT)
+        with store._writing:  # the disk is slow
+            posting = asyncio.ensure_future(posts.result(ENDPOINT, "w-1", TOKEN, id, Result(output=LARGE_OUTPUT)))
+            while not group._busy:
+                await settle(1)
+            posting.cancel()
+            await asyncio.wait({posting})
+        await w.submit()
+        assert await outcome(w, id) == (JobState.COMPLETED, json.loads(LARGE_OUTPUT), None)

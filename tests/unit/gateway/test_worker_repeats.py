@@ -2,11 +2,25 @@
 
 import asyncio
 
+import pytest
+
 from submodel.contract import limits
 from submodel.contract.exchange import Held
 from submodel.contract.states import JobState
+from submodel_gateway.errors import Unavailable
 from submodel_gateway.store import base
-from tests.support.gateway_world import ENDPOINT, FailingStore, Worker, World, at_work, here, settle, world
+from tests.support.gateway_world import (
+    ENDPOINT,
+    LARGE_OUTPUT,
+    FailingStore,
+    UnsureStore,
+    Worker,
+    World,
+    at_work,
+    here,
+    settle,
+    world,
+)
 
 
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
@@ -147,3 +161,16 @@ async def test_a_restarted_gateway_keeps_a_job_that_its_worker_still_runs() -> N
         await worker.finish(job, b"1")
         assert (await again.status(job.id)).job.state is JobState.COMPLETED
         assert (await again.status(job.id)).job.attempt == 1
+
+
+async def test_a_large_output_of_which_nobody_knows_whether_it_was_stored_is_kept() -> None:
+    store = UnsureStore()
+    async with at_work(store) as (w, worker, job):
+        with pytest.raises(Unavailable):
+            await worker.finish(job, LARGE_OUTPUT)
+        store.arrives()
+        answer = await worker.finish(job, LARGE_OUTPUT)
+        assert not answer.refused
+        seen = await w.status(job.id)
+        assert (seen.job.state, seen.output) == (JobState.COMPLETED, LARGE_OUTPUT)
+        assert len(store._rows.blobs) == 1, "that of the second request is not kept"
