@@ -158,7 +158,7 @@ async def test_a_gateway_that_comes_back_to_a_database_without_its_standby_does_
 async def test_a_group_that_waited_for_the_database_leaves_no_mark_that_is_late(
     own_url: str, own_server: PostgresServer
 ) -> None:
-    """Gateways set their clocks by the last mark: what was the time when the group came is not the time of its commit."""
+    """Gateways set their clocks by the last mark: when the group came is not when it was committed."""
     with PostgresProxy(own_server) as proxy:
         postgres = PostgresStore(proxy.url(own_url))
         await postgres.start(lambda endpoints: None)

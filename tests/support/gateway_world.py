@@ -68,7 +68,7 @@ class FailingStore(MemoryStore):
 
 
 class UnsureStore(MemoryStore):
-    """The store in memory behind a network: what it answers to the first result is lost, which `arrives` all the same."""
+    """The store in memory behind a network: its answer to the first result is lost, which `arrives` all the same."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -13,6 +13,9 @@ from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 STREAM_ITEMS = 1_000
 """Streamed items per answer, unless it is the last one."""
 
+CURSORS_MAX = 100_000
+"""Jobs whose readers' places are kept, those that were read last: nobody says here which ones another gateway forgot."""
+
 _Start = Callable[[Job], int]
 """The offset at which a reader goes on, given the job as it is now."""
 
@@ -72,7 +75,10 @@ class Streams:
         part = await self._held(endpoint, id, self._cursor, wait_ms, hangup)
         if not hangup.done():
             # One answer may overtake another; what has been read is not read again.
-            self._cursors[id] = max(self._cursors.get(id, part.place), part.place)
+            place = self._cursors.pop(id, part.place)
+            self._cursors[id] = max(place, part.place)
+            if len(self._cursors) > CURSORS_MAX:
+                self.forget(next(iter(self._cursors)))
             if part.job.state is JobState.CANCELLED and not part.items:
                 self._told_cancelled.add(id)
         return part

@@ -329,9 +329,7 @@ def _save(rows: Rows, done: Transition, now: int) -> None:
             rows.settle_keys(done.before)
         return
     if done.ended and job.webhook is WebhookState.PENDING:
-        before = rows.webhook(job.endpoint, job.id)
-        log = before.answer if before is not None else ""
-        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now, answer=log))
+        rows.put_webhook(Webhook(id=job.id, endpoint=job.endpoint, gen=job.gen, next_at=now))
     if done.lost:
         rows.put_breaker(job.endpoint, breaker.after_loss(rows.breaker(job.endpoint), job.id, now))
     elif done.delivered and rows.breaker(job.endpoint).losses:

@@ -76,7 +76,7 @@ class Webhooks(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The operation raised; made by the group commit, never by an engine. It had no effect, unless that is `unknown`."""
+    """The operation raised, and had no effect unless that is `unknown`; made by the group commit, not by an engine."""
 
     error: StoreError
 

@@ -12,6 +12,7 @@ from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import Conflict, NotFound, Overloaded, StreamEnded, Unavailable
 from submodel_gateway.jobs.record import Job
+from submodel_gateway.service import streams
 from submodel_gateway.service.clients import NewJob, SubmitKey, Submitted
 from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.store import base
@@ -381,3 +382,18 @@ async def test_an_endpoint_whose_jobs_take_workers_down_is_held_back_and_says_so
         await probe.finish(job)
         assert (await w.gateway.clients.health(ENDPOINT)).warning is None
         assert len(await other.take(6)) == 5
+
+
+async def test_the_places_of_readers_are_bounded_also_when_another_gateway_forgets_the_jobs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(streams, "CURSORS_MAX", 2)
+    async with world() as w:
+        worker = Worker(w)
+        ids = [await w.submit() for _ in range(3)]
+        for job in await worker.take(3):
+            await send(worker, job, 1, b"1")
+            assert (await stream(w, job.id)).items == [b"1"]
+        assert (await stream(w, ids[1])).items == []
+        assert (await stream(w, ids[0])).items == [b"1"], "the place of the job that was read longest ago is not known"
+        assert list(w.gateway.streams._cursors) == [ids[1], ids[0]]
