@@ -14,7 +14,7 @@ STREAM_ITEMS = 1_000
 """Streamed items per answer, unless it is the last one."""
 
 CURSORS_MAX = 100_000
-"""Jobs whose readers' places are kept, those that were read last: nobody says here which ones another gateway forgot."""
+"""Jobs whose readers' places are kept, those that were read last: what another gateway forgets is not told here."""
 
 _Start = Callable[[Job], int]
 """The offset at which a reader goes on, given the job as it is now."""
