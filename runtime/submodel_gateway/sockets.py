@@ -1,6 +1,7 @@
 """Listening sockets: bound once, by the process that keeps them; a taken port is found out before anything starts."""
 
 import socket
+import sys
 from ipaddress import ip_address
 
 from submodel_gateway.errors import ConfigurationError
@@ -34,7 +35,7 @@ def has_hung_up(connection: socket.socket) -> bool:
 
     Only Linux tells; elsewhere, and where there is no TCP, the answer is False.
     """
-    if not hasattr(socket, "TCP_INFO"):
+    if sys.platform != "linux":
         return False
     try:
         return connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] in _ENDED
