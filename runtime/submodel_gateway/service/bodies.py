@@ -107,6 +107,8 @@ class Bodies:
     def _let_in(self) -> None:
         """In the order in which they came; one that waits for its own kind holds nobody else up."""
         for waiting in list(self._waiting):
+            if waiting.let_in.done():  # it gives up, and has not come to say so
+                continue
             if not self._may_hold(waiting.owner, waiting.size):
                 continue
             if not self._is_room(waiting.size):

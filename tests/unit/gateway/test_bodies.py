@@ -129,6 +129,18 @@ async def test_one_that_goes_away_while_it_waits_leaves_its_place_to_the_next() 
     assert some.held_bytes == 1
 
 
+async def test_one_that_goes_away_just_as_room_becomes_free_leaves_its_place_to_the_next() -> None:
+    some = room()
+    some.enter("a", TOTAL)
+    leaving, staying = (asyncio.create_task(some.wait(owner, PIECE)) for owner in "bc")
+    await settle()
+    leaving.cancel()
+    some.leave("a", TOTAL)
+    await staying
+    assert leaving.cancelled()
+    assert some.held_bytes == PIECE
+
+
 async def test_one_that_goes_away_just_as_it_is_let_in_takes_no_room() -> None:
     some = room()
     some.enter("client", TOTAL)
