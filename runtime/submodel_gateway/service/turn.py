@@ -85,11 +85,16 @@ class Turn:
         """What it delivers and gives back. Too much of one job ends the job, and is refused.
 
         Args:
-            outputs: by job, as the store has kept them; those of a legal size.
+            outputs: by lease token, as the store has kept them; those of a legal size.
         """
         endpoint = self.endpoint.id
         for item in self.request.progress:
-            yield base.Progress(endpoint=endpoint, id=item.id, token=item.token, value=bytes(item.value))
+            progress = base.Progress(endpoint=endpoint, id=item.id, token=item.token, value=bytes(item.value))
+            if len(progress.value) > limits.CHUNK_BYTES:
+                self.refused.append(Refused(id=item.id, reason=REFUSED_TOO_LARGE, token=item.token))
+                yield too_large(progress, f"a progress value is larger than {limits.CHUNK_BYTES} bytes")
+            else:
+                yield progress
         for chunk in self.request.chunks:
             items = tuple(bytes(item) for item in chunk.items)
             append = base.AppendChunk(endpoint=endpoint, id=chunk.id, token=chunk.token, seq=chunk.seq, items=items)
@@ -105,7 +110,7 @@ class Turn:
                 endpoint=endpoint,
                 id=result.id,
                 token=result.token,
-                output=outputs.get(result.id),
+                output=outputs.get(result.token),
                 error=result.error,
                 execution_ms=None if result.execution_ms is None else _bounded(result.execution_ms),
             )

@@ -198,13 +198,13 @@ class Workers:
         turn.leases = await self._takes.whole(outcome.leases, turn.session)
 
     async def _kept_outputs(self, turn: Turn) -> dict[str, base.Payload]:
-        """Outputs by job, as their operations carry them; one that is too large is not kept."""
+        """Outputs by lease token, as their operations carry them; one that is too large is not kept."""
         outputs: dict[str, base.Payload] = {}
         for result in turn.request.results:
             if not isinstance(result.output, msgspec.UnsetType):
                 output = bytes(result.output)
                 if len(output) <= output_limit(result.id):
-                    outputs[result.id] = await self._payloads.keep(turn.endpoint.id, output)
+                    outputs[result.token] = await self._payloads.keep(turn.endpoint.id, output)
         return outputs
 
     async def _discard_unused(

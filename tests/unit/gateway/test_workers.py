@@ -389,6 +389,28 @@ async def test_an_oversized_chunk_fails_the_job() -> None:
         assert (await w.status(job.id)).job.state is JobState.FAILED
 
 
+async def test_an_oversized_progress_fails_the_job() -> None:
+    async with at_work() as (w, worker, job):
+        value = msgspec.Raw(b'"' + b"x" * limits.CHUNK_BYTES + b'"')
+        refused = (await worker.say(progress=[Progress(id=job.id, token=job.token, value=value)])).refused
+        assert [item.reason for item in refused] == ["too-large"]
+        view = await w.status(job.id)
+        assert (view.job.state, view.output) == (JobState.FAILED, None)
+        assert "a progress value is larger" in str(view.error)
+
+
+async def test_a_stale_output_of_a_job_takes_nothing_of_its_live_one_along() -> None:
+    async with at_work() as (w, worker, job):
+        outputs = [b'"' + letter * base.BLOB_BYTES + b'"' for letter in (b"s", b"l")]
+        results = [
+            Result(id=job.id, token=token, output=msgspec.Raw(output))
+            for token, output in zip(("1-stale", job.token), outputs, strict=True)
+        ]
+        answer = await worker.say(results=results, running=[])
+        assert answer.refused == [Refused(id=job.id, reason="stale", token="1-stale")]
+        assert (await w.status(job.id)).output == outputs[1]
+
+
 async def test_a_stream_over_its_total_fails_the_job() -> None:
     async with at_work() as (w, worker, job):
         item = msgspec.Raw(b'"' + b"x" * (limits.CHUNK_BYTES - 2) + b'"')
