@@ -44,6 +44,9 @@ class ScriptedGateway:
         self.status_of_results = 0
         """Status that the next request with a result gets, once; what it carries is not applied."""
 
+        self.status_of_several = 200
+        """Status that each request with more than one result gets, instead of being applied."""
+
         self.unauthorized = 0
         self.lose_answers = 0
         """How many requests are applied and then closed without an answer."""
@@ -128,6 +131,8 @@ class ScriptedGateway:
             status = self.status
             if status == 200 and self.status_of_results and request.get("results"):
                 status, self.status_of_results = self.status_of_results, 0
+            if status == 200 and len(request.get("results", ())) > 1:
+                status = self.status_of_several
             if status != 200:
                 self.requests.append(request)
                 self.changed.notify_all()

@@ -24,6 +24,9 @@ from submodel.serverless.log import logger
 from submodel.serverless.session import Flight, Kind, Session
 from submodel.serverless.settings import Settings
 
+_HOPELESS = {400: REFUSED_UNREADABLE, 413: REFUSED_TOO_LARGE, 422: REFUSED_UNREADABLE}
+"""What no further try changes, with the reason. Only a request that carries one job's items may be blamed on them."""
+
 TOKEN_SECONDS = 10.0
 """How long a token from a file is used before the file is read again: it is renewed long before it expires."""
 
@@ -126,8 +129,11 @@ class Exchange(Conversation):
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
                 if isinstance(error, GatewayRefused):
                     self._credential.refused()
-                    if reason := _undeliverable(error, flight):
-                        return _all_refused(flight, reason)
+                    if error.status in _HOPELESS and len(flight.cargo) > 1:
+                        self._take_apart(flight)
+                        return None
+                    if error.status in _HOPELESS and flight.cargo:
+                        return _all_refused(flight, _HOPELESS[error.status])
                 failures += 1
                 if self._retry(link, replica, flight, failures, error):
                     continue
@@ -158,6 +164,11 @@ class Exchange(Conversation):
             self._check_settled()
             return False
 
+    def _take_apart(self, flight: Flight) -> None:
+        with self._something_to_say:
+            self._carriers.pop(flight.request.request, None)
+            self._session.refused_together(flight)
+
     def _leave_replica(self, replica: int) -> None:
         """Speak with the next one, with all threads: what hangs on this one is cut."""
         if self._replica != replica or len(self._replicas) == 1:
@@ -175,16 +186,6 @@ class Exchange(Conversation):
             self._carriers.pop(flight.request.request, None)
             news = self._session.answered(flight, answer, time.monotonic())
             self._tell(news)
-
-
-def _undeliverable(error: GatewayRefused, flight: Flight) -> str:
-    """Why what a request carries will never be accepted; empty when it is worth another try.
-
-    A body that cannot be parsed is blamed on its cargo only where that is one job's: no other job may end for it.
-    """
-    if error.status == 413 and flight.cargo:
-        return REFUSED_TOO_LARGE
-    return REFUSED_UNREADABLE if error.status in (400, 422) and len(flight.cargo) == 1 else ""
 
 
 def _all_refused(flight: Flight, reason: str) -> ExchangeAnswer:

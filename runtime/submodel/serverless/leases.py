@@ -59,12 +59,19 @@ class Lease:
 
     progress: bytes | None = None
     size: int = 0
-    """Bytes of chunks and output kept here."""
+    """Bytes of chunks, output and error kept here."""
 
     carrier: int = 0
     """Number of the request under way that carries items of this lease; 0 when none does."""
 
     gaps: int = 0
+    alone: bool = False
+    """Goes in a request of its own: one that carried more was refused as a whole."""
+
+    @property
+    def weight(self) -> int:
+        """Bytes of a request that carries all that is here, about."""
+        return self.size + len(self.progress or b"")
 
     @property
     def final(self) -> bool:
@@ -85,7 +92,7 @@ class Lease:
         """The handler has returned; what is here is final from now on."""
         self.outcome = outcome
         self.execution_ms = execution_ms
-        self.size += len(outcome.output or b"")
+        self.size += len(outcome.output or b"") + len(outcome.error or "")
 
     def clear(self) -> None:
         """Drop all that was not acknowledged."""

@@ -84,7 +84,7 @@ class Link:
 
         Args:
             target: path and query.
-            answer_seconds: how long the other side may stay silent.
+            answer_seconds: how long the other side may neither take nor send anything.
             more: header lines of this request.
             again: makes the body for a second try, when a kept connection turns out to be closed.
 
@@ -112,7 +112,7 @@ class Link:
         connected.settimeout(answer_seconds)
         length = f"Content-Length: {len(body)}\r\n" if body or method != "GET" else ""
         head = f"{method} {target} HTTP/1.1\r\nHost: {self._netloc}\r\n{self._headers()}{more}{length}\r\n"
-        connected.sendall(head.encode("latin-1") + body)
+        _send_all(connected, head.encode("latin-1") + body)
         reply = read_reply(lambda: connected.recv(RECEIVE_BYTES))
         if not reply.reusable or reply.status >= 300:
             self.close()
@@ -126,6 +126,13 @@ class Link:
 
             return ssl.create_default_context().wrap_socket(connected, server_hostname=self._host)
         return connected
+
+
+def _send_all(connected: socket.socket, data: bytes) -> None:
+    """As `sendall`, but its time is that of each piece: a large result may take long on a slow line."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[connected.send(rest) :]
 
 
 def checked(reply: Reply) -> bytes:

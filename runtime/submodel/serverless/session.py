@@ -284,16 +284,25 @@ class Session(Concurrency):
         for lease in self._leases.values():
             if not lease.loaded or (flight.kind is Kind.TAKE and not lease.final):
                 continue
-            if flight.cargo and size + lease.size > REQUEST_BYTES:
+            if flight.cargo and (lease.alone or size + lease.weight > REQUEST_BYTES):
                 break
-            size += lease.size
+            size += lease.weight
             flight.cargo[lease.token] = lease.load(flight.request)
+            if lease.alone:
+                break
 
     # What the answers mean:
 
     def dropped(self, flight: Flight) -> None:
         """A request failed and is not repeated; only for one that need not be answered."""
         self._end(flight)
+
+    def refused_together(self, flight: Flight) -> None:
+        """A request was refused as a whole, and so had no effect; what it carried goes again, each job by itself."""
+        self._end(flight)
+        for token in flight.cargo:
+            if lease := self._leases.get(token):
+                lease.carrier, lease.alone = 0, True
 
     def answered(self, flight: Flight, answer: ExchangeAnswer, now: float) -> News:
         """Read the answer to a request under way."""

@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 import msgspec
+import pytest
 
 from submodel.contract.exchange import ExchangeAnswer, JobPolicy, LeasedJob, Refused
 from submodel.contract.states import WorkerPhase
 from submodel.serverless.dialect import Flow
 from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import BATCH_BYTES, CONGESTED_BYTES, Flight, Kind, Session
+from submodel.serverless.session import BATCH_BYTES, CONGESTED_BYTES, REQUEST_BYTES, Flight, Kind, Session
 
 
 def job(job_id: str, token: str = "1-n") -> LeasedJob:
@@ -297,6 +298,31 @@ def test_a_result_that_is_too_large_becomes_a_failure() -> None:
     again = flight(session, 0.0, Kind.TAKE).request.results[0]
     assert (again.output, again.execution_ms) == (msgspec.UNSET, 7)
     assert "too large" in str(again.error)
+
+
+def test_jobs_whose_request_was_refused_as_a_whole_go_again_each_by_itself() -> None:
+    session = ready(3)
+    running(session, "a", "b", "c")
+    for name in ("a", "b"):
+        session.finish(f"t-{name}", Outcome(b"1"), 1)
+    session.refused_together(flight(session, 0.0, Kind.TAKE))
+    session.finish("t-c", Outcome(b"1"), 1)
+    sent = []
+    for _ in range(3):
+        under_way = flight(session, 0.0, Kind.TAKE)
+        sent.append([result.id for result in under_way.request.results])
+        answer(session, under_way)
+    assert sent == [["a"], ["b"], ["c"]]
+
+
+@pytest.mark.parametrize("large", [Outcome(error="x" * REQUEST_BYTES), Outcome(b"x" * REQUEST_BYTES)])
+def test_a_large_outcome_goes_by_itself(large: Outcome) -> None:
+    session = ready(2)
+    running(session, "a", "b")
+    session.finish("t-a", Outcome(b"1"), 1)
+    session.finish("t-b", large, 1)
+    assert [result.id for result in flight(session, 0.0, Kind.TAKE).request.results] == ["a"]
+    assert [result.id for result in flight(session, 0.0, Kind.FLUSH).request.results] == ["b"]
 
 
 def test_a_chunk_that_is_too_large_ends_the_job() -> None:
