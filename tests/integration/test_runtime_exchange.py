@@ -166,6 +166,37 @@ def test_a_handler_that_blocks_is_interrupted_when_its_job_is_stopped(
     assert list(gateway.results) == ["b"]
 
 
+def test_a_handler_that_is_interrupted_while_it_tells_its_progress_has_told_it(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = gated("""
+exchange = submodel.serverless._process_worker._exchange
+tell = exchange.set_progress
+
+def tell_slowly(*arguments):
+    print("telling", file=sys.stderr)
+    time.sleep(1)  # longer than a stopped job is left alone
+    print("told", file=sys.stderr)
+    tell(*arguments)
+
+exchange.set_progress = tell_slowly
+
+def handler(job):
+    while job["input"] == "endless":
+        submodel.serverless.progress_update(job, 1)
+    return 1
+""")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        gateway.submit("a", "endless")
+        gateway.wait_for(lambda: "a" in gateway.progress)
+        gateway.leases.pop("a")
+        gateway.change(stops=["a"])
+        gateway.submit("b")
+        assert gateway.result("b")["output"] == 1
+        assert "is interrupted" in worker.log
+        assert worker.log.count("telling") == worker.log.count("told")
+
+
 def test_a_generator_that_blocks_between_its_items_is_interrupted(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 def handler(job):
@@ -395,6 +426,28 @@ def test_a_result_that_a_proxy_refuses_as_too_large_fails_the_job(gateway: Scrip
         gateway.change(status_of_results=413)
         open_gate(tmp_path)
         assert "too large" in gateway.result("a")["error"]
+
+
+@pytest.mark.parametrize("status", [400, 413])
+def test_results_that_are_refused_together_are_delivered_one_by_one(
+    gateway: ScriptedGateway, tmp_path: Path, status: int
+) -> None:
+    source = gated("""
+async def handler(job):
+    while not os.path.exists("gate"):
+        await asyncio.sleep(0.005)
+    time.sleep(0.002)  # so that the next ones end while this one's result is sent
+    return job["id"]
+""")
+    names = [f"{number}" for number in range(20)]
+    for name in names:
+        gateway.submit(name)
+    gateway.change(status_of_several=status)
+    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_CONCURRENCY="20")):
+        gateway.wait_running(names[-1])
+        open_gate(tmp_path)
+        assert [gateway.result(name).get("output") for name in names] == names
+    assert any(len(request.get("results", ())) > 1 for request in gateway.requests), "some were sent together"
 
 
 def test_an_output_that_the_gateway_cannot_read_fails_its_job_and_the_worker_goes_on(

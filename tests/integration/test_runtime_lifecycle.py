@@ -208,6 +208,27 @@ def test_an_idle_worker_leaves_at_once(gateway: ScriptedGateway, tmp_path: Path,
     assert gateway.requests[-1]["phase"] == "draining"
 
 
+def test_a_signal_just_before_the_first_job_could_come_ends_the_worker(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = """
+        import logging, os, signal
+        import submodel.serverless
+
+        class AtTheLastMoment(logging.Handler):
+            def emit(self, record):
+                if "serves endpoint" in record.getMessage():
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    submodel.serverless._process_worker._settled.wait()
+
+        logging.getLogger("submodel").addHandler(AtTheLastMoment())
+        submodel.serverless.start({"handler": lambda job: 1})
+    """
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert worker.exit_code() == 0
+    assert gateway.requests[-1]["phase"] == "draining"
+
+
 @pytest.mark.parametrize("source", [BLOCKING, BLOCKING_IN_C, ASYNC], ids=["blocking", "blocking in C", "async"])
 def test_a_running_job_is_finished_and_delivered_before_the_worker_leaves(
     gateway: ScriptedGateway, tmp_path: Path, source: str
@@ -327,6 +348,71 @@ def handler(job):
     with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
         assert gateway.result("a")["output"] == 5
         assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"), [("sys.exit(3)", 3), ("sys.exit('in vain')", 1), ("raise ValueError", 1), ("return 'child'", 0)]
+)
+@pytest.mark.parametrize("kind", ["def", "async def"])
+def test_a_forked_child_that_comes_out_of_the_handler_ends_there_and_the_worker_goes_on(
+    gateway: ScriptedGateway, tmp_path: Path, kind: str, ending: str, code: int
+) -> None:
+    source = gated(f"""
+{kind} handler(job):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        {ending}
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+""")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        for job_id in ("a", "b"):
+            gateway.submit(job_id)
+            assert gateway.result(job_id)["output"] == code
+        assert not any(request["phase"] == "draining" for request in gateway.requests)
+        assert worker.terminate() == 0
+
+
+def test_a_forked_child_that_streams_ends_there(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        yield "of the child"
+    yield os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert gateway.result("a")["output"] == []
+        assert gateway.chunks["a"] == [0]
+        assert worker.terminate() == 0
+
+
+@pytest.mark.slow
+def test_what_other_jobs_gave_outlives_a_gateway_that_is_away_when_the_process_ends(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    source = gated("""
+async def handler(job):
+    if job["id"] == "a":
+        return "precious"
+    while not os.path.exists("gate"):
+        await asyncio.sleep(0.005)
+    os._exit(5)
+""")
+    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_CONCURRENCY="2")) as worker:
+        gateway.submit("b")
+        gateway.wait_running("b")
+        gateway.submit("a")
+        gateway.change(status_of_results=503)
+        gateway.wait_for(lambda: gateway.status_of_results == 0)
+        gateway.change(status=503)
+        open_gate(tmp_path)
+        gateway.wait_for(lambda: sum("precious" in str(request) for request in gateway.requests) > 9)
+        gateway.change(status=200)
+        assert gateway.result("a")["output"] == "precious"
+        assert worker.exit_code() == 5
 
 
 def test_a_worker_that_refreshes_runs_one_job_and_leaves(gateway: ScriptedGateway, tmp_path: Path) -> None:

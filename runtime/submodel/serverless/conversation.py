@@ -83,6 +83,7 @@ class Conversation(ABC):
         """The handler returned. The outcome of a job that is no longer wanted is dropped."""
         with self._something_to_say:
             self._facts.finish(token, outcome, execution_ms)
+            self._room.notify_all()  # a generator's, whose job ended while the gateway is away
             self._call_thread()
             self._check_settled()
 

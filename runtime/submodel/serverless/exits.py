@@ -5,6 +5,8 @@ alone.
 """
 
 import os
+import sys
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -25,6 +27,26 @@ def install(report: Callable[[int], None]) -> None:
         end_process(status)
 
     os._exit = _exit
+
+
+def end_child(error: BaseException | None) -> NoReturn:
+    """End a forked child that has come out of the handler's code, as Python would end a program there.
+
+    The job, the connections and the event loop are its parent's: anything it did with them would harm that one.
+    """
+    status = 0
+    if isinstance(error, SystemExit):
+        status = error.code & 0xFF if isinstance(error.code, int) else int(error.code is not None)
+        error = None if error.code is None or isinstance(error.code, int) else error
+    elif error is not None:
+        status = 1
+    try:
+        if error is not None:
+            traceback.print_exception(error)
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        end_process(status)
 
 
 def uninstall() -> None:

@@ -136,6 +136,14 @@ def chunk(value: object, index: int) -> bytes | Outcome:
     return text
 
 
+def progress(value: object) -> bytes:
+    """A progress value as JSON text. Raises `Unencodable` when there is none, or when it is too large."""
+    text = encoding.encode(value, "progress")
+    if len(text) > limits.CHUNK_BYTES:
+        raise encoding.Unencodable(f"progress: {_too_large(len(text), limits.CHUNK_BYTES)}; publish less")
+    return text
+
+
 def of_stream(chunks: list[bytes]) -> Outcome:
     """The outcome of a generator that ended; `chunks` are those to be collected in the output."""
     return dataclasses.replace(bounded(b"[" + b",".join(chunks) + b"]"), streamed=True)

@@ -8,6 +8,7 @@ outside the interpreter hears of it when it returns; when it does not return, th
 import contextvars
 import heapq
 import math
+import os
 import signal
 import threading
 import time
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterable
 from types import FrameType, TracebackType
 
 from submodel.errors import TimeLimitExceeded
+from submodel.serverless.exits import end_child
 from submodel.serverless.log import logger
 
 GRACE_SECONDS = 0.5
@@ -30,28 +32,64 @@ current_job: contextvars.ContextVar[str] = contextvars.ContextVar("submodel_job"
 """Token of the job whose code runs; tasks of the handler's own inherit it."""
 
 
+class Undisturbed:
+    """The runtime's own code that a handler calls: an exception in the middle of it would leave a lock locked for ever.
+
+    One that comes in the main thread meanwhile is raised at its end.
+    """
+
+    def __init__(self) -> None:
+        self._now = False
+        self._missed = False
+
+    def postpones(self) -> bool:
+        """Whether what is to be raised has to wait; if so, it is not forgotten. In the main thread."""
+        self._missed = self._now
+        return self._now
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            self._now = True
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self._now = False
+        missed, self._missed = self._missed, False
+        if missed:
+            raise _interruption()
+
+
+undisturbed = Undisturbed()
+
+
 class Inside:
-    """The jobs whose handlers' own code is being run. Only there may an exception come out of nowhere."""
+    """The jobs whose handlers' own code is being run. Only there may an exception come out of nowhere, and a forked
+    child comes no further."""
 
     def __init__(self) -> None:
         self.tokens: set[str] = set()
+        self._process = os.getpid()
 
     def of(self, token: str) -> "_Section":
-        return _Section(self.tokens, token)
+        return _Section(self.tokens, token, self._process)
 
 
 class _Section:
-    __slots__ = ("_token", "_tokens")
+    __slots__ = ("_process", "_token", "_tokens")
 
-    def __init__(self, tokens: set[str], token: str) -> None:
+    def __init__(self, tokens: set[str], token: str, process: int) -> None:
         self._tokens = tokens
         self._token = token
+        self._process = process
 
     def __enter__(self) -> None:
         self._tokens.add(self._token)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._tokens.discard(self._token)
+        if os.getpid() != self._process:
+            end_child(error)
 
 
 class Limits:
@@ -174,6 +212,10 @@ class Stopper:
     def _raise(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two instructions of whatever runs there."""
         token = current_job.get("")
-        if token in self._ending and token in self._inside.tokens:
-            logger.warning("A handler that shall end is interrupted.")
-            raise TimeLimitExceeded("the job was stopped, or has run for longer than it may")
+        if token in self._ending and token in self._inside.tokens and not undisturbed.postpones():
+            raise _interruption()
+
+
+def _interruption() -> TimeLimitExceeded:
+    logger.warning("A handler that shall end is interrupted.")
+    return TimeLimitExceeded("the job was stopped, or has run for longer than it may")

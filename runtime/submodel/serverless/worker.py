@@ -16,7 +16,7 @@ from submodel.errors import ConfigurationError
 from submodel.serverless import encoding, exits, fitness, outcome, settings
 from submodel.serverless.conversation import Conversation
 from submodel.serverless.environment import variable
-from submodel.serverless.lifecycle import FINAL_FLUSH_SECONDS, Lifecycle
+from submodel.serverless.lifecycle import Lifecycle
 from submodel.serverless.log import configure, logger
 from submodel.serverless.modifier import Modifier
 from submodel.serverless.outcome import Identity
@@ -24,6 +24,7 @@ from submodel.serverless.serving import Serving
 from submodel.serverless.settings import Settings
 from submodel.serverless.stage import Stage
 from submodel.serverless.startup import StartupClock
+from submodel.serverless.stopper import undisturbed
 
 if TYPE_CHECKING:
     from submodel.serverless.tracing import Tracing
@@ -109,12 +110,16 @@ class Worker:
 
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""
-        self._exchange.set_progress(job_id, encoding.encode(value, "progress"))
+        text = outcome.progress(value)
+        with undisturbed:
+            self._exchange.set_progress(job_id, text)
 
     async def _serve(self, serving: Serving) -> SystemExit | None:
         hostname = variable("POD_HOSTNAME") or socket.gethostname()
         identity = Identity(hostname, self._settings.worker_id, submodel.__version__)
         self._stage = stage = Stage(serving, identity, self._exchange, self, self._tracing)
+        if self._settled.is_set():  # a signal came first, and there was no stage to be told
+            stage.end()
         if serving.concurrency_modifier is not None:
             Modifier(serving.concurrency_modifier, self._settings.concurrency, self._exchange.set_concurrency).run()
         if failure := await fitness.first_failure():
@@ -138,17 +143,23 @@ class Worker:
         if self._stage is not None and self._stage.executor.running > 1:
             self._lifecycle.request_leave()
             return
-        self._exchange.leave()
-        self._settled.wait(FINAL_FLUSH_SECONDS)
+        self._lifecycle.gave_up = True
+        self._exchange.finish(token, outcome.of_timeout(), 0)
+        self._deliver()
         exits.end_process(1)
 
     def on_exit(self, status: int) -> None:
         """The jobs that run get their answer first."""
         logger.error("The process is ended by os._exit(%d).", status)
-        if self._stage is not None:
-            self._stage.executor.abandon(outcome.of_exit(status))
+        with undisturbed:
+            if self._stage is not None:
+                self._stage.executor.abandon(outcome.of_exit(status))
+            self._deliver()
+
+    def _deliver(self) -> None:
+        """Nothing runs any more. A gateway that restarts meanwhile gets what other jobs gave as well."""
         self._exchange.leave()
-        self._settled.wait(FINAL_FLUSH_SECONDS)
+        self._settled.wait(self._settings.drain_seconds)
 
     def _on_settled(self) -> None:
         self._lifecycle.settled()

@@ -14,10 +14,11 @@ from typing import Any
 from submodel.contract.exchange import JobPolicy
 from submodel.contract.states import JobState
 from submodel.errors import SubModelError
-from submodel.serverless import encoding
+from submodel.serverless import outcome as outcomes
 from submodel.serverless.dialect import Flow, News
 from submodel.serverless.local.jobs import JobStatus, LocalJob
 from submodel.serverless.outcome import Outcome
+from submodel.serverless.stopper import undisturbed
 
 KEPT = 1000
 """How many jobs that have ended can still be read."""
@@ -165,8 +166,8 @@ class Desk:
 
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""
-        text = encoding.encode(value, "progress")
-        with self._changed:
+        text = outcomes.progress(value)
+        with undisturbed, self._changed:
             job = self._jobs.get(job_id)
             if job is not None and job.state is JobState.IN_PROGRESS:
                 job.output = text

@@ -12,7 +12,7 @@ from typing import Any
 from submodel import http_client
 from submodel.contract.exchange import LeasedJob
 from submodel.errors import ConfigurationError
-from submodel.serverless import encoding, exits, fitness, outcome
+from submodel.serverless import exits, fitness, outcome
 from submodel.serverless.backoff import longer_pause
 from submodel.serverless.dialect import Concurrency, Flow, News
 from submodel.serverless.lifecycle import Lifecycle
@@ -162,7 +162,7 @@ class _Worker:
 
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""
-        self._log.info(f"Progress: {shown.value(encoding.encode(value, 'progress'))}", job_id)
+        self._log.info(f"Progress: {shown.value(outcome.progress(value))}", job_id)
 
     # What the executor says:
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from submodel.errors import ConfigurationError
-from submodel.serverless import encoding, exits, outcome
+from submodel.serverless import exits, outcome
 from submodel.serverless.dialect import Flow, News
 from submodel.serverless.executor import Executor
 from submodel.serverless.local import shown
@@ -105,7 +105,7 @@ class Trial:
 
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""
-        text = encoding.encode(value, "progress")
+        text = outcome.progress(value)
         if job_id == self.id:
             self._log.info(f"Progress: {shown.value(text)}", self.id)
 
