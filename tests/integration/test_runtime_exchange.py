@@ -433,17 +433,23 @@ def test_results_that_are_refused_together_are_delivered_one_by_one(
     gateway: ScriptedGateway, tmp_path: Path, status: int
 ) -> None:
     source = gated("""
+sys.setswitchinterval(10)  # no result is sent while the others are made
+ended = asyncio.Event()
+
 async def handler(job):
-    while not os.path.exists("gate"):
-        await asyncio.sleep(0.005)
-    time.sleep(0.002)  # so that the next ones end while this one's result is sent
+    if job["id"] == "0":
+        while not os.path.exists("gate"):
+            await asyncio.sleep(0.005)
+        ended.set()
+    await ended.wait()
     return job["id"]
 """)
     names = [f"{number}" for number in range(20)]
+    quiet = {"SUBMODEL_LOG_LEVEL": "ERROR"}
     for name in names:
         gateway.submit(name)
     gateway.change(status_of_several=status)
-    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_CONCURRENCY="20")):
+    with WorkerProcess(tmp_path, source, gateway.environment(SUBMODEL_CONCURRENCY="20", **quiet)):
         gateway.wait_running(names[-1])
         open_gate(tmp_path)
         assert [gateway.result(name).get("output") for name in names] == names
