@@ -192,6 +192,28 @@ def test_a_killed_gateway_comes_back_and_the_running_job_ends(tmp_path: Path, ga
         assert (result["status"], result["output"]) == ("COMPLETED", ["started", "went on"])
 
 
+@pytest.mark.slow
+def test_a_revision_whose_jobs_fail_stops_its_rollout_and_the_one_before_takes_jobs_again(
+    tmp_path: Path, gate: Path
+) -> None:
+    with up(write(tmp_path, GATED, workersMax=1, idleTimeout=60), tmp_path) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        long = call(f"{url}/run", {"input": {"gate": str(gate)}})["id"]
+        begun(url, long)
+        write(tmp_path, "import submodel\nsubmodel.serverless.start({'handler': lambda job: 1 / 0})", idleTimeout=60)
+        server.wait_for("endpoint.yaml changed")
+        assert {call(f"{url}/runsync", {"input": {}})["status"] for _ in range(5)} == {"FAILED"}
+        server.wait_for(
+            "about 100 % of the jobs of revision .* fail, so the workers of the one before that are left stay"
+        )
+        write(tmp_path, GATED, workersMax=1, idleTimeout=60)
+        gate.touch()
+        first = finished(url, long)
+        again = call(f"{url}/runsync", {"input": {"gate": str(gate)}})
+        assert (first["status"], again["status"]) == ("COMPLETED", "COMPLETED")
+        assert again["workerId"] == first["workerId"]
+
+
 def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> None:
     with up(write(tmp_path, "import not_there\n", workersMin=1), tmp_path) as server:
         line = server.wait_for("WorkerUnfit: (.*)")[1]

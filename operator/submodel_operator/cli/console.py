@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from submodel_operator.api.conditions import Reason
+
 LocalTime = Callable[[], time.struct_time]
 
 
@@ -64,9 +66,9 @@ class Console:
             self.line(click.style(_decision(decision), fg="cyan"))
         if before and _load(before) != _load(after):
             self.line(_load(after))
-        problem = _problem(after)
-        if problem and problem != _problem(before):
-            self.problem(problem)
+        for problem in _problems(after):
+            if problem not in _problems(before):
+                self.problem(problem)
 
 
 class _LineHandler(logging.Handler):
@@ -90,6 +92,8 @@ def _load(status: Mapping[str, Any]) -> str:
     )
 
 
-def _problem(status: Mapping[str, Any]) -> str:
-    failing = (each for each in status.get("conditions") or () if each["type"] == "Ready" and each["status"] == "False")
-    return next((f"{each['reason']}: {each['message']}" for each in failing), "")
+def _problems(status: Mapping[str, Any]) -> list[str]:
+    """Why the endpoint is not ready, and why its rollout stopped."""
+    failing = [each for each in status.get("conditions") or () if each["status"] == "False"]
+    told = [each for each in failing if each["type"] == "Ready" or each["reason"] == Reason.ROLLOUT_FAILED]
+    return [f"{each['reason']}: {each['message']}" for each in told]

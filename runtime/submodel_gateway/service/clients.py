@@ -179,7 +179,7 @@ class Clients:
         most, of = self._most_queued(state.registration)
         if most is not None and self._stores.tally(state.id).queued > most:
             raise Overloaded(
-                f"more than {most} jobs are queued at this endpoint; come back when some are done, or raise {of}",
+                f"{most} jobs and more are queued at this endpoint; come back when some are done, or raise {of}",
                 QUEUE_RETRY_SECONDS,
             )
 
