@@ -1,7 +1,7 @@
-"""`os._exit` in a handler: the job is failed before the process is gone, instead of being found lost later.
+"""Ends of a process that come from a handler's code: by `os._exit`, and of a forked child that comes out of it.
 
-Handlers call it on purpose, for example when a GPU no longer answers. Children of a fork end with it too, and are left
-alone.
+Handlers call `os._exit` on purpose, for example when a GPU no longer answers: the job is failed before the process is
+gone, instead of being found lost later. Children of a fork end with it too, and are left alone.
 """
 
 import os

@@ -20,7 +20,8 @@ Consistency with several requests under way:
    way is therefore absent from `running` without being missing (contract: `ExchangeRequest`).
 3. A request that offers capacity or carries items is repeated, under its number and unchanged, until it is answered:
    the stored answer comes again and no lease is lost in a broken connection. Any other request is dropped when it
-   fails, and a new one says what is true by then.
+   fails, and a new one says what is true by then. One that was refused as a whole for what it carried had no effect:
+   its items go again, each job's in a request of its own.
 4. A worker that leaves says so in a FLUSH and cuts its TAKE short: it repeats the number with capacity 0 and no wait.
    That brings the stored answer, whose jobs are released, or a new one without jobs. When this fails too the gateway is
    away; it takes back what it had handed out, like everything of a worker that is gone.

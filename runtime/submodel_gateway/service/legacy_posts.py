@@ -161,6 +161,9 @@ class LegacyPosts:
         if size > limit:
             await self._end(delivery, f"its output has {size} bytes, the limit is {limit}")
             return
+        if result.error is not None and len(result.error) > limit:
+            await self._end(delivery, f"its error has {len(result.error)} characters, the limit is {limit}")
+            return
         await self._insist(lambda: self._store_result(delivery, result))
 
     async def _store_result(self, delivery: _Delivery, result: Result) -> None:

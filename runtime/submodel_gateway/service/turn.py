@@ -105,7 +105,7 @@ class Turn:
                 yield append
         for result in self.request.results:
             size = 0 if isinstance(result.output, msgspec.UnsetType) else memoryview(result.output).nbytes
-            limit = output_limit(result.id)
+            error_length, limit = len(result.error or ""), output_limit(result.id)
             finish = base.Finish(
                 endpoint=endpoint,
                 id=result.id,
@@ -117,6 +117,9 @@ class Turn:
             if size > limit:
                 self.refused.append(Refused(id=result.id, reason=REFUSED_TOO_LARGE, token=result.token))
                 yield too_large(finish, f"its output has {size} bytes, the limit is {limit}")
+            elif error_length > limit:
+                self.refused.append(Refused(id=result.id, reason=REFUSED_TOO_LARGE, token=result.token))
+                yield too_large(finish, f"its error has {error_length} characters, the limit is {limit}")
             else:
                 yield finish
         for held in self.request.released:

@@ -112,14 +112,15 @@ async def test_a_large_result_that_is_nearly_json_is_read_too() -> None:
 
 
 @pytest.mark.requirement("worker.result.size", "worker.result.accepted", "platform.sizes")
+@pytest.mark.parametrize("field", ["output", "error"])
 @pytest.mark.parametrize("sync", [False, True])
-async def test_a_result_above_its_limit_fails_the_job_and_is_answered_all_the_same(sync: bool) -> None:
+async def test_a_result_above_its_limit_fails_the_job_and_is_answered_all_the_same(sync: bool, field: str) -> None:
     async with world() as w:
         limit = limits.RUNSYNC_BODY_BYTES if sync else limits.RUN_BODY_BYTES
         id = (await w.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"), sync=sync)).id
         worker = LegacyWorker(w)
         await worker.take()
-        assert (await worker.done(id, {"output": "x" * limit})).status == 200
+        assert (await worker.done(id, {field: "x" * (limit + 1)})).status == 200
         state, _, error = await outcome(w, id)
         assert (state, f"the limit is {limit}" in (error or "")) == (JobState.FAILED, True)
 

@@ -381,6 +381,15 @@ async def test_an_oversized_output_fails_the_job_and_says_so() -> None:
         assert "the limit is" in (view.error or "")
 
 
+async def test_an_oversized_error_fails_the_job_with_a_shorter_one() -> None:
+    async with at_work() as (w, worker, job):
+        result = Result(id=job.id, token=job.token, error="x" * (limits.RUN_BODY_BYTES + 1))
+        assert (await worker.say(results=[result], running=[])).refused[0].reason == "too-large"
+        view = await w.status(job.id)
+        assert view.job.state is JobState.FAILED
+        assert f"its error has {limits.RUN_BODY_BYTES + 1} characters" in str(view.error)
+
+
 async def test_an_oversized_chunk_fails_the_job() -> None:
     async with at_work() as (w, worker, job):
         big = msgspec.Raw(b'"' + b"x" * limits.CHUNK_BYTES + b'"')
