@@ -128,7 +128,11 @@ make_mount_points() {
 
 remove_mount_points() {
     [[ -e $state/mount-points ]] || return 0
-    xargs rmdir --ignore-fail-on-non-empty <"$state/mount-points"
+    local folder
+    while read -r folder; do
+        # Gone already when an earlier removal was broken off.
+        [[ ! -d $folder ]] || rmdir --ignore-fail-on-non-empty "$folder"
+    done <"$state/mount-points"
 }
 
 # Ways in:
