@@ -34,7 +34,7 @@ def _under_load(tick: int) -> Demand:
 def decisions_ms(settings: ResolvedScaling, workers: int, load: Load) -> float:
     """Milliseconds for one decision of each of a thousand endpoints, the best of five rounds."""
     signals = tuple(
-        WorkerSignal(f"tokens-{i}", i % 2, None if i % 2 else 3.0, age_seconds=20.0) for i in range(workers)
+        WorkerSignal(f"tokens-{i}", i % 2, None if i % 2 else 3.0, start_seconds=20.0) for i in range(workers)
     )
     state = ScalerState()
     for tick in range(200):  # a memory as full as it gets

@@ -10,9 +10,12 @@ from hypothesis import strategies as st
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling import Demand, ScalerState, ScalingDecision, ScalingInputs, WorkerSignal, decide
-from submodel_operator.scaling.estimates import idle_seconds
+from submodel_operator.scaling.estimates import idle_seconds, last_idle_seconds
 from submodel_operator.scaling.memory import remember
 from submodel_operator.scaling.state import decode, encode
+from submodel_operator.simulation import policies
+from submodel_operator.simulation.cluster import Cluster, Conditions
+from submodel_operator.simulation.workloads import Job, Workload
 from tests.support.endpoints import scaling
 from tests.support.scaling_strategies import Tick, ticks
 
@@ -98,6 +101,8 @@ def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered
     ages_by_name |= {worker.name: worker.age_seconds for worker in inputs.starting}
     left = [age for name in decision.remove if (age := ages_by_name.get(name)) is not None]
     assert all(age >= idle_seconds(inputs, after) for age in left)
+    if not decision.replicas and left and not inputs.starting:
+        assert min(left) >= last_idle_seconds(inputs, after)
 
 
 @given(ticks(), st.integers(0, 50), st.integers(0, 50))
@@ -188,6 +193,23 @@ def test_constant_load_settles(kind: ScalerType, busy: int, surplus: int, per_se
         idle = kept + [0.0] * max(0, decision.replicas - len(workers))
         counts.append(decision.replicas)
     assert len(set(counts[-100:])) == 1
+
+
+@pytest.mark.parametrize("start_seconds", [10.0, 60.0])
+@pytest.mark.parametrize(
+    ("gap_seconds", "job_seconds"), [(2, 1.0), (2, 7.3), (3, 19.0), (5, 14.9), (9, 20.0), (9, 4.6)]
+)
+def test_adaptive_neither_starts_nor_ends_a_worker_under_constant_load(
+    start_seconds: float, gap_seconds: int, job_seconds: float
+) -> None:
+    jobs = tuple(Job(float(at), job_seconds) for at in range(1, 900, gap_seconds))
+    conditions, workload = Conditions(start_seconds, 10.0), Workload("constant", jobs, 900.0)
+    cluster = Cluster(workload, policies.build("ADAPTIVE", workload, conditions), conditions)
+    counts: list[int] = []
+    for second in range(600, 895):
+        cluster._at(float(second), lambda: counts.append(cluster.wanted))
+    cluster.run()
+    assert len(set(counts)) == 1
 
 
 def _adaptive(settings: ResolvedScaling) -> ResolvedScaling:

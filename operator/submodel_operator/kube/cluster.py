@@ -54,6 +54,9 @@ STATUS_MANAGER: Final = "submodel-operator-status"
 
 MARKS_AT_ONCE: Final = 8
 REPLACE_GRACE_SECONDS: Final = 10
+CUT_OFF_SECONDS: Final = 0.5
+"""The cluster tells creations in whole seconds, cut off: on average they were so much later."""
+
 Annotations = Mapping[str, str | None]
 _REFERENCE_AGE_SECONDS: Final = REFERENCES_PERIOD_SECONDS * 0.9
 """Younger than the period, so that a change is seen within it, the delay of the look included."""
@@ -384,7 +387,8 @@ class KubeCluster:
 def _aged(pod: PodView, now: float) -> ObservedWorker:
     ran_at = pod.start.ran_at
     running_seconds = None if ran_at is None else max(0.0, now - ran_at)
-    return replace(pod.observed, age_seconds=max(0.0, now - pod.start.created_at), running_seconds=running_seconds)
+    age_seconds = max(0.0, now - pod.start.created_at - CUT_OFF_SECONDS)
+    return replace(pod.observed, age_seconds=age_seconds, running_seconds=running_seconds)
 
 
 def _is_alive(pod: PodView) -> bool:

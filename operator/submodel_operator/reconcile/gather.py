@@ -149,7 +149,10 @@ def _working(worker: ObservedWorker, view: WorkerView, signals: Signals) -> Work
     idle_seconds = None
     if view.idle_since_ms is not None and not view.running:
         idle_seconds = _age_seconds(signals, view.idle_since_ms)
-    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining, worker.age_seconds, worker.unready)
+    start_seconds = worker.age_seconds
+    if view.asked_ms is not None:  # its word came later
+        start_seconds = max(0.0, worker.age_seconds - _age_seconds(signals, view.asked_ms))
+    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining, start_seconds, worker.unready)
 
 
 def _starting(worker: ObservedWorker, view: WorkerView | None, failing: bool) -> StartingWorker:

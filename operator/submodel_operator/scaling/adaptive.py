@@ -13,6 +13,7 @@ from typing import Final
 from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling.decision import Proposal, Term, counted
 from submodel_operator.scaling.estimates import Estimates
+from submodel_operator.scaling.history import window_seconds
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 
 MARGIN: Final = 1.0
@@ -26,6 +27,9 @@ LEAST_LOAD: Final = 0.5
 
 LEAST_ARRIVALS: Final = 5
 """Fewer arrivals make no rate."""
+
+CHANCE_JOBS: Final = 2
+"""By so many jobs a window may differ from the next one although nothing has changed."""
 
 PUNCTUALITY: Final = 0.6
 """Share of the allowed wait that is aimed at: durations spread, and means are all that is known of them."""
@@ -69,17 +73,26 @@ def urgency(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
 
 
 def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
-    rate = max(estimates.slow_rate, estimates.sure_fast_rate)
-    slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
-    load = rate * estimates.service_seconds / slots
-    kept = load > LEAST_LOAD and estimates.arrivals >= LEAST_ARRIVALS
-    kept_share = urgency(inputs.scaling, estimates.cold_start_seconds)
-    workers = ceil(kept_share * (load + MARGIN * sqrt(load))) if kept else 0
-    words = f"{rate:.3g} jobs/s of {estimates.service_seconds:.3g} s"
-    if not kept:
+    rate, service = max(estimates.slow_rate, estimates.sure_fast_rate), estimates.service_seconds
+    kept, load = _kept(inputs, estimates, rate, estimates.arrivals)
+    # Jobs enter the window a moment before or after others leave it, and end so: that alone sends nobody away.
+    nearly, _ = _kept(inputs, estimates, rate + CHANCE_JOBS / window_seconds(service), estimates.arrivals + CHANCE_JOBS)
+    workers = max(kept, min(nearly, inputs.replicas))
+    words = f"{rate:.3g} jobs/s of {service:.3g} s"
+    if not workers:
         return Proposal(0, Term.STEADY, f"no job queued, and {words} keep no worker", "a queued job starts workers")
     change = f"another worker comes when the load of {load:.2f} workers grows"
-    return Proposal(workers, Term.ARRIVAL_RATE, f"{words} are a load of {load:.2f}, which needs {workers}", change)
+    needs = f"which needs {workers}" if workers == kept else f"which needs {kept}, and hardly more would need {workers}"
+    return Proposal(workers, Term.ARRIVAL_RATE, f"{words} are a load of {load:.2f}, {needs}", change)
+
+
+def _kept(inputs: ScalingInputs, estimates: Estimates, rate: float, arrivals: float) -> tuple[int, float]:
+    """Workers that are kept for such a rate, and the load that it is."""
+    slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
+    load = rate * estimates.service_seconds / slots
+    if load <= LEAST_LOAD or arrivals < LEAST_ARRIVALS:
+        return 0, load
+    return ceil(urgency(inputs.scaling, estimates.cold_start_seconds) * (load + MARGIN * sqrt(load))), load
 
 
 def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:

@@ -11,7 +11,13 @@ from typing import Final
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import adaptive, limits, memory, queue_delay, request_count, schedules, victims
 from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
-from submodel_operator.scaling.estimates import Estimates, estimate, idle_seconds, settled_cold_start_seconds
+from submodel_operator.scaling.estimates import (
+    Estimates,
+    estimate,
+    idle_seconds,
+    last_idle_seconds,
+    settled_cold_start_seconds,
+)
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 from submodel_operator.scaling.state import ScalerState
 
@@ -125,9 +131,11 @@ def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Propo
     else:
         over_maximum = inputs.replicas > inputs.scaling.workers_max
         after_seconds = 0.0 if over_maximum else stay_seconds
-        remove = victims.idle(inputs, surplus, after_seconds)
+        last_after_seconds = 0.0 if over_maximum else last_idle_seconds(inputs, state)
+        remove = victims.idle(inputs, surplus, after_seconds, last_after_seconds)
         term = Term.MAXIMUM if over_maximum else Term.IDLE
-        message = f"{counted(len(remove), 'worker')} idle for {after_seconds:g} s; {wanted.message}"
+        waited_seconds = last_after_seconds if len(remove) == inputs.replicas else after_seconds
+        message = f"{counted(len(remove), 'worker')} idle for {waited_seconds:g} s; {wanted.message}"
     if not remove:
         held = wanted.term is Term.STABILIZATION
         term = Term.STABILIZATION if held else Term.STEADY
@@ -153,7 +161,10 @@ def _shadow(
 def _next_look(inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float, window: float) -> float | None:
     scaling = inputs.scaling
     looks = [
-        victims.seconds_until_next(inputs, idle_seconds(inputs, state)),
+        *(
+            victims.seconds_until_next(inputs, each)
+            for each in {idle_seconds(inputs, state), last_idle_seconds(inputs, state)}
+        ),
         memory.seconds_until_forgotten(state, window, now),
         schedules.seconds_until_next(scaling.schedules, now),
     ]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Final
 
+from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import history
 from submodel_operator.scaling.signals import ScalingInputs
 from submodel_operator.scaling.state import ScalerState
@@ -12,6 +13,12 @@ COLD_START_PRIOR_SECONDS: Final = 10.0
 """Believed until a worker of the revision has come up."""
 
 SHORTEST_SERVICE_SECONDS: Final = 0.001
+
+SHORTEST_STAY_SECONDS: Final = 5.0
+"""Idle workers stay so long at least, however soon another one would be there."""
+
+LAST_STAYS: Final = 2.0
+"""Starts' durations that the last worker stays where the next job would be late without it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +35,8 @@ class Estimates:
     """Jobs per second over the last six, less what chance alone may add."""
 
     sustained_rate: float
-    """What the last six seconds and the time before agree upon: one batch of jobs is no trend."""
+    """What the last six seconds and the time before agree upon. One batch of jobs is no trend: six seconds lie between
+    the two, so that it is never in both."""
 
     service_seconds: float
     cold_start_seconds: float
@@ -41,22 +49,36 @@ class Estimates:
 def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates:
     """Beliefs from what is remembered; priors where nothing is."""
     service = _service_seconds(inputs, state, now)
-    window = history.window_seconds(service)
-    heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
-    fast_since, slow_since = heard_at - history.FAST_SECONDS, heard_at - window
-    total, total_half, total_fast, total_slow = (
-        history.arrived(state.samples, at, now)
-        for at in (heard_at, heard_at - history.FAST_SECONDS / 2, fast_since, slow_since)
-    )
-    lately, before = total - total_fast, total_fast - total_slow
+    arrivals, slow_rate, sure_fast_rate, sustained_rate = _rates(inputs, state, service, now)
     return Estimates(
-        arrivals=before + lately,
-        slow_rate=(before + lately) / window,
-        sure_fast_rate=history.sure_rate(total_half - total_fast, total - total_half),
-        sustained_rate=min(before / (window - history.FAST_SECONDS), lately / history.FAST_SECONDS),
+        arrivals=arrivals,
+        slow_rate=slow_rate,
+        sure_fast_rate=sure_fast_rate,
+        sustained_rate=sustained_rate,
         service_seconds=service,
         cold_start_seconds=cold_start_seconds(inputs, state),
-        usual_start_seconds=_percentile_seconds(state, 0.5),
+        usual_start_seconds=usual_start_seconds(state),
+    )
+
+
+def _rates(
+    inputs: ScalingInputs, state: ScalerState, service_seconds: float, now: float
+) -> tuple[float, float, float, float]:
+    """The first four of the estimates."""
+    if not state.samples:
+        return 0.0, 0.0, 0.0, 0.0
+    heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
+    window, fast = history.window_seconds(service_seconds), history.FAST_SECONDS
+    total, last_third, first_third, lately_since, before_until, slow_since = (
+        history.arrived(state.samples, heard_at - ago, now)
+        for ago in (0.0, fast / 3, 2 * fast / 3, fast, 2 * fast, window)
+    )
+    lately, before = total - lately_since, before_until - slow_since
+    return (
+        total - slow_since,
+        (total - slow_since) / window,
+        history.sure_rate(first_third - lately_since, lately, total - last_third),
+        min(before / (window - 2 * fast), lately / fast),
     )
 
 
@@ -71,21 +93,48 @@ def settled_cold_start_seconds(state: ScalerState) -> float:
     return _percentile_seconds(state, 0.9)
 
 
+def usual_start_seconds(state: ScalerState) -> float:
+    """The median of what the last starts took."""
+    return _percentile_seconds(state, 0.5)
+
+
 def _percentile_seconds(state: ScalerState, share: float) -> float:
     known = sorted(state.cold_starts)
     return known[ceil(share * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
 
 
 def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
-    """How long an idle worker stays.
+    """How long an idle worker stays that leaves others behind.
 
     With `auto`, as long as another start would take: waiting that long and then leaving costs at most twice what
-    somebody would pay who knew when the next job comes.
+    somebody would pay who knew when the next job comes. `ADAPTIVE` knows what the jobs of a window need: whom they did
+    not need in all of it, it lets go.
     """
     configured = inputs.scaling.idle_timeout_seconds
     if configured is not None:
         return float(configured)
-    return max(5.0, settled_cold_start_seconds(state))
+    start_seconds = _start_seconds(state)
+    if inputs.scaling.scaler_type is not ScalerType.ADAPTIVE:
+        return start_seconds
+    return min(start_seconds, history.window_seconds(state.service_seconds or 0.0))
+
+
+def last_idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
+    """How long the last worker stays.
+
+    With `auto`, as long as a start takes; under `ADAPTIVE` twice as long where that is longer than a job may wait:
+    without it the next job is late for certain.
+    """
+    configured = inputs.scaling.idle_timeout_seconds
+    if configured is not None:
+        return float(configured)
+    start_seconds, allowed_seconds = _start_seconds(state), inputs.scaling.scaler_value
+    makes_late = inputs.scaling.scaler_type is ScalerType.ADAPTIVE and start_seconds > allowed_seconds
+    return start_seconds * (LAST_STAYS if makes_late else 1.0)
+
+
+def _start_seconds(state: ScalerState) -> float:
+    return max(SHORTEST_STAY_SECONDS, settled_cold_start_seconds(state))
 
 
 def _service_seconds(inputs: ScalingInputs, state: ScalerState, now: float) -> float:

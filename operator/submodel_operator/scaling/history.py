@@ -83,15 +83,15 @@ def window_seconds(service_seconds: float) -> float:
     return min(SAMPLES_SECONDS, max(60.0, 5 * service_seconds))
 
 
-def sure_rate(earlier: float, later: float) -> float:
-    """Jobs per second if so many came in either half of the fast window, less what chance alone may add.
+def sure_rate(first: float, all: float, last: float) -> float:
+    """Jobs per second if so many came in the first third of the fast window, in all of it and in the last third, less
+    what chance alone may add.
 
-    0 of few, and of a batch: that is in one half alone.
+    0 of few, and of a batch: that is never in the first and the last third.
     """
-    if earlier + later < FAST_ARRIVALS:
+    if all < FAST_ARRIVALS:
         return 0.0
-    halves = min(2 * _surely(earlier), 2 * _surely(later))
-    return min(halves, _surely(earlier + later)) / FAST_SECONDS
+    return min(3 * _surely(first), _surely(all), 3 * _surely(last)) / FAST_SECONDS
 
 
 def _surely(came: float) -> float:

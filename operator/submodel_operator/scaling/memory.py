@@ -99,7 +99,7 @@ def _starts(inputs: ScalingInputs, state: ScalerState) -> ScalerState:
     if not inputs.starting and not state.starting and not state.failed:
         return state
     up = [worker for worker in inputs.workers if worker.name in state.starting]
-    took = tuple(sorted(round(worker.age_seconds, 1) for worker in up))
+    took = tuple(sorted(round(worker.start_seconds, 1) for worker in up))
     proven = bool(up) or any(worker.name in state.failed for worker in inputs.workers)
     known = () if proven else state.failed
     failing = {worker.name for worker in inputs.starting if worker.trouble is Trouble.FAILING}

@@ -30,8 +30,8 @@ class WorkerSignal:
     draining: bool = False
     """Whether it was asked to take no more jobs."""
 
-    age_seconds: float = 0.0
-    """Time since it was created."""
+    start_seconds: float = 0.0
+    """Time from its creation until it first asked for a job; its age where nobody knows when that was."""
 
     unready: bool = False
     """Whether the cluster calls it not ready, and would take it before any other."""
@@ -131,7 +131,7 @@ class ScalingInputs:
     @property
     def busy(self) -> int:
         """Workers that hold a job."""
-        return sum(worker.running > 0 for worker in self.workers)
+        return len([worker for worker in self.workers if worker.running])
 
     @property
     def pending(self) -> int:

@@ -16,8 +16,9 @@ def unneeded_starts(inputs: ScalingInputs, surplus: int, after_seconds: float) -
     return tuple(worker.name for worker in expired[:surplus])
 
 
-def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str, ...]:
-    """Workers that have held nothing for `after_seconds`; those that drain already keep their place.
+def idle(inputs: ScalingInputs, surplus: int, after_seconds: float, last_after_seconds: float) -> tuple[str, ...]:
+    """Workers that have held nothing for `after_seconds`, and for `last_after_seconds` the one after which nobody would
+    be left; those that drain already keep their place.
 
     Those that the cluster would take before any other are chosen before any other.
     """
@@ -26,7 +27,11 @@ def idle(inputs: ScalingInputs, surplus: int, after_seconds: float) -> tuple[str
         for worker in inputs.workers
         if worker.idle_seconds is not None and (worker.draining or worker.idle_seconds >= after_seconds)
     ]
-    return tuple(name for _, _, _, name in sorted(candidates)[:surplus])
+    chosen = sorted(candidates)[:surplus]
+    stayed = [-idle_seconds for _, stays, idle_seconds, _ in chosen if stays]
+    if stayed and len(chosen) == inputs.replicas and min(stayed) < last_after_seconds:
+        chosen.pop()
+    return tuple(name for _, _, _, name in chosen)
 
 
 def taken_instead(inputs: ScalingInputs, remove: Sequence[str]) -> str | None:
@@ -40,5 +45,5 @@ def seconds_until_next(inputs: ScalingInputs, after_seconds: float) -> float | N
     """When the next worker will have been idle (or starting) for as long as idle workers stay."""
     ages = [worker.idle_seconds for worker in inputs.workers if worker.idle_seconds is not None]
     ages += [worker.age_seconds for worker in inputs.starting]
-    remaining = [after_seconds - age for age in ages]
-    return min((seconds for seconds in remaining if seconds > 0), default=None)
+    remaining = [after_seconds - age for age in ages if age < after_seconds]
+    return min(remaining, default=None)

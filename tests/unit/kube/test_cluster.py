@@ -346,6 +346,14 @@ async def test_a_status_of_an_endpoint_that_changed_is_a_conflict_and_the_change
     await world.cluster.write_status(world.observe(), {"phase": "Idle"})
 
 
+async def test_a_pod_is_half_a_second_younger_than_the_whole_second_that_the_cluster_tells(world: World) -> None:
+    await world.apply_all()
+    await world.scale(1, ())
+    created_at = 1_767_225_600.0  # which the fake server tells of every object
+    ages = [world.observe(created_at + seconds).workers[0].age_seconds for seconds in (0.2, 2.0)]
+    assert ages == [0.0, 1.5]
+
+
 async def test_finished_pods_are_no_workers_and_terminating_ones_are(world: World) -> None:
     await world.apply_all()
     await world.scale(2, ())

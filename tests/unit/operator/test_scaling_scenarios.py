@@ -1,6 +1,6 @@
 """One scenario per sentence of the scaling documentation, with explicit instants."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from submodel_operator.scaling import (
 )
 from submodel_operator.scaling.adaptive import propose
 from submodel_operator.scaling.estimates import Estimates
-from tests.support.endpoints import observed, resolved, scaling, signals
+from tests.support.endpoints import observed, resolved, scaling, signals, view, worker
 
 EIGHT_ON_A_MONDAY = datetime(2026, 3, 2, 8, 0, tzinfo=UTC).timestamp()
 
@@ -85,11 +85,11 @@ def adaptive(**changes: Any) -> Scene:
 
 
 def idle(name: str, seconds: float = 0.0, age: float = 100.0) -> WorkerSignal:
-    return WorkerSignal(name, 0, seconds, age_seconds=age)
+    return WorkerSignal(name, 0, seconds, start_seconds=age)
 
 
 def busy(name: str, running: int = 1) -> WorkerSignal:
-    return WorkerSignal(name, running, None, age_seconds=100.0)
+    return WorkerSignal(name, running, None, start_seconds=100.0)
 
 
 def steady_traffic(scene: Scene, per_second: int, service_seconds: float, seconds: int) -> tuple[WorkerSignal, ...]:
@@ -151,6 +151,48 @@ def test_a_queue_is_begun_within_six_tenths_of_the_target_where_a_start_is_not_t
     assert f"within {within} s" in asked.message
 
 
+@pytest.mark.parametrize(
+    ("rate", "start_seconds", "workers"),
+    [(2.0, 10.0, 6), (2.0, 60.0, 6), (2.0, 2.0, 2), (2.0, 5.0, 3), (0.25, 10.0, 0), (0.3, 10.0, 2)],
+)
+def test_a_rate_keeps_its_load_and_the_root_of_it_and_of_that_the_share_by_which_a_start_would_be_late(
+    rate: float, start_seconds: float, workers: int
+) -> None:
+    estimates = Estimates(100, rate, 0.0, rate, 2.0, start_seconds, start_seconds)
+    demand = Demand(0, 0, None, 0)
+    assert propose(ScalingInputs(adaptive().settings, 0, (), (), demand), demand, estimates).workers == workers
+
+
+def test_fewer_than_five_jobs_in_the_window_are_no_rate() -> None:
+    demand = Demand(0, 0, None, 0)
+    for arrivals, workers in ((4, 0), (5, 6)):
+        estimates = Estimates(arrivals, 2.0, 0.0, 2.0, 2.0, 10.0, 10.0)
+        assert propose(ScalingInputs(adaptive().settings, 0, (), (), demand), demand, estimates).workers == workers
+
+
+def test_two_jobs_more_or_less_in_the_window_send_nobody_away() -> None:
+    demand, estimates = Demand(0, 0, None, 0), Estimates(20, 20 / 60, 0.0, 0.0, 6.0, 10.0, 10.0)
+    signals = tuple(idle(f"w{i}", 60.0) for i in range(6))
+    kept = [
+        propose(ScalingInputs(adaptive().settings, len(present), present, (), demand), demand, estimates)
+        for present in (signals[:0], signals[:4], signals)
+    ]
+    # A load of 2 needs 3.4 workers, and one of 2.2, which is two jobs more in a minute, 3.7: 4 stay, and 6 do not.
+    assert [each.workers for each in kept] == [4, 4, 4]
+    more = replace(estimates, slow_rate=24 / 60, arrivals=24)
+    asked = propose(ScalingInputs(adaptive().settings, 5, signals[:5], (), demand), demand, more)
+    assert (asked.workers, asked.message) == (
+        5,
+        "0.4 jobs/s of 6 s are a load of 2.40, which needs 4, and hardly more would need 5",
+    )
+
+
+def test_until_a_worker_has_come_up_ten_seconds_are_believed_to_be_a_start() -> None:
+    decision = adaptive().decide(queued=1)
+    assert decision.estimates
+    assert (decision.estimates.cold_start_seconds, decision.estimates.usual_start_seconds) == (10.0, 10.0)
+
+
 def test_a_queue_that_has_been_answered_starts_nobody_again() -> None:
     scene = adaptive(workers_max=100)
     scene.state = ScalerState(revision="r1", cold_starts=(60.0,), service_seconds=4.0)
@@ -191,7 +233,19 @@ def test_one_batch_of_jobs_is_no_trend() -> None:
     assert decision.estimates.sustained_rate == 0.0
 
 
-def test_a_burst_is_a_rate_when_both_halves_of_six_seconds_have_it_and_a_batch_is_none() -> None:
+@pytest.mark.parametrize("batch_seconds", [0.2, 1.0, 1.8])
+def test_a_batch_is_neither_a_rate_nor_a_trend_however_its_beginning_and_its_end_are_seen(batch_seconds: float) -> None:
+    scene = adaptive()
+    scene.at(-100).decide()
+    for tick in range(101):  # the gateway tells what is new five times in a second
+        seconds = tick / 5
+        scene.arrived = round(80 * min(1.0, seconds / batch_seconds))
+        estimates = scene.at(seconds).decide(queued=scene.arrived).estimates
+        assert estimates
+        assert (estimates.sure_fast_rate, estimates.sustained_rate) == (0.0, 0.0), seconds
+
+
+def test_a_burst_is_a_rate_when_the_first_and_the_last_third_of_six_seconds_have_it() -> None:
     for arrivals, rate in (((0, 40), 0.0), ((20, 40), 5.5), ((0, 4), 0.0)):
         scene = adaptive()
         scene.at(-100).decide()
@@ -215,8 +269,37 @@ def test_with_idle_timeout_auto_a_worker_stays_as_long_as_another_start_would_ta
     starting = (StartingWorker("a", 1.0),)
     scene.decide(starting=starting)
     scene.at(40).decide(idle("a", 0.0, age=40.0))  # it took 40 s to come up
-    assert scene.at(79).decide(idle("a", 39.0)).remove == ()
-    assert scene.at(80).decide(idle("a", 40.0)).remove == ("a",)
+    assert scene.at(79).decide(idle("a", 39.0), idle("b", 39.0)).remove == ()
+    assert scene.at(80).decide(idle("a", 40.0), idle("b", 40.0)).remove == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("scaler", "start_seconds", "stays"),
+    [
+        (ScalerType.ADAPTIVE, 40.0, 80.0),
+        (ScalerType.ADAPTIVE, 8.0, 8.0),
+        (ScalerType.ADAPTIVE, 300.0, 600.0),
+        (ScalerType.QUEUE_DELAY, 40.0, 40.0),
+    ],
+)
+def test_with_idle_timeout_auto_the_last_worker_of_adaptive_stays_twice_as_long_where_jobs_would_be_late_without_it(
+    scaler: ScalerType, start_seconds: float, stays: float
+) -> None:
+    scene = adaptive(scaler_type=scaler)
+    scene.state = ScalerState(revision="r1", cold_starts=(start_seconds,))
+    assert scene.decide(idle("a", stays - 1)).remove == ()
+    assert scene.decide(idle("a", stays - 1)).evaluate_after_seconds == pytest.approx(1.0)
+    assert scene.decide(idle("a", stays)).remove == ("a",)
+
+
+@pytest.mark.parametrize(("service_seconds", "stays"), [(2.0, 60.0), (40.0, 200.0), (200.0, 900.0), (100.0, 500.0)])
+def test_with_idle_timeout_auto_a_worker_that_adaptive_did_not_need_in_a_whole_window_goes_before_a_start_is_over(
+    service_seconds: float, stays: float
+) -> None:
+    scene = adaptive()
+    scene.state = ScalerState(revision="r1", cold_starts=(1000.0,), service_seconds=service_seconds)
+    assert scene.decide(idle("a", stays - 1), idle("b", stays - 1)).remove == ()
+    assert scene.decide(idle("a", stays), idle("b", stays)).remove == ("a",)
 
 
 def test_a_new_revision_forgets_how_long_starts_took() -> None:
@@ -255,6 +338,15 @@ def test_a_start_that_takes_longer_than_any_before_is_believed_to_take_that_long
     decision = scene.decide(starting=(StartingWorker("a", 90.0),), queued=1)
     assert decision.estimates
     assert decision.estimates.cold_start_seconds == 90.0
+
+
+@pytest.mark.parametrize(("asked_ms", "start_seconds"), [(98_000, 57.5), (None, 60.0)])
+def test_a_start_is_over_when_the_worker_asked_for_jobs_and_not_when_the_operator_heard_of_it(
+    asked_ms: int | None, start_seconds: float
+) -> None:
+    heard = signals(view("a", asked_ms=asked_ms), now_ms=100_000, age_seconds=0.5)
+    (signal,) = scaling_inputs(resolved(), observed(worker("a", age_seconds=60.0)), "r1", heard).workers
+    assert signal.start_seconds == start_seconds
 
 
 def test_a_worker_that_was_not_seen_starting_teaches_nothing_of_starts() -> None:
