@@ -23,7 +23,7 @@ from submodel_operator.errors import GatewayRefused, GatewayUnavailable, Invalid
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.ports import Key, Manifest
 from submodel_operator.resolve import ResolvedScaling, resolve_scaling
-from submodel_operator.scaling.estimates import settled_cold_start_seconds
+from submodel_operator.scaling.estimates import usual_start_seconds
 from submodel_operator.scaling.state import decode
 from submodel_operator.simulation import report, what_if
 
@@ -71,10 +71,10 @@ def command(
             f"no job of {key.namespace}/{key.name} has run and ended within {hours:g} h of the record; "
             "look further back with --hours, or try again once some have"
         )
-    start_seconds = _cold_start(manifest) if cold_start is None else cold_start
+    starts = _starts(manifest) if cold_start is None else what_if.Starts(cold_start)
     late_seconds = _late_after(present) if late_after is None else late_after
-    now, then = (what_if.tried(seen, each, start_seconds, late_seconds) for each in (present, other))
-    click.echo(_title(key, seen, start_seconds, late_seconds))
+    now, then = (what_if.tried(seen, each, starts, late_seconds) for each in (present, other))
+    click.echo(_title(key, seen, starts.usual_seconds, late_seconds))
     rows = [
         what_if.HEADER,
         what_if.measured_row("as it was", seen.waited_seconds, late_seconds),
@@ -148,10 +148,11 @@ def _settings(manifest: Manifest) -> ResolvedScaling:
     return resolve_scaling(parse_endpoint(manifest).spec)
 
 
-def _cold_start(manifest: Manifest) -> float:
-    """As the scaler measured it; what it believes when it has seen none."""
+def _starts(manifest: Manifest) -> what_if.Starts:
+    """As the scaler measured them; what it believes when it has seen none."""
     status: dict[str, Any] = manifest.get("status") or {}
-    return settled_cold_start_seconds(decode((status.get("autoscaling") or {}).get("memory")))
+    memory = decode((status.get("autoscaling") or {}).get("memory"))
+    return what_if.Starts(usual_start_seconds(memory), memory.cold_starts)
 
 
 def _late_after(present: ResolvedScaling) -> float:

@@ -22,6 +22,7 @@ class Rule:
     name: str
     period_seconds: float = 1.0
     sleeps: bool = False
+    waits_seconds: float = float("inf")
     wakes: bool = False
     grace_seconds: float = POD_GRACE_SECONDS
 
@@ -69,16 +70,23 @@ class Hpa(Rule):
 
     target: float = 1.0
     down_seconds: float = 300.0
+    running: float = 1.0
+    """0 where the metric tells queued jobs alone."""
+
     period_seconds: float = 15.0
 
     def __post_init__(self) -> None:
         self._recommended = _Window(self.down_seconds)
 
+    def jobs(self, cluster: Cluster) -> int:
+        """What the metric tells."""
+        return _jobs(cluster) if self.running else len(cluster.queue)
+
     def decide(self, cluster: Cluster) -> Order:
         return Order(self.recommend(cluster, cluster.wanted))
 
     def recommend(self, cluster: Cluster, present: int) -> int:
-        jobs = _jobs(cluster)
+        jobs = self.jobs(cluster)
         wanted = ceil(jobs / self.target)
         if present and abs(jobs / (self.target * present) - 1) <= 0.1:
             wanted = present
@@ -97,21 +105,25 @@ class Keda(Rule):
     target: float = 1.0
     poll_seconds: float = 30.0
     cooldown_seconds: float = 300.0
+    running: float = 1.0
+    """0 where the metric tells queued jobs alone."""
+
     _active_at: float = float("-inf")
     _hpa_at: float = float("-inf")
 
     def __post_init__(self) -> None:
-        self._hpa = Hpa(name=self.name, target=self.target)
+        self._hpa = Hpa(name=self.name, target=self.target, running=self.running)
         self.period_seconds = min(self.poll_seconds, self._hpa.period_seconds)
 
     def decide(self, cluster: Cluster) -> Order:
         wanted, now = cluster.wanted, cluster.now
-        if _jobs(cluster):
+        jobs = self._hpa.jobs(cluster)
+        if jobs:
             self._active_at = now
         if wanted and now - self._hpa_at >= self._hpa.period_seconds:
             self._hpa_at = now
             wanted = max(1, self._hpa.recommend(cluster, wanted))
-        if not wanted and _jobs(cluster) and now % self.poll_seconds < self.period_seconds:
+        if not wanted and jobs and now % self.poll_seconds < self.period_seconds:
             wanted = 1
         if wanted and now - self._active_at >= self.cooldown_seconds:
             wanted = 0
@@ -220,11 +232,7 @@ class Beta9(Rule):
 
     def decide(self, cluster: Cluster) -> Order:
         wanted = ceil(_jobs(cluster) / self.tasks_per_worker)
-        surplus = max(0, len(cluster.workers) - wanted)
-        warm_until = cluster.now - self.keep_warm_seconds
-        free = [w.name for w in cluster.workers.values() if w.ready and not w.running and w.idle_since <= warm_until]
-        gone = free[:surplus]
-        return Order(max(wanted, len(cluster.workers) - len(gone)), tuple(gone))
+        return _losing_idle(cluster, wanted, self.keep_warm_seconds)
 
 
 @dataclass(kw_only=True)
@@ -243,9 +251,7 @@ class Oracle(Rule):
         wanted = max(max(coming, default=0), ceil(cluster.in_progress / cluster.conditions.concurrency))
         if cluster.queue:
             wanted = max(wanted, 1)
-        idle = [worker.name for worker in cluster.workers.values() if worker.ready and not worker.running]
-        gone = idle[: max(0, len(cluster.workers) - wanted)]
-        return Order(max(wanted, len(cluster.workers) - len(gone)), tuple(gone))
+        return _losing_idle(cluster, wanted, after_seconds=0.0)
 
 
 def running_at(cluster_jobs: tuple[tuple[float, float], ...], concurrency: int) -> tuple[int, ...]:
@@ -256,6 +262,14 @@ def running_at(cluster_jobs: tuple[tuple[float, float], ...], concurrency: int) 
         steps[int(at)] += 1
         steps[int(at + seconds) + 1] -= 1
     return tuple(ceil(jobs / concurrency) for jobs in accumulate(steps))
+
+
+def _losing_idle(cluster: Cluster, wanted: int, after_seconds: float) -> Order:
+    """`wanted` workers, but none is lost that holds a job or did so within the last seconds."""
+    idle_at, present = cluster.now - after_seconds, cluster.workers.values()
+    idle = [each.name for each in present if each.ready and not each.running and each.idle_since <= idle_at]
+    gone = idle[: max(0, len(present) - wanted)]
+    return Order(max(wanted, len(present) - len(gone)), tuple(gone))
 
 
 def _jobs(cluster: Cluster) -> int:

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
-from math import exp
+from math import exp, inf
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
 from submodel_operator.simulation.workloads import Job, Workload
 
 START_SPREAD: Final = 0.2
-"""Standard deviation of the logarithm of a start's duration."""
+"""Standard deviation of the logarithm of a start's duration, where no starts were measured."""
 
 PATIENCE_SECONDS: Final = 7 * 86400.0
 """A scaler that has not let all jobs run by then is given up."""
@@ -28,10 +28,15 @@ class Conditions:
     """What the scalers are up against."""
 
     cold_start_seconds: float
+    """What half of the starts do not exceed."""
+
     late_after_seconds: float
     workers_max: int = 100
     concurrency: int = 1
     seed: int = 1
+    measured_starts_seconds: tuple[float, ...] = ()
+    """What starts really took: each of the simulated ones takes as long as one of them. Without any, durations spread
+    about `cold_start_seconds`."""
 
 
 @dataclass(slots=True)
@@ -69,6 +74,9 @@ class Scaler(Protocol):
 
     sleeps: bool
     """Whether it looks only when something changed or the time that it named has come; else it looks every period."""
+
+    waits_seconds: float
+    """Of one that sleeps: how long without a change before it looks again while jobs wait."""
 
     wakes: bool
     """Whether the first job that meets no worker is seen at once."""
@@ -215,10 +223,13 @@ class Cluster:
         after = order.look_after_seconds
         if not self._scaler.sleeps:
             self._plan_look(self.now + self._scaler.period_seconds)
-        elif self.queue or self._changed:
+        elif self._changed:
             self._plan_look(self._next_period())
-        elif after is not None:
-            self._plan_look(self.now + max(after, 0.001))
+        else:
+            held = self._scaler.waits_seconds if self.queue else inf
+            after = held if after is None else min(after, held)
+            if after < inf:
+                self._plan_look(self.now + max(after, 0.001))
 
     def _apply(self, order: Order) -> None:
         target = min(max(order.workers, 0), self.conditions.workers_max)
@@ -248,7 +259,7 @@ class Cluster:
         return [*starting, *ready][:surplus]
 
     def _start_worker(self) -> None:
-        took = self.conditions.cold_start_seconds * exp(self._chance.gauss(0.0, START_SPREAD))
+        took = self._start_seconds()
         name = f"w{next(self._numbers)}"
         worker = Worker(name, self.now, self.now + took)
         self.workers[name] = worker
@@ -256,6 +267,12 @@ class Cluster:
         self.record.starts += 1
         self._changed = True
         self._at(worker.ready_at, lambda: self._ready(worker))
+
+    def _start_seconds(self) -> float:
+        measured = self.conditions.measured_starts_seconds
+        if measured:
+            return self._chance.choice(measured)
+        return self.conditions.cold_start_seconds * exp(self._chance.gauss(0.0, START_SPREAD))
 
     def _ready(self, worker: Worker) -> None:
         if worker.ended_at is not None:

@@ -124,7 +124,7 @@ CHOICES: Final[Mapping[str, Choice]] = {
     "ADAPTIVE": Choice("ours; value is the late limit and idle is auto", _OURS, _ours(ScalerType.ADAPTIVE)),
     "QUEUE_DELAY": Choice("the hosted rule, value 4 and idle 5", _OURS, _ours(ScalerType.QUEUE_DELAY)),
     "REQUEST_COUNT": Choice("the hosted rule, value 4 and idle 5", _OURS, _ours(ScalerType.REQUEST_COUNT)),
-    "HPA": _theirs("Kubernetes 1.37 with zero, target 1", Hpa, target="target", down="down_seconds"),
+    "HPA": _theirs("Kubernetes 1.37 with zero, target 1", Hpa, target="target", down="down_seconds", running="running"),
     "KEDA": _theirs(
         "target 1, poll 30, cooldown 300",
         Keda,
@@ -132,6 +132,7 @@ CHOICES: Final[Mapping[str, Choice]] = {
         poll="poll_seconds",
         cooldown="cooldown_seconds",
         grace="grace_seconds",
+        running="running",
     ),
     "KPA": _theirs("Knative", Knative, utilisation="utilisation"),
     "KUBEAI": _theirs("target 1", KubeAi, target="target"),

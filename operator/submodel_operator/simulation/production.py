@@ -1,10 +1,18 @@
 """The production decision as a scaler under test: a simulated cluster becomes what the operator gathers."""
 
+from itertools import takewhile
 from typing import Final
 
+from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling import Demand, ScalerState, ScalingInputs, StartingWorker, WorkerSignal, decide
 from submodel_operator.simulation.cluster import Cluster, Order, Worker
+
+NEWS_SECONDS: Final = 0.2
+"""What changes within so long, the gateway tells together."""
+
+HELD_SECONDS: Final = 1.0
+"""So long it holds an answer while jobs wait and nothing changes."""
 
 BEGINNING: Final = 1_767_225_600.0
 """The simulated clock begins on a Thursday, the first of January 2026, at midnight UTC."""
@@ -13,12 +21,14 @@ BEGINNING: Final = 1_767_225_600.0
 class Production:
     """`scaling.decide`, with the settings of an endpoint.
 
-    It looks at most once a second, when something changed or when it asked to; a job at zero workers wakes it at once.
+    It hears as the operator does: of a job that meets no worker at once, of everything else put together, and of a
+    queue in which nothing changes at the end of a held poll.
     The observation begins at `beginning`, in seconds since the epoch: schedules depend on it.
     The cluster's workers that leave hold nothing, so what takes a drain and an answer in production takes no time here.
     """
 
-    period_seconds = 1.0
+    period_seconds = NEWS_SECONDS
+    waits_seconds = HELD_SECONDS
     sleeps = True
     wakes = True
     grace_seconds = float("inf")
@@ -28,39 +38,46 @@ class Production:
         self._beginning = beginning
         self._scaling = scaling
         self._state = ScalerState()
+        self._busy: dict[str, WorkerSignal] = {}
+        """What is told of workers that hold jobs, which time does not change: kept, because it is told so often."""
 
     def decide(self, cluster: Cluster) -> Order:
         """See `Scaler`."""
-        alive = [worker for worker in cluster.workers.values() if not worker.leaving]
-        inputs = ScalingInputs(
-            scaling=self._scaling,
-            replicas=len(alive),
-            workers=tuple(_working(worker, cluster.now) for worker in alive if worker.ready),
-            starting=tuple(StartingWorker(w.name, cluster.now - w.started_at) for w in alive if not w.ready),
-            demand=_demand(cluster, self._scaling.scaler_value),
-            revision="r1",
-        )
+        working: list[WorkerSignal] = []
+        starting: list[StartingWorker] = []
+        for worker in cluster.workers.values():
+            if worker.leaving:
+                continue
+            if worker.ready:
+                working.append(self._working(worker, cluster.now))
+            else:
+                starting.append(StartingWorker(worker.name, cluster.now - worker.started_at))
+        replicas, demand = len(working) + len(starting), _demand(cluster, self._scaling)
+        inputs = ScalingInputs(self._scaling, replicas, tuple(working), tuple(starting), demand, "r1")
         decision, self._state = decide(inputs, self._state, self._beginning + cluster.now)
         return Order(decision.replicas, decision.remove, decision.evaluate_after_seconds)
 
+    def _working(self, worker: Worker, now: float) -> WorkerSignal:
+        took_seconds = worker.ready_at - worker.started_at
+        if not worker.running:
+            return WorkerSignal(worker.name, 0, now - worker.idle_since, False, took_seconds)
+        known = self._busy.get(worker.name)
+        if known is None or known.running != worker.running:
+            known = self._busy[worker.name] = WorkerSignal(worker.name, worker.running, None, False, took_seconds)
+        return known
 
-def _working(worker: Worker, now: float) -> WorkerSignal:
-    idle_seconds = None if worker.running else now - worker.idle_since
-    return WorkerSignal(worker.name, worker.running, idle_seconds, False, worker.ready_at - worker.started_at)
 
-
-def _demand(cluster: Cluster, late_after_seconds: float) -> Demand:
-    late_at = cluster.now - late_after_seconds
-    late = 0
-    for job in cluster.queue:  # in the order of arrival
-        if job.arrives_at >= late_at:
-            break
-        late += 1
+def _demand(cluster: Cluster, scaling: ResolvedScaling) -> Demand:
     return Demand(
         queued=len(cluster.queue),
-        late=late,
+        late=_late(cluster, scaling.scaler_value) if scaling.scaler_type is ScalerType.QUEUE_DELAY else 0,
         oldest_seconds=cluster.now - cluster.queue[0].arrives_at if cluster.queue else None,
         in_progress=cluster.in_progress,
         arrived_total=cluster.arrived_total,
         finished_total=cluster.finished_total,
     )
+
+
+def _late(cluster: Cluster, after_seconds: float) -> int:
+    waiting = takewhile(lambda job: job.arrives_at < cluster.now - after_seconds, cluster.queue)
+    return sum(1 for _ in waiting)  # they wait in the order of arrival

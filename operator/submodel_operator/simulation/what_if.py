@@ -29,6 +29,17 @@ class Traffic:
     """Seconds since the epoch."""
 
 
+@dataclass(frozen=True, slots=True)
+class Starts:
+    """How long starts take."""
+
+    usual_seconds: float
+    """What half of them do not exceed."""
+
+    measured_seconds: tuple[float, ...] = ()
+    """What some of them took; without any, they spread about the usual."""
+
+
 def traffic(records: Sequence[TrafficRecord], hours: float) -> Traffic | None:
     """What the records of all gateways tell of the last hours for which all of them do; None when that is nothing.
 
@@ -51,11 +62,18 @@ def traffic(records: Sequence[TrafficRecord], hours: float) -> Traffic | None:
     return Traffic(workload, tuple(sorted(waited / 1000 for _, waited, _ in runs)), first_ms / 1000)
 
 
-def tried(seen: Traffic, scaling: ResolvedScaling, cold_start_seconds: float, late_after_seconds: float) -> Result:
+def tried(seen: Traffic, scaling: ResolvedScaling, starts: Starts, late_after_seconds: float) -> Result:
     """The mean of a few runs of the traffic under `scaling`, which must allow a worker."""
     results = []
     for seed in range(1, SEEDS + 1):
-        conditions = Conditions(cold_start_seconds, late_after_seconds, scaling.workers_max, scaling.concurrency, seed)
+        conditions = Conditions(
+            starts.usual_seconds,
+            late_after_seconds,
+            scaling.workers_max,
+            scaling.concurrency,
+            seed,
+            starts.measured_seconds,
+        )
         results.append(measure(seen.workload, Production("what-if", scaling, seen.beginning), conditions))
     return mean(results)
 

@@ -4,7 +4,9 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from submodel_operator.simulation import policies, workloads
+from submodel_gateway.service import snapshots
+from submodel_operator.gateway_client import POLL_MS
+from submodel_operator.simulation import policies, production, workloads
 from submodel_operator.simulation.cluster import Cluster, Conditions, Order, Scaler
 from submodel_operator.simulation.measures import interval, mean, measure, percentile
 from submodel_operator.simulation.workloads import Job, Workload
@@ -24,6 +26,7 @@ class Steps:
     name: str = "steps"
     period_seconds: float = 10.0
     sleeps: bool = False
+    waits_seconds: float = float("inf")
     wakes: bool = False
     grace_seconds: float = 5.0
     seen: list[int] = field(default_factory=list)
@@ -37,6 +40,32 @@ def test_a_job_at_no_worker_waits_for_one_start() -> None:
     result = measure(workload(Job(1.0, 2.0)), policies.build("QUEUE_DELAY", workload(), CONDITIONS), CONDITIONS)
     assert 6.0 < result.delay_p50_seconds < 20.0  # a start of ten seconds, give or take its spread
     assert (result.late_percent, result.unavoidable_percent, result.cold_starts) == (100.0, 100.0, 1)
+
+
+def test_starts_take_as_long_as_those_that_were_measured() -> None:
+    measured = replace(CONDITIONS, measured_starts_seconds=(3.0, 4.5))
+    jobs = workload(*(Job(100.0 * number, 2.0) for number in range(1, 9)), seconds=1000.0)
+    record = Cluster(jobs, policies.build("QUEUE_DELAY", jobs, measured), measured).run()
+    took = [round(worker.ready_at - worker.started_at, 6) for worker in record.workers]
+    assert (len(took), set(took)) == (8, {3.0, 4.5})
+
+
+def test_the_production_decision_hears_what_changed_together_and_of_a_standing_queue_every_second() -> None:
+    jobs = workload(*(Job(at, 30.0) for at in (10.0, 10.05, 10.1, 10.19)), seconds=16.0)
+    scaler = policies.build("REQUEST_COUNT:value=1,max=1", jobs, CONDITIONS)
+    looks, decide = list[float](), scaler.decide
+
+    def told(cluster: Cluster) -> Order:
+        looks.append(round(cluster.now, 2))
+        return decide(cluster)
+
+    scaler.decide = told  # type: ignore[method-assign]
+    Cluster(jobs, scaler, replace(CONDITIONS, measured_starts_seconds=(100.0,))).run()
+    assert looks[1:6] == [10.0, 10.2, 11.2, 12.2, 13.2]
+
+
+def test_the_simulated_operator_hears_as_often_as_the_real_one() -> None:
+    assert (production.NEWS_SECONDS, production.HELD_SECONDS) == (snapshots.COALESCE_MS / 1000, POLL_MS / 1000)
 
 
 def test_costs_are_what_workers_did_from_their_start_to_their_end() -> None:

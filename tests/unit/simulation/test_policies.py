@@ -60,6 +60,12 @@ def test_keda_goes_to_one_at_its_poll_and_to_zero_after_its_cooldown() -> None:
     assert quick.back_at_zero() < run.back_at_zero()
 
 
+def test_keda_on_the_queue_alone_forgets_the_jobs_that_run() -> None:
+    jobs = burst(1, seconds=700.0)
+    alone, both = Run("KEDA:running=0", jobs, seconds=2000.0), Run("KEDA", jobs, seconds=2000.0)
+    assert alone.record.interrupted > both.record.interrupted == 0
+
+
 def test_knative_panics_on_a_burst_and_leaves_after_its_window_and_grace() -> None:
     run = Run("KPA", burst(40, seconds=5.0))
     assert run.reached(1) == 101

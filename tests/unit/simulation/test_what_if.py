@@ -8,7 +8,7 @@ from submodel.contract.internal import TrafficRecord
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.resolve import ResolvedSchedule
 from submodel_operator.simulation.measures import Result
-from submodel_operator.simulation.what_if import Traffic, measured_row, sentence, traffic, tried
+from submodel_operator.simulation.what_if import Starts, Traffic, measured_row, sentence, traffic, tried
 from tests.support.endpoints import scaling
 
 EIGHT = 1_772_438_400
@@ -60,19 +60,25 @@ def test_without_a_job_there_is_nothing_to_replay(records: list[TrafficRecord]) 
 def test_another_scaling_is_tried_on_the_same_jobs() -> None:
     told = seen(record(*((100.0 + 60 * each, 0.0, 5.0) for each in range(20))))
     short, long = scaling(), scaling(idle_timeout_seconds=120)
-    now, other = (tried(told, each, 10.0, 4.0) for each in (short, long))
+    now, other = (tried(told, each, Starts(10.0), 4.0) for each in (short, long))
     assert now.jobs == other.jobs == 20
     assert now.late_percent > 80 > 20 > other.late_percent
     assert now.worker_hours < other.worker_hours
     assert now.cold_starts > other.cold_starts == 1
 
 
+def test_starts_take_as_long_as_those_that_were_measured() -> None:
+    told = seen(record(*((100.0 + 60 * each, 0.0, 5.0) for each in range(20))))
+    result = tried(told, scaling(), Starts(3.0, (3.0,)), 4.0)
+    assert result.delay_p99_seconds == pytest.approx(3.0)
+
+
 def test_schedules_fire_at_the_hours_at_which_the_jobs_came() -> None:
     entry = ResolvedSchedule("0 8 * * MON", "UTC", 3)
     night = scaling(schedules=(entry, ResolvedSchedule("0 18 * * *", "UTC", 0)))
     told = seen(record((EIGHT + 600.0, 0, 1), (EIGHT + 900.0, 0, 1), now=EIGHT + 1000.0))
-    assert tried(told, night, 1.0, 4.0).cold_starts == 3
-    assert tried(replace(told, beginning=EIGHT - 3600.0), night, 1.0, 4.0).cold_starts == 2
+    assert tried(told, night, Starts(1.0), 4.0).cold_starts == 3
+    assert tried(replace(told, beginning=EIGHT - 3600.0), night, Starts(1.0), 4.0).cold_starts == 2
 
 
 def test_the_waits_as_they_were_stand_beside_the_simulated_ones() -> None:
@@ -82,7 +88,7 @@ def test_the_waits_as_they_were_stand_beside_the_simulated_ones() -> None:
 
 def result(p95: float, hours: float, unfinished: float = 0) -> Result:
     told = seen(record((100.0, 0, 2)))
-    some = tried(told, scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=1.0), 1.0, 4.0)
+    some = tried(told, scaling(scaler_type=ScalerType.REQUEST_COUNT, scaler_value=1.0), Starts(1.0), 4.0)
     return replace(
         some, delay_p95_seconds=p95, busy_hours=hours, idle_hours=0.0, starting_hours=0.0, unfinished=unfinished
     )
