@@ -92,6 +92,10 @@ bench-simulator: setup ## The simulator beside the test cluster with the same jo
 	$(BED) build && $(BED) up && $(BED) images
 	$(BED) exec -- env SUBMODEL_TEST_CLUSTER=bed $(BIN)/python -m tests.bench.reality $(ARGS)
 
+.PHONY: bench-simulator-local
+bench-simulator-local: setup ## The simulator beside submodel up with the same jobs; ARGS="--rounds 2 --events"
+	$(BIN)/python -m tests.bench.reality --local $(ARGS)
+
 .PHONY: study
 study: setup ## Compare all scalers on all workloads and write docs/concepts/autoscaler-study.md; ARGS="--fresh --seeds 10"
 	$(BIN)/python -m tests.bench.study $(ARGS)

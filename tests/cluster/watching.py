@@ -3,6 +3,7 @@
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +14,8 @@ from tests.cluster.kubernetes import WAIT_SECONDS
 
 
 class Changes:
-    """Every state that some objects went through since the watch began, each with its kind of `event`."""
+    """Every state that some objects went through since the watch began, each with its kind of `event`, and `seenAt`
+    by the monotonic clock."""
 
     def __init__(self) -> None:
         self._seen: list[dict[str, Any]] = []
@@ -49,7 +51,7 @@ def changes_of(what: str, namespace: str) -> Iterator[Changes]:
         assert watch.stdout is not None
         for line in watch.stdout:
             event = json.loads(line)
-            changes.add({**event["object"], "event": event["type"]})
+            changes.add({**event["object"], "event": event["type"], "seenAt": time.monotonic()})
 
     reader = threading.Thread(target=read)
     reader.start()
