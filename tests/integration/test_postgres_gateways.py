@@ -285,6 +285,22 @@ async def test_the_counts_of_a_gateway_that_is_gone_are_kept(url: str) -> None:
     await again.close()
 
 
+async def test_the_clock_of_a_gateway_that_is_gone_counts_no_more_when_the_databases_own_was_set_back(
+    url: str, one: PostgresStore
+) -> None:
+    gone = await opened(url, Heard())
+    await asyncio.to_thread(gone.apply, [submit("a")], NOW)
+    await gone.close()
+    ahead = "UPDATE submodel.gateway SET wall_at = wall_at + interval '1 hour' WHERE now_ms > 0"
+    shared_server().execute(ahead, database_of(url))
+    assert (await one.time()).mark_ms == NOW, "nobody may go back behind it"
+    await asyncio.to_thread(one.apply, [submit("b")], NOW + 1_800_000)
+    seen = await one.time()
+    assert seen.mark_ms == NOW + 1_800_000
+    assert seen.mark_wall_ms is not None
+    assert seen.mark_wall_ms <= seen.wall_ms
+
+
 async def test_a_gateway_that_was_taken_for_gone_counts_on(url: str, one: PostgresStore) -> None:
     other = await opened(url, Heard())
     await asyncio.to_thread(one.apply, [submit("a")], NOW)

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from submodel.contract.states import JobState
-from submodel_gateway.errors import StoreAway
+from submodel_gateway.errors import StoreAway, StoreUnreachable
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.postgres import PostgresStore, line, store, writer
@@ -140,6 +140,7 @@ async def test_a_gateway_that_comes_back_to_a_database_without_its_standby_does_
 ) -> None:
     monkeypatch.setattr(line, "ANSWER_SECONDS", 1.0)
     monkeypatch.setattr(writer, "OUTAGE_SECONDS", 0.1)
+    monkeypatch.setattr(store, "START_SECONDS", 0.1)
     await apply(postgres, submit("a"))
     own_server.execute("ALTER SYSTEM SET synchronous_standby_names = 'one_that_is_not_there'")
     own_server.execute("SELECT pg_reload_conf()")
@@ -148,6 +149,8 @@ async def test_a_gateway_that_comes_back_to_a_database_without_its_standby_does_
         postgres._line.hang_up()
         with pytest.raises(StoreAway):
             await apply(postgres, submit("b"))
+        with pytest.raises(StoreUnreachable):
+            await PostgresStore(own_url).start(lambda endpoints: None)
     finally:
         own_server.execute("ALTER SYSTEM RESET synchronous_standby_names")
         own_server.execute("SELECT pg_reload_conf()")

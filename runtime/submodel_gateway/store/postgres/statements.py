@@ -266,10 +266,15 @@ NEXT_WEBHOOK = "SELECT min(next_at) FROM webhook WHERE next_at IS NOT NULL"
 READ_WEBHOOK = f"SELECT {_list(WEBHOOK_FIELDS)} FROM webhook WHERE id = %s AND endpoint = %s"
 LAST_SEQ = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM job_seq"
 _MS = "(extract(epoch FROM {}) * 1000)::bigint"
+# A mark of the future is one of before the database's clock was set back: the last one of a gateway that is gone would
+# stand before those of all others for as long as that.
 TIME = f"""
-SELECT {_MS.format("clock_timestamp()")}, mark.now_ms, {_MS.format("mark.wall_at")}
+SELECT {_MS.format("clock_timestamp()")}, coalesce(mark.now_ms, (SELECT max(now_ms) FROM gateway)),
+    {_MS.format("mark.wall_at")}
 FROM (SELECT 1) AS always
-LEFT JOIN (SELECT now_ms, wall_at FROM gateway WHERE now_ms > 0 ORDER BY wall_at DESC LIMIT 1) AS mark ON true
+LEFT JOIN (
+    SELECT now_ms, wall_at FROM gateway WHERE now_ms > 0 AND wall_at <= clock_timestamp() ORDER BY wall_at DESC LIMIT 1
+) AS mark ON true
 """
 
 # What gateways learn of each other, and housekeeping.

@@ -65,9 +65,14 @@ class PostgresStore:
 
     async def start(self, news: Callable[[Iterable[str]], None]) -> None:
         self._loop = asyncio.get_running_loop()
-        await self._open()
-        await self._news.start(news, self._keep_up)
-        self._watching = asyncio.create_task(self._watch())
+        watching = asyncio.create_task(self._watch())
+        try:
+            await self._open()
+            await self._news.start(news, self._keep_up)
+        except BaseException:
+            watching.cancel()
+            raise
+        self._watching = watching
 
     async def close(self) -> None:
         self._closing.set()
