@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import pytest
 import pytest_asyncio
+from psycopg.conninfo import conninfo_to_dict
 
 from submodel.contract.states import JobState
 from submodel_gateway.errors import StoreAway
@@ -166,6 +167,32 @@ async def test_jobs_that_were_handed_out_to_nobody_are_given_back(
         attempts.add(job.attempt)
     assert len(attempts) > 1, "some takes were committed, and their answers lost"
     assert store.tally(ENDPOINT) == Tally(arrived=1, in_progress=1, retried=max(attempts))
+
+
+async def test_a_commit_of_which_nothing_can_be_found_out_is_not_made_again(beside: Beside) -> None:
+    """Its gateway was taken for gone meanwhile: the database's clock was set, or it stood still for an hour."""
+    store, proxy = beside.store, beside.proxy
+    database = conninfo_to_dict(store._conninfo)["dbname"]
+    unknown = 0
+    for number in itertools.count(1):
+        endpoint = f"ns.app-{number}"
+        await asyncio.to_thread(store.apply, [submit(f"{id}-{number}", endpoint) for id in "ab"], NOW)
+        proxy.arm(number, and_refuse=True)
+        applying = asyncio.ensure_future(asyncio.to_thread(store.apply, [take(nonce=number, endpoint=endpoint)], NOW))
+        cut = asyncio.ensure_future(asyncio.to_thread(proxy.cut.wait))
+        await asyncio.wait({applying, cut}, return_when="FIRST_COMPLETED")
+        if not proxy.cut.is_set():
+            proxy.cut.set()  # for the thread that waits for it
+            await cut
+            break
+        await asyncio.to_thread(shared_server().execute, "DELETE FROM submodel.gateway WHERE id <> 0", str(database))
+        proxy.allow()
+        try:
+            await applying
+        except StoreAway:
+            unknown += 1
+        assert await store.holders(endpoint) in ({}, {"w": 1})
+    assert unknown > 0
 
 
 def heartbeat_of_nobody() -> base.Heartbeat:

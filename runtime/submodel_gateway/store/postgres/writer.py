@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg
 
-from submodel_gateway.errors import StoreError
+from submodel_gateway.errors import StoreAway, StoreError
 from submodel_gateway.store import base
 from submodel_gateway.store.execute import execute
 from submodel_gateway.store.postgres import statements as sql
@@ -124,12 +124,17 @@ class Writer:
         self._closing.wait(pause)
 
     def _connect(self, now: int) -> list[base.Outcome] | None:
-        """Connect, and settle the commit whose answer is missing: returns its outcomes when it went through."""
+        """Connect, and settle the commit whose answer is missing: returns its outcomes when it went through.
+
+        Raises `StoreAway` when nobody knows any more whether it did.
+        """
         last = self._register()
         if self._away_since is not None:
             log.warning("the job store is back")
         sent, self._sent = self._sent, None
         given_up, self._given_up = self._given_up, False
+        if sent is not None and last is None and not given_up:
+            raise StoreAway("this gateway was taken for gone while it committed; what became of that is not known")
         if sent is None or last != sent.group_no:
             return None
         self._committed(frozenset(sent.counts))
@@ -144,13 +149,17 @@ class Writer:
                 self._sent = None
         return None
 
-    def _register(self) -> int:
-        """Connect, and return the number of the last group that this gateway committed."""
+    def _register(self) -> int | None:
+        """Connect, and return the number of the last group that this gateway committed; None for a new gateway.
+
+        It is that also when its row of before is gone.
+        """
         connection = self._line.dial()
         try:
             with self._line.watched():
                 rows = connection.execute(sql.RETURN, [self.gateway]).fetchall() if self.gateway else []
-                if not rows:
+                is_new = not rows
+                if is_new:
                     rows = connection.execute(sql.REGISTER).fetchall()
                 ((self.gateway, last),) = rows
                 counts = connection.execute(sql.OWN_COUNTS, [self.gateway]).fetchall()
@@ -161,7 +170,7 @@ class Writer:
             raise ConnectionGone(str(refusal)) if isinstance(refusal, Collision) else refusal from error
         self._tallies.restart({endpoint: tuple(count) for endpoint, *count in counts})
         self._group_no = max(self._group_no, last)
-        return int(last)
+        return None if is_new else int(last)
 
     def _attempt(
         self, operations: Sequence[base.Operation], now: int, *, late: bool, collided: bool
