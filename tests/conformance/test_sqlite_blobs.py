@@ -9,7 +9,6 @@ import pytest
 from submodel_gateway.errors import StoreError
 from submodel_gateway.store import base
 from submodel_gateway.store.sqlite import SqliteStore
-from submodel_gateway.store.sqlite_blobs import ORPHAN_MS
 from tests.support.store_calls import NOW, applied, one, running, swept
 from tests.support.store_operations import ENDPOINT, RETENTION_MS, finish, submit
 
@@ -29,11 +28,6 @@ def others_may(folder: Path) -> dict[str, int]:
 
 def inode(path: Path) -> int:
     return path.stat().st_ino
-
-
-def grow_old(path: Path) -> None:
-    at = path.stat().st_mtime - ORPHAN_MS / 1_000 - 1
-    os.utime(path, (at, at))
 
 
 async def serve_once(store: SqliteStore) -> None:
@@ -81,8 +75,6 @@ async def test_payloads_of_jobs_survive_and_go_with_them_after_a_restart(open_st
     input, output = await store.stash(LARGE), await store.stash(LARGE)
     done = applied(store, finish(running(store, input=input), output))
     await store.close()
-    for name in files(tmp_path):
-        grow_old(tmp_path / "jobs.db.blobs" / name)
     await serve_once(open_store())
     assert files(tmp_path) == {input.name, output.name}
     store = open_store()
@@ -93,19 +85,17 @@ async def test_payloads_of_jobs_survive_and_go_with_them_after_a_restart(open_st
     await store.close()
 
 
-async def test_old_files_without_a_job_are_removed_at_the_start(
+async def test_files_without_a_job_are_removed_at_the_start(
     open_store: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     store = open_store()
-    old, young = await store.stash(LARGE), await store.stash(LARGE)
+    owned, _ = await store.stash(LARGE), await store.stash(LARGE)
+    applied(store, submit("a", input=owned))
     await store.close()
-    unfinished = tmp_path / "jobs.db.blobs" / "1234.part"
-    unfinished.touch()
-    for path in (unfinished, tmp_path / "jobs.db.blobs" / old.name):
-        grow_old(path)
+    (tmp_path / "jobs.db.blobs" / "1234.part").touch()
     await serve_once(open_store())
-    assert files(tmp_path) == {young.name}
+    assert files(tmp_path) == {owned.name}
     assert "removed 2 payloads that belonged to no job" in caplog.text
 
 

@@ -266,13 +266,13 @@ class Store(Protocol):
     async def stash(self, data: bytes) -> Blob:
         """Make a large payload durable, ahead of the operation that refers to it. Raises as `apply` does.
 
-        A blob that no operation refers to in the end is discarded, or removed by its age.
+        A blob that no operation refers to in the end is discarded, or removed later by the store itself.
         """
 
     async def discard(self, blob: Blob) -> None:
         """Drop a blob whose operation is known to have had no effect.
 
-        Never raises: what is left is removed by its age.
+        Never raises: what is left is removed later.
         """
 
     async def fetch(self, blob: Blob) -> bytes:

@@ -127,7 +127,7 @@ class SqliteStore:
     async def start(self, news: Callable[[Iterable[str]], None]) -> None:
         warn_of_library()
         try:
-            removed = await asyncio.to_thread(self._blobs.remove_orphans, self._wall_ms(), self._reads.owns)
+            removed = await asyncio.to_thread(self._blobs.remove_orphans, self._reads.owns)
         except (OSError, sqlite3.Error) as error:
             log.warning("payloads that belong to no job could not be removed: %s", error)
         else:
@@ -299,7 +299,7 @@ class SqliteStore:
             raise kind(f"a large payload could not be stored: {error.strerror}") from error
 
     def _remove(self, names: Sequence[str]) -> None:
-        """Never raises: a file that stays is removed by its age."""
+        """Never raises: a file that stays is removed at the next start."""
         try:
             self._blobs.remove(names)
         except OSError as error:

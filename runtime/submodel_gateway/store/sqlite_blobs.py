@@ -13,7 +13,6 @@ from threading import Lock
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.store import base
 
-ORPHAN_MS = 3_600_000
 _UNFINISHED = ".part"
 
 
@@ -58,13 +57,12 @@ class BlobFiles:
         for name in names:
             (self.root / name).unlink(missing_ok=True)
 
-    def remove_orphans(self, now_ms: int, owned: Callable[[str], bool]) -> int:
-        """Remove old files that no row owns, by the wall clock; returns how many. Raises `OSError`."""
+    def remove_orphans(self, owned: Callable[[str], bool]) -> int:
+        """Remove the files that no row owns, while nobody writes any; returns how many. Raises `OSError`."""
         if not self.root.exists():
             return 0
-        oldest = (now_ms - ORPHAN_MS) * 1_000_000
         with os.scandir(self.root) as entries:
-            orphans = [each.name for each in entries if each.stat().st_mtime_ns < oldest and not owned(each.name)]
+            orphans = [each.name for each in entries if not owned(each.name)]
         self.remove(orphans)
         return len(orphans)
 
