@@ -60,7 +60,8 @@ def from_environment(environ: Mapping[str, str]) -> Settings:
         gateway_url=_url(environ[env.GATEWAY_URL]),
         endpoint_id=environ[env.ENDPOINT_ID],
         worker_id=environ[env.WORKER_ID],
-        token=environ.get(env.WORKER_TOKEN, ""),
+        # A Secret that was made from a file often ends with a line break, which no header may hold.
+        token=environ.get(env.WORKER_TOKEN, "").strip(),
         token_file=environ.get(env.WORKER_TOKEN_FILE, ""),
         concurrency=int(_number(environ, env.CONCURRENCY, Settings.concurrency, minimum=1)),
         drain_seconds=_number(environ, env.DRAIN_SECONDS, Settings.drain_seconds, minimum=0),

@@ -21,6 +21,10 @@ def test_the_environment_of_a_worker_is_read() -> None:
     assert settings == Settings("http://gateway:8000", "ns.name", "pod-1", "t", "", 4, 1.5)
 
 
+def test_a_token_from_a_file_may_end_with_a_line_break() -> None:
+    assert from_environment({**ENVIRONMENT, "SUBMODEL_WORKER_TOKEN": "secret\n"}).token == "secret"
+
+
 def test_a_gateway_may_have_several_addresses() -> None:
     settings = from_environment({**ENVIRONMENT, "SUBMODEL_GATEWAY_URL": "http://a:1/, https://b"})
     assert settings.gateway_urls == ["http://a:1", "https://b"]
