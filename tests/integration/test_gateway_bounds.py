@@ -70,6 +70,45 @@ async def test_a_head_that_never_ends_is_cut_off_before_it_is_kept() -> None:
         assert answer.startswith(b"HTTP/1.1 431 ")
 
 
+CHUNKED = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b"0\r\n" + b"A: 1\r\n" * 6_500, b"0\r\nA: " + b"x" * 39_000, b"3;" + b"x" * 39_000],
+    ids=["trailer fields", "a trailer field", "an extension of a chunk"],
+)
+async def test_what_frames_a_chunked_body_is_bounded_as_heads_are(frame: bytes) -> None:
+    async with server() as listener:
+        # What comes at once with the head is not counted apart.
+        answer = await ask(listener, CHUNKED + b"3\r\nabc\r\n" + frame)
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert b"no extensions and trailers" in answer
+
+
+async def test_a_body_of_many_chunks_and_a_few_trailer_fields_are_read_and_these_are_no_headers() -> None:
+    async def told(request: Request) -> bytes:
+        read = await request.body(100_000)
+        return b'{"bytes": %d, "a": "%b"}' % (len(read), request.header(b"a").encode())
+
+    async with server(route=told) as listener:
+        whole = CHUNKED + b"1\r\nx\r\n" * 3_000 + b"0\r\nA: 1\r\n\r\n"
+        assert b'{"bytes": 3000, "a": ""}' in await ask(listener, whole + request())
+
+
+async def test_a_request_that_goes_wrong_after_its_answer_is_not_answered_again() -> None:
+    async def early(request: Request) -> bytes:
+        return b"{}"
+
+    async with server(route=early) as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        writer.write(CHUNKED + b"3\r\nabc")
+        first = await reader.readuntil(b"{}")
+        writer.write(b"no chunk")
+        assert (first + await reader.read()).count(b"HTTP/1.1 ") == 1
+        writer.close()
+
+
 async def test_connections_that_say_nothing_or_stop_in_a_head_are_closed() -> None:
     async with server() as listener:
         ended = await asyncio.gather(ask(listener), ask(listener, b"POST / HT"), ask(listener, request()[:-10]))

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _NO_HTTP = b"400 Bad Request", encode({"error": "this is no HTTP request: its syntax is wrong"})
 _LARGE_HEAD = encode({"error": "the request line and headers are too large; send fewer or shorter ones"})
+_LARGE_FRAME = encode({"error": "what frames the chunks of the body is too large; send no extensions and trailers"})
 _OLD_VERSIONS = ("0.9", "1.0")
 
 
@@ -67,6 +68,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._headers: list[Header] = []
         self._in_head = True
         self._head_bytes = self._body_bytes = 0
+        self._frame_bytes = 0
+        """What came of a body since its last content: sizes and extensions of chunks, trailer fields."""
+
         self._reading = True
         self._deaf = False
         """Whether what comes is not looked at any more."""
@@ -126,6 +130,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._head_bytes += nbytes
         else:
             self._body_bytes += nbytes
+            self._frame_bytes += nbytes
         try:
             self._parser.feed_data(_SEEN[:nbytes])
         except httptools.HttpParserUpgrade:
@@ -136,6 +141,9 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._refuse(*_NO_HTTP)
             return
         if not self._in_head:
+            if self._frame_bytes > self._bounds.head_bytes:
+                self._refuse(b"431 Request Header Fields Too Large", _LARGE_FRAME)
+                return
             if self._newest is not None:
                 self._newest.wait()
             if self._awaited is not _Awaited.BODY:
@@ -168,7 +176,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name.lower(), value))
+        if self._in_head:  # what trails a body is nobody's
+            self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         assert self._parser is not None, "it calls"
@@ -181,7 +190,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         incoming = Incoming(self, head_only=method == "HEAD", chunks=modern, keep_alive=goes_on)
         request = Request(method, path, query, self._headers, incoming)
         incoming.expects = modern and request.header(b"expect").lower() == "100-continue"
-        self._in_head, self._head_bytes, self._body_bytes = False, 0, 0
+        self._in_head, self._head_bytes, self._body_bytes, self._frame_bytes = False, 0, 0, 0
         self._newest = incoming
         app = _refuse_head if too_large else self._app
         if self._served is None and self._unread is None:
@@ -193,6 +202,7 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._ask_for_the_client()
 
     def on_body(self, data: bytes) -> None:
+        self._frame_bytes = 0
         if self._newest is not None:
             self._newest.feed(data)
 
@@ -200,10 +210,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         if self._newest is not None:
             self._newest.complete()
         self._in_head, self._head_bytes = True, 0
-        if len(self._waiting) <= PIPELINED_MAX:
-            # A large body stops the reading until it is fetched. What comes next is the end of the connection, if
-            # anything, and whoever waits for the answer must hear of that.
-            self.resume_reading()
+        # A large body stops the reading until it is fetched. What comes next is the end of the connection, if anything,
+        # and whoever waits for the answer must hear of that.
+        self._read_on()
 
     # For requests:
 
@@ -270,19 +279,26 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._deaf = True
             self._transport.close()
             return
-        self.resume_reading()
         self._serve_next()
+        self._read_on()
         if self._awaited is _Awaited.NOTHING:
             self._await_next()
 
     def _serve_next(self) -> None:
         if self._waiting and self._served is None and self._unread is None and not self._transport.is_closing():
             self._serve(*self._waiting.popleft())
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Read again what was not, unless too many requests wait already: a small piece may hold a thousand."""
+        if len(self._waiting) <= PIPELINED_MAX:
+            self.resume_reading()
 
     def _refuse(self, status: bytes, body: bytes) -> None:
         """What came is not to be understood: the last word on this connection, unless an answer comes before."""
         self._deaf = True
-        if self._served is not None and (self._served is not self._newest or self._served.is_complete):
+        answered = not self._in_head and self._newest is not None and self._newest.answered
+        if answered or (self._served is not None and (self._served is not self._newest or self._served.is_complete)):
             self.leave()
             return
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
@@ -345,6 +361,8 @@ class HttpConnection(asyncio.BufferedProtocol):
                 self._arm(rest)
         elif self._awaited is _Awaited.BODY and (self._body_bytes >= self._bounds.body_bytes or not self._reading):
             self._await_body()  # while the gateway itself does not read, the client is not to blame
+        elif self._awaited is _Awaited.HEAD and not self._reading:
+            self._await(_Awaited.HEAD, self._bounds.head_seconds)
         else:
             self._transport.close()
 

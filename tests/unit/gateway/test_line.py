@@ -10,7 +10,7 @@ import uvloop
 
 from submodel_gateway.http.messages import Request
 from submodel_gateway.http.peers import Bounds, Peers
-from submodel_gateway.http.protocol import PIPELINED_MAX, HttpConnection
+from submodel_gateway.http.protocol import PIPELINED_MAX, READ_BYTES, HttpConnection
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 NOTICED_SECONDS = 20
@@ -48,6 +48,43 @@ def test_a_client_that_goes_away_is_noticed_although_too_many_requests_of_it_wai
     run: Callable[[Coroutine[None, None, None]], None],
 ) -> None:
     run(answer_after_the_end(GET * 100, tcp()))
+
+
+def test_requests_that_come_faster_than_they_are_answered_are_left_in_the_network() -> None:
+    most, read_at_once = uvloop.run(most_waiting(20_000)), READ_BYTES // len(GET)
+    assert most <= PIPELINED_MAX + read_at_once + 2
+
+
+async def most_waiting(count: int) -> int:
+    """How many of so many requests, sent without a pause, the gateway held at once."""
+    ours, theirs = tcp()
+    come = answered = most = 0
+    all_answered = asyncio.Event()
+
+    async def app(request: Request) -> None:
+        nonlocal answered
+        answered += 1
+        request.line.answer(204, None, ())
+        if answered == count:
+            all_answered.set()
+
+    class Counted(HttpConnection):
+        def on_headers_complete(self) -> None:
+            nonlocal come, most
+            come += 1
+            most = max(most, come - answered)
+            super().on_headers_complete()
+
+    loop = asyncio.get_running_loop()
+    await loop.create_connection(lambda: Counted(app, Peers(Bounds())), sock=ours)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    reading = asyncio.ensure_future(reader.read())
+    writer.write(GET * count)
+    async with asyncio.timeout(NOTICED_SECONDS):
+        await all_answered.wait()
+    writer.close()
+    await reading
+    return most
 
 
 def tcp() -> tuple[socket.socket, socket.socket]:
