@@ -26,12 +26,16 @@ _KEYS: Final[Mapping[str, str]] = {
 }
 """What tells the items of a list apart."""
 
+DEPTH_MAX: Final = 24
+"""Twice the levels of a pod's spec."""
+
 _OURS: Final[Mapping[str, str]] = {
     "activeDeadlineSeconds": "jobs.executionTimeoutMs limits jobs; workers have no limit",
     "automountServiceAccountToken": "a worker runs the code of others; mount a projected token instead",
     "ephemeralContainers": "they belong to running pods; use kubectl debug",
     "nodeName": "the scheduler chooses the node; use nodeSelector or affinity",
     "restartPolicy": "workers are always started again",
+    "serviceAccount": "use worker.serviceAccountName",
     "serviceAccountName": "use worker.serviceAccountName",
     "terminationGracePeriodSeconds": "it follows jobs.executionTimeoutMs, so that a running job may end",
 }
@@ -55,6 +59,8 @@ def problems(template: PodTemplate, node_access: bool) -> list[str]:
     Args:
         node_access: whether the installation lets pods reach their node.
     """
+    if _is_deeper(template.spec, DEPTH_MAX):
+        return [f"spec.worker.podTemplate.spec: has more than {DEPTH_MAX} levels; no pod has so many"]
     found = [*_metadata_problems(template), *_spec_problems(template.spec)]
     if not node_access:
         found += [f"{path}: remove it; {_WITHOUT_ACCESS}" for path in _access(template.spec)]
@@ -89,6 +95,17 @@ def _merged_list(ours: list[Any], users: list[Any], key: str | None) -> list[Any
     return result
 
 
+def _is_deeper(value: object, levels: int) -> bool:
+    """Looks level by level: whoever recurses fails on what this is there to find."""
+    level = [value]
+    for _ in range(levels):
+        lists = [each.values() if isinstance(each, Mapping) else each for each in level]
+        level = [item for items in lists for item in items if isinstance(item, Mapping | list)]
+        if not level:
+            return False
+    return True
+
+
 def _metadata_problems(template: PodTemplate) -> Iterator[str]:
     where = "spec.worker.podTemplate.metadata"
     for kind, entries in (("labels", template.metadata.labels), ("annotations", template.metadata.annotations)):
@@ -106,6 +123,7 @@ def _spec_problems(spec: Mapping[str, Any]) -> Iterator[str]:
         ):
             yield f"{where}.{kind}: must be a list of objects"
             return
+        yield from _names_that_are_no_texts(f"{where}.{kind}", kind, spec.get(kind, []))
     for index, container in enumerate(spec.get("containers", [])):
         place = f"{where}.containers[{index}]"
         if not container.get("name"):
@@ -121,15 +139,26 @@ def _worker_problems(place: str, container: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(entries, list) or not all(isinstance(each, Mapping) for each in entries):
             yield f"{place}.{name}: must be a list of objects"
             return
+        yield from _names_that_are_no_texts(f"{place}.{name}", name, entries)
     for index, variable in enumerate(container.get("env", [])):
-        if variable.get("name") in worker_env.RESERVED:
+        if isinstance(variable.get("name"), str) and variable["name"] in worker_env.RESERVED:
             yield f"{place}.env[{index}].name: {variable['name']} is set by the platform; remove it"
+
+
+def _names_that_are_no_texts(place: str, kind: str, entries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Things are found by them."""
+    key = _KEYS.get(kind)
+    for index, entry in enumerate(entries):
+        if key is not None and not isinstance(entry.get(key, ""), str):
+            yield f"{place}[{index}].{key}: must be a text"
 
 
 def _access(spec: Mapping[str, Any]) -> Iterator[str]:
     """Paths of all that gives a worker access to its node."""
     where = "spec.worker.podTemplate.spec"
     yield from (f"{where}.{name}" for name in _NODE_ACCESS if spec.get(name))
+    if _is_host_process(spec.get("securityContext")):
+        yield f"{where}.securityContext.windowsOptions.hostProcess"
     for index, volume in enumerate(_objects(spec, "volumes")):
         if "hostPath" in volume:
             yield f"{where}.volumes[{index}].hostPath"
@@ -140,8 +169,17 @@ def _access(spec: Mapping[str, Any]) -> Iterator[str]:
                 yield from (f"{place}.securityContext.{name}" for name in _PRIVILEGES if context.get(name))
                 if isinstance(capabilities := context.get("capabilities"), Mapping) and capabilities.get("add"):
                     yield f"{place}.securityContext.capabilities.add"
+                if context.get("procMount", "Default") != "Default":
+                    yield f"{place}.securityContext.procMount"
+                if _is_host_process(context):
+                    yield f"{place}.securityContext.windowsOptions.hostProcess"
             if any(port.get("hostPort") for port in _objects(container, "ports")):
                 yield f"{place}.ports.hostPort"
+
+
+def _is_host_process(context: object) -> bool:
+    options = context.get("windowsOptions") if isinstance(context, Mapping) else None
+    return isinstance(options, Mapping) and bool(options.get("hostProcess"))
 
 
 def _objects(parent: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -5,6 +5,7 @@ left out, because building and walking them costs more than the request. Nothing
 that, with delays per endpoint.
 """
 
+import sys
 from collections.abc import AsyncIterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -28,6 +29,19 @@ JSON_PATCH: Final = "application/json-patch+json"
 _ONLY_METADATA: Final = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
 Object = dict[str, Any]
+
+DEPTH_MAX: Final = 10_000
+"""Levels of an object that the API server takes."""
+
+_FRAMES: Final = 1_000
+
+
+def read_deep_objects() -> None:
+    """Let the decoders of this process read any object that the API server takes.
+
+    Python's own bound is a tenth of that: one endpoint with a deep field would end all lists and all watches.
+    """
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), DEPTH_MAX + _FRAMES))
 
 
 def _user_agent() -> str:

@@ -9,7 +9,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from submodel_operator.errors import UsageError
-from submodel_operator.kube.client import KubeClient
+from submodel_operator.kube.client import KubeClient, read_deep_objects
 from submodel_operator.metrics import Metrics
 
 _load_kube_config: Final[Any] = config.load_kube_config  # has no types
@@ -55,6 +55,7 @@ async def open_client(env: Mapping[str, str], metrics: Metrics | None = None) ->
     Raises:
         UsageError: there is neither a kubeconfig nor a service account.
     """
+    read_deep_objects()
     async with ApiClient(await _configuration(env)) as api:
         yield KubeClient(api, metrics)
 

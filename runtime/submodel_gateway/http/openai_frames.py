@@ -130,7 +130,8 @@ def _told(text: str) -> dict[str, Any] | None:
     except (msgspec.DecodeError, RecursionError):
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            encode(value)  # Python has numbers and texts that no answer can carry
+        except (ValueError, TypeError, OverflowError, SyntaxError, MemoryError, RecursionError):
             return None
     if isinstance(value, dict) and isinstance(value.get("error"), dict):
         value = value["error"]

@@ -72,6 +72,9 @@ FAILURES: list[tuple[JobState, str | None, int, dict[str, Any]]] = [
     (JobState.FAILED, "{'a': ", 500, {"message": "{'a': "}),
     (JobState.FAILED, "{" * 70_000, 500, {"type": "worker_error"}),
     (JobState.FAILED, "{" * 60_000, 500, {"type": "worker_error"}),
+    (JobState.FAILED, f"{{'message': 0x{'f' * 9_000}}}", 500, {"type": "worker_error"}),
+    (JobState.FAILED, f"{{'message': 'x', 'code': 0x{'f' * 9_000}}}", 500, {"type": "worker_error"}),
+    (JobState.FAILED, r"{'message': '\ud800'}", 500, {"message": r"{'message': '\ud800'}"}),
     (JobState.TIMED_OUT, "too slow", 504, {"message": "too slow", "type": "timeout"}),
     (JobState.CANCELLED, None, 500, {"message": "the job is CANCELLED", "type": "cancelled"}),
 ]  # fmt: skip

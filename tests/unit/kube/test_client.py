@@ -1,15 +1,17 @@
 """What the client makes of the API server's answers."""
 
-from collections.abc import AsyncIterator
+import json
+from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable, Conflict, OperatorError
 from submodel_operator.kube import KubeClient, load_connection, open_client
-from submodel_operator.kube.client import PAGE_SIZE, _plural
+from submodel_operator.kube.client import DEPTH_MAX, PAGE_SIZE, _decoded, _plural
 from submodel_operator.kube.resources import CONFIG_MAPS, ENDPOINTS
 from tests.support.fake_apiserver import FakeApiServer
 
@@ -84,6 +86,15 @@ async def test_a_list_comes_in_pages(server: FakeApiServer, client: KubeClient) 
     for number in range(PAGE_SIZE + 1):
         server.store.create("configmaps", "n", {"metadata": {"name": f"c{number}"}})
     assert [len(page) async for page in client.pages(CONFIG_MAPS, "n")] == [PAGE_SIZE, 1]
+
+
+@pytest.mark.usefixtures("client")
+@pytest.mark.parametrize("read", [lambda text: _decoded(text, "/"), json.loads], ids=["lists", "watches"])
+def test_an_object_as_deep_as_the_api_server_takes_it_can_be_read(read: Callable[[bytes], Any]) -> None:
+    levels = DEPTH_MAX - 1
+    found = read(b'{"a":' * levels + b"{}" + b"}" * levels)
+    assert list(found) == ["a"]
+    assert len(json.dumps(found)) > levels, "as it is hashed"
 
 
 async def test_a_list_that_expires_midway_starts_over(server: FakeApiServer, client: KubeClient) -> None:

@@ -62,6 +62,13 @@ def test_lists_of_nameless_things_are_joined() -> None:
     }
 
 
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": [value]}
+    return value
+
+
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
@@ -72,6 +79,18 @@ def test_lists_of_nameless_things_are_joined() -> None:
         ({"containers": [{}]}, "spec.containers[0].name: is missing; the container of the worker is called worker"),
         ({"containers": "x"}, "spec.containers: must be a list of objects"),
         ({"volumes": [1]}, "spec.volumes: must be a list of objects"),
+        ({"serviceAccount": "builder"}, "spec.serviceAccount: remove it; use worker.serviceAccountName"),
+        ({"volumes": [{"name": ["v"]}]}, "spec.volumes[0].name: must be a text"),
+        ({"containers": [{"name": {"a": "b"}}]}, "spec.containers[0].name: must be a text"),
+        (
+            {"containers": [{"name": "worker", "env": [{"name": ["A"]}]}]},
+            "spec.containers[0].env[0].name: must be a text",
+        ),
+        (
+            {"containers": [{"name": "worker", "volumeMounts": [{"mountPath": {}}]}]},
+            "spec.containers[0].volumeMounts[0].mountPath: must be a text",
+        ),
+        ({"affinity": nested(200)}, "spec: has more than 24 levels"),
         ({"tolerations": {}}, "spec.tolerations: must be a list of objects"),
         ({"containers": [{"name": "worker", "env": {"A": "1"}}]}, "spec.containers[0].env: must be a list of objects"),
         (
@@ -101,6 +120,18 @@ ACCESS = [
         "containers[0].securityContext.capabilities.add",
     ),
     ({"containers": [{"name": "p", "ports": [{"hostPort": 80}]}]}, "containers[0].ports.hostPort"),
+    (
+        {"containers": [{"name": "p", "securityContext": {"procMount": "Unmasked"}}]},
+        "containers[0].securityContext.procMount",
+    ),
+    (
+        {"securityContext": {"windowsOptions": {"hostProcess": True}}},
+        "spec.securityContext.windowsOptions.hostProcess",
+    ),
+    (
+        {"initContainers": [{"name": "i", "securityContext": {"windowsOptions": {"hostProcess": True}}}]},
+        "initContainers[0].securityContext.windowsOptions.hostProcess",
+    ),
 ]
 
 
