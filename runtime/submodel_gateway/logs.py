@@ -17,6 +17,7 @@ request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
 """The request that is being served; empty outside of one."""
 
 _USABLE = re.compile(rb"[A-Za-z0-9._~:/+=-]{1,128}")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _PROCESS = secrets.token_hex(6)
 _numbers = count(1)
 
@@ -27,14 +28,21 @@ def id_of(given: bytes) -> str:
 
 
 class TextLines(logging.Formatter):
-    """`2026-01-31 12:00:00,000 LEVEL logger message [request]`."""
+    """`2026-01-31 12:00:00,000 LEVEL logger message [request]`.
+
+    Names in a message may be callers' own: no line break of theirs begins a line here, and no terminal obeys them.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        line, id = super().formatMessage(record), request_id.get()
+        line, id = _CONTROLS.sub(_escaped, super().formatMessage(record)), request_id.get()
         return f"{line} [{id}]" if id else line
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 class JsonLines(logging.Formatter):

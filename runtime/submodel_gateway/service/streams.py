@@ -62,7 +62,9 @@ class Streams:
         self._endpoints = endpoints
         self._watchers = watchers
         self._cursors: dict[str, Place] = {}
-        self._told_cancelled: set[str] = set()
+        self._told_cancelled: dict[str, str] = {}
+        """Jobs, with their endpoints: at others there is no such job."""
+
 
     async def once(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> StreamPart:
         """The items that no such read has returned before, waiting up to `wait_ms` while the job goes on.
@@ -70,7 +72,7 @@ class Streams:
         The gateway keeps a cursor per job, which starts again when another attempt does. Raises `NotFound`, and
         `StreamEnded` once the end of a cancelled job was told: clients of the hosted platforms would read on for ever.
         """
-        if id in self._told_cancelled:
+        if self._told_cancelled.get(id) == endpoint:
             raise StreamEnded(f"job {id} was cancelled and its stream was read to its end; an offset reads it again")
         part = await self._held(endpoint, id, self._cursor, wait_ms, hangup)
         if not hangup.done():
@@ -80,7 +82,7 @@ class Streams:
             if len(self._cursors) > CURSORS_MAX:
                 self.forget(next(iter(self._cursors)))
             if part.job.state is JobState.CANCELLED and not part.items:
-                self._told_cancelled.add(id)
+                self._told_cancelled[id] = endpoint
         return part
 
     async def after(self, endpoint: str, id: str, offset: int, wait_ms: int, hangup: Hangup) -> StreamPart:
@@ -102,7 +104,7 @@ class Streams:
     def forget(self, id: str) -> None:
         """The job is gone, and the reader's place in its stream with it."""
         self._cursors.pop(id, None)
-        self._told_cancelled.discard(id)
+        self._told_cancelled.pop(id, None)
 
     async def _held(
         self, endpoint: str, id: str, start: _Start, wait_ms: int, hangup: Hangup, over: _Over = lambda job: False

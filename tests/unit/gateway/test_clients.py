@@ -189,6 +189,9 @@ async def test_the_stream_of_a_cancelled_job_is_not_found_once_its_end_was_told(
         for _ in range(2):
             with pytest.raises(StreamEnded, match="was cancelled"):
                 await stream(w, job.id)
+        with pytest.raises(NotFound) as unknown:
+            await w.gateway.streams.once("ns.other", job.id, 0, asyncio.get_running_loop().create_future())
+        assert not isinstance(unknown.value, StreamEnded), "another endpoint learns nothing of it"
         assert (await stream(w, job.id, offset=0)).items == [b"1"]
 
 

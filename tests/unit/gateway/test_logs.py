@@ -41,6 +41,14 @@ async def test_an_id_that_could_spoil_a_header_or_a_log_is_replaced(odd: str) ->
         assert (await asked(w, x_request_id=odd)).headers[b"x-request-id"] != odd.encode()
 
 
+def test_a_name_with_line_breaks_begins_no_line_of_the_log() -> None:
+    name = "w\n2026-01-31 12:00:00,000 ERROR forged\r\x1b[2J\u2028"
+    record = logging.LogRecord("here", logging.INFO, "", 1, "worker %s is replaced", (name,), None)
+    line = TextLines().format(record)
+    assert line.splitlines() == [line]
+    assert "\\n2026-01-31" in line and "\x1b" not in line
+
+
 async def test_lines_about_a_request_name_it_and_hold_no_payload(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
