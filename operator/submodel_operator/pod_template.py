@@ -95,9 +95,9 @@ def _merged_list(ours: list[Any], users: list[Any], key: str | None) -> list[Any
     return result
 
 
-def _is_deeper(value: object, levels: int) -> bool:
+def _is_deeper(spec: Mapping[str, Any], levels: int) -> bool:
     """Looks level by level: whoever recurses fails on what this is there to find."""
-    level = [value]
+    level: list[Any] = [spec]
     for _ in range(levels):
         lists = [each.values() if isinstance(each, Mapping) else each for each in level]
         level = [item for items in lists for item in items if isinstance(item, Mapping | list)]

@@ -1,5 +1,6 @@
 """Service-account tokens of pods, and who judges them: in memory, and as an API server on a port."""
 
+import asyncio
 import base64
 import json
 import threading
@@ -36,10 +37,17 @@ class Vouching:
     known: dict[str, Pod] = field(default_factory=dict)
     away: bool = False
     asked: list[str] = field(default_factory=list)
+    slow: set[str] = field(default_factory=set)
+    """Tokens that it comes to an end with when `released`."""
+
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+
     audience: str = AUDIENCE
 
     async def review(self, token: str) -> Pod | None:
         self.asked.append(token)
+        if token in self.slow:
+            await self.released.wait()
         if self.away:
             raise ReviewAway("the API server is away")
         return self.known.get(token)

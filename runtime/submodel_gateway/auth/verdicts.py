@@ -1,6 +1,7 @@
 """What the API server said of tokens, kept for a while. Pure: `now` is an argument.
 
 Tokens are known by their SHA-256. What is kept is bounded: of too many, those go first that were judged longest ago.
+Good tokens and others are kept apart: anybody can make up any number of the latter.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ REFUSED_MS = 5_000
 """The same for one that was not: a worker asks again after less than that, and shall not be heard at once."""
 
 KEPT_MAX = 10_000
+"""Of either kind."""
 
 
 def digest_of(token: str) -> bytes:
@@ -41,14 +43,15 @@ class Verdicts:
     """By digest, in milliseconds."""
 
     def __init__(self) -> None:
-        self._kept: dict[bytes, Verdict] = {}
+        self._good: dict[bytes, Verdict] = {}
+        self._refused: dict[bytes, Verdict] = {}
 
     def __len__(self) -> int:
-        return len(self._kept)
+        return len(self._good) + len(self._refused)
 
     def fresh(self, digest: bytes, now: int, listed: Callable[[Pod], bool]) -> Verdict | None:
         """A verdict that may be used without asking. `listed` says whether the operator knows that the pod is there."""
-        known = self._kept.get(digest)
+        known = self._good.get(digest) or self._refused.get(digest)
         if known is None:
             return None
         if known.pod is None:
@@ -62,12 +65,14 @@ class Verdicts:
 
         This is what counts while nobody can be asked.
         """
-        known = self._kept.get(digest)
+        known = self._good.get(digest)
         return known.pod if known is not None and now < known.expires_at else None
 
     def note(self, digest: bytes, verdict: Verdict) -> None:
         """The newest word on a token."""
-        self._kept.pop(digest, None)
-        self._kept[digest] = verdict
-        while len(self._kept) > KEPT_MAX:
-            del self._kept[next(iter(self._kept))]
+        self._good.pop(digest, None)
+        self._refused.pop(digest, None)
+        kept = self._refused if verdict.pod is None else self._good
+        kept[digest] = verdict
+        while len(kept) > KEPT_MAX:
+            del kept[next(iter(kept))]

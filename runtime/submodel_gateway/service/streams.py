@@ -65,7 +65,6 @@ class Streams:
         self._told_cancelled: dict[str, str] = {}
         """Jobs, with their endpoints: at others there is no such job."""
 
-
     async def once(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> StreamPart:
         """The items that no such read has returned before, waiting up to `wait_ms` while the job goes on.
 

@@ -7,6 +7,7 @@ that it has accepted count until they expire; nobody else is refused for it, onl
 import asyncio
 import logging
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from submodel_gateway.auth import pods
 from submodel_gateway.auth.pods import Claims, Pod
@@ -22,6 +23,12 @@ AWAY_MS = 2_000
 
 AT_ONCE = 16
 """Questions under way. After a restart of the gateway all workers come at the same time."""
+
+AT_ONCE_OF_ONE = 4
+"""The same for one endpoint: its workers know the names of its pools, and may make up tokens as fast as they can."""
+
+OPEN_MAX = 10_000
+"""Questions that are under way or wait. They outlive the requests that they are for."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +54,7 @@ class WorkerAccess:
         self._verdicts = Verdicts()
         self._asking: dict[bytes, asyncio.Task[Pod | None]] = {}
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._away_until = 0
         self._away = False
 
@@ -72,21 +80,34 @@ class WorkerAccess:
         if claims is None or reviewer.audience not in claims.audiences:
             return None
         # Who does not know the name of a pool must not make this gateway ask.
-        if self._endpoints.pools.find(claims.namespace, claims.pod) is None:
+        place = self._endpoints.pools.find(claims.namespace, claims.pod)
+        if place is None:
             return None
         asking = self._asking.get(digest)
         if asking is None:
-            asking = self._asking[digest] = asyncio.ensure_future(self._ask(reviewer, digest, token, claims))
+            if len(self._asking) >= OPEN_MAX:
+                raise Unavailable("too many tokens of workers are being checked; send it again")
+            asked = self._ask(reviewer, digest, token, claims, self._turns_at(place.endpoint))
+            asking = self._asking[digest] = asyncio.ensure_future(asked)
             asking.add_done_callback(lambda done: self._answered(digest, done))
         return await asyncio.shield(asking)
+
+    def _turns_at(self, endpoint: str) -> asyncio.Semaphore:
+        """Those of one endpoint; kept by the questions that wait for them."""
+        turns = self._turns_of.get(endpoint)
+        if turns is None:
+            turns = self._turns_of[endpoint] = asyncio.Semaphore(AT_ONCE_OF_ONE)
+        return turns
 
     def _answered(self, digest: bytes, done: "asyncio.Task[Pod | None]") -> None:
         del self._asking[digest]
         if not done.cancelled():
             done.exception()  # those who waited for it may have gone away
 
-    async def _ask(self, reviewer: Reviewer, digest: bytes, token: str, claims: Claims) -> Pod | None:
-        async with self._turns:
+    async def _ask(
+        self, reviewer: Reviewer, digest: bytes, token: str, claims: Claims, turns: asyncio.Semaphore
+    ) -> Pod | None:
+        async with turns, self._turns:
             if self._clock.now_ms() >= self._away_until:
                 try:
                     pod = await reviewer.review(token)

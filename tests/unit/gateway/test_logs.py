@@ -46,7 +46,8 @@ def test_a_name_with_line_breaks_begins_no_line_of_the_log() -> None:
     record = logging.LogRecord("here", logging.INFO, "", 1, "worker %s is replaced", (name,), None)
     line = TextLines().format(record)
     assert line.splitlines() == [line]
-    assert "\\n2026-01-31" in line and "\x1b" not in line
+    assert "\\n2026-01-31" in line
+    assert "\x1b" not in line
 
 
 async def test_lines_about_a_request_name_it_and_hold_no_payload(

@@ -12,7 +12,8 @@ from submodel_gateway.auth import verdicts
 from submodel_gateway.auth.pods import Pod, Pools, claims, deployment_of
 from submodel_gateway.errors import NotFound, Unauthorized, Unavailable
 from submodel_gateway.metrics import table
-from submodel_gateway.service.worker_access import AWAY_MS
+from submodel_gateway.service import worker_access
+from submodel_gateway.service.worker_access import AT_ONCE_OF_ONE, AWAY_MS
 from tests.support.gateway_world import ENDPOINT, TOKEN, Worker, World, settle
 from tests.support.pod_tokens import LIFE_SECONDS, Vouching, pod_token
 
@@ -291,6 +292,44 @@ def test_no_more_verdicts_are_kept_than_there_is_room_for() -> None:
     assert len(kept) == verdicts.KEPT_MAX
     assert kept.fresh((4).to_bytes(4, "big"), 10, lambda pod: False) is None
     assert kept.fresh((5).to_bytes(4, "big"), 10, lambda pod: False) is not None
+
+
+def test_made_up_tokens_push_no_good_one_out() -> None:
+    kept, pod = verdicts.Verdicts(), Pod("ns", POD, "uid")
+    kept.note(b"good", verdicts.Verdict(pod, judged_at=0, expires_at=99))
+    for number in range(verdicts.KEPT_MAX + 5):
+        kept.note(number.to_bytes(4, "big"), verdicts.Verdict(None, judged_at=1, expires_at=99))
+    assert kept.accepted(b"good", 1) == pod
+
+
+async def test_made_up_tokens_of_one_endpoint_keep_no_worker_of_another_one_waiting() -> None:
+    async with cluster() as c, flood(c, 100) as asked:
+        other = "other-r7-5d9c7b8f4c-xyzzy"
+        async with asyncio.timeout(20):
+            await c.lets_in(c.token(other), other, "ns.other")
+        assert len(c.reviews.asked) == AT_ONCE_OF_ONE + 1
+        assert not any(each.done() for each in asked)
+
+
+async def test_questions_that_wait_are_bounded_and_those_beyond_are_told_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_access, "OPEN_MAX", 8)
+    async with cluster() as c, flood(c, 10) as asked:
+        refused = [each.exception() for each in asked if each.done()]
+        assert [type(each) for each in refused] == [Unavailable, Unavailable]
+
+
+@asynccontextmanager
+async def flood(c: Cluster, count: int) -> AsyncIterator[list["asyncio.Task[None]"]]:
+    """So many made-up tokens of one endpoint, about which the API server thinks for long."""
+    tokens = [c.token(good=False, salt=salt) for salt in range(count)]
+    c.reviews.slow.update(tokens)
+    asked = [asyncio.create_task(c.lets_in(token)) for token in tokens]
+    await settle()
+    yield asked
+    c.reviews.released.set()
+    await asyncio.gather(*asked, return_exceptions=True)
 
 
 @pytest.mark.parametrize("deployment", ["app-r1", "a-b-c-0123456789", "n" * 45 + "-0123456789"])
