@@ -3,14 +3,14 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
 
 from submodel_gateway.http import answers
 from submodel_gateway.http.answers import Route
-from submodel_gateway.http.messages import Request
+from submodel_gateway.http.messages import Reply, Request, Streamed
 from submodel_gateway.http.peers import Bounds
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.settings import Address
@@ -175,6 +175,32 @@ async def ask_or_nothing(listener: socket.socket) -> bytes:
         return await ask(listener, request(b"333"))
     except ConnectionError:
         return b""
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_client_that_does_not_read_its_answer_is_let_go_and_a_slow_one_is_not(streamed: bool) -> None:
+    size = 20_000_000
+
+    async def large(request: Request) -> Reply:
+        return Streamed(b"text/plain", parts()) if streamed else bytes(size)
+
+    async def parts() -> AsyncGenerator[bytes, None]:
+        for _ in range(20):
+            yield bytes(size // 20)
+
+    bounds = Bounds(unread_seconds=0.3, body_bytes=1_000, idle_seconds=0.1)
+    async with server(bounds, large) as listener, asyncio.timeout(30):
+        deaf, slow = [await asyncio.open_connection(*listener.getsockname()[:2], limit=1_000) for _ in range(2)]
+        for _, writer in (deaf, slow):
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        read = 0
+        while part := await slow[0].read(1_000_000):
+            read += len(part)
+            await asyncio.sleep(0.01)  # noqa: TID251  # time is what this bound is about
+        assert read > size
+        assert len(await deaf[0].read()) < size, "what the system held for it, and no more"
+        for _, writer in (deaf, slow):
+            writer.close()
 
 
 async def test_compressed_bodies_are_refused() -> None:

@@ -27,6 +27,9 @@ class Bounds:
     idle_seconds: float = 75.0
     """Between an answer and the next request."""
 
+    unread_seconds: float = 120.0
+    """Within each of these spans a client must read `body_bytes` of what was sent, or all of it."""
+
     connections: int = 10_000
     connections_per_address: int | None = None
     """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""

@@ -158,6 +158,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._unread = self._loop.create_future()
+        self._expect_reading()
 
     def resume_writing(self) -> None:
         if self._unread is not None:
@@ -329,6 +330,20 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._ask_for_the_client()
 
     # Time:
+
+    def _expect_reading(self) -> None:
+        """End the connection of a client that does not read: it holds an answer of many megabytes, perhaps."""
+        unread, size = self._unread, self._transport.get_write_buffer_size()
+
+        def look() -> None:
+            if unread is None or unread.done():
+                return
+            if size - self._transport.get_write_buffer_size() >= self._bounds.body_bytes:
+                self._expect_reading()
+            else:
+                self._transport.abort()
+
+        self._loop.call_later(self._bounds.unread_seconds, look)
 
     def _await_next(self) -> None:
         """All that has come is complete."""
