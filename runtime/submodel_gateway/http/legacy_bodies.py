@@ -64,7 +64,13 @@ def _error_text(field: _Field) -> str | None:
 
 
 def _value(field: _Field) -> object:
-    return None if isinstance(field, msgspec.UnsetType) else msgspec.json.decode(field)
+    """What the field says; the text of a number that is too large to be read."""
+    if isinstance(field, msgspec.UnsetType):
+        return None
+    try:
+        return msgspec.json.decode(field)
+    except msgspec.DecodeError:
+        return bytes(field).decode()
 
 
 async def _read(body: bytes) -> _Body | Result:

@@ -75,6 +75,9 @@ async def send_result_in_vain(store: FailingStore, worker: LegacyWorker, id: str
         (b'{"output": "a\\ud800b"}', (JobState.COMPLETED, "a\ufffdb", None)),
         ('{"output": "é漢"}'.encode(), (JobState.COMPLETED, "é漢", None)),
         (b'{"output": "a\xed\xa0\x80b\xff"}', (JobState.COMPLETED, "a\ufffd\ufffd\ufffdb\ufffd", None)),
+        (b'{"error": 1e999}', (JobState.FAILED, None, "1e999")),
+        (b'{"error": ' + b"9" * 5_000 + b"}", (JobState.FAILED, None, "9" * 5_000)),
+        (b'{"status": 1e999, "output": 7}', (JobState.COMPLETED, 7, None)),
     ],
 )
 async def test_a_result_is_what_the_sdk_meant(body: bytes, expected: Outcome) -> None:
