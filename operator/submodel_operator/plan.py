@@ -217,8 +217,9 @@ def _alive(observed: Observed, revision: str) -> list[ObservedWorker]:
 
 
 def _may_come_back(view: WorkerView | None) -> bool:
-    """Whether it is drained because we asked for it, and not because it leaves or is to be replaced."""
-    return view is not None and view.draining and not view.replace and view.phase is not WorkerPhase.DRAINING
+    """Whether it is drained because we asked for it. One that was told so says that it drains, as one does that leaves
+    by itself; to take the drain of the latter back changes nothing, for it asks for no jobs."""
+    return view is not None and view.draining and not view.replace
 
 
 def _draining(view: WorkerView | None) -> bool:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from submodel.contract.states import WorkerPhase
 from submodel_operator.desired import DesiredPool
 from submodel_operator.plan import Apply, DeletePool, Drain, Replace, Scale, Undrain, Unmark, plan
 from submodel_operator.scaling import ScalingDecision, Term
@@ -47,6 +48,14 @@ def test_a_worker_the_gateway_has_not_confirmed_is_not_removed() -> None:
 def test_a_drained_worker_is_taken_back_when_demand_returns() -> None:
     facts = observed(worker("a"), pools=(pool(replicas=1),))
     assert plan(facts, NEW, decision(2), {"a": view("a", draining=True)}) == (Undrain(("a",)), Scale("tokens-r1", 1, 2))
+
+
+def test_a_worker_that_says_that_it_drains_because_it_was_told_to_is_taken_back() -> None:
+    facts = observed(worker("a"), pools=(pool(replicas=1),))
+    known = {"a": view("a", phase=WorkerPhase.DRAINING, draining=True, running=1)}
+    assert plan(facts, NEW, decision(1), known) == (Undrain(("a",)),)
+    known = {"a": view("a", phase=WorkerPhase.DRAINING, running=1)}
+    assert plan(facts, NEW, decision(1), known) == (), "it leaves by itself"
 
 
 def test_a_worker_that_asks_for_a_fresh_one_is_replaced_once_it_holds_nothing() -> None:
