@@ -160,11 +160,10 @@ def _shadow(
 
 def _next_look(inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float, window: float) -> float | None:
     scaling = inputs.scaling
+    stay_seconds, last_stay_seconds = idle_seconds(inputs, state), last_idle_seconds(inputs, state)
     looks = [
-        *(
-            victims.seconds_until_next(inputs, each)
-            for each in {idle_seconds(inputs, state), last_idle_seconds(inputs, state)}
-        ),
+        victims.seconds_until_next(inputs, stay_seconds),
+        None if last_stay_seconds == stay_seconds else victims.seconds_until_next(inputs, last_stay_seconds),
         memory.seconds_until_forgotten(state, window, now),
         schedules.seconds_until_next(scaling.schedules, now),
     ]

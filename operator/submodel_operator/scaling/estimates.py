@@ -69,17 +69,17 @@ def _rates(
         return 0.0, 0.0, 0.0, 0.0
     heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
     window, fast = history.window_seconds(service_seconds), history.FAST_SECONDS
-    total, last_third, first_third, lately_since, before_until, slow_since = (
-        history.arrived(state.samples, heard_at - ago, now)
-        for ago in (0.0, fast / 3, 2 * fast / 3, fast, 2 * fast, window)
-    )
-    lately, before = total - lately_since, before_until - slow_since
-    return (
-        total - slow_since,
-        (total - slow_since) / window,
-        history.sure_rate(first_third - lately_since, lately, total - last_third),
-        min(before / (window - 2 * fast), lately / fast),
-    )
+
+    def total(seconds_ago: float) -> float:
+        return history.arrived(state.samples, heard_at - seconds_ago, now)
+
+    all, lately_since, slow_since = total(0.0), total(fast), total(window)
+    lately, sure, sustained = all - lately_since, 0.0, 0.0
+    if lately >= history.FAST_ARRIVALS:
+        sure = history.sure_rate(total(2 * fast / 3) - lately_since, lately, all - total(fast / 3))
+    if lately:
+        sustained = min((total(2 * fast) - slow_since) / (window - 2 * fast), lately / fast)
+    return all - slow_since, (all - slow_since) / window, sure, sustained
 
 
 def cold_start_seconds(inputs: ScalingInputs, state: ScalerState) -> float:

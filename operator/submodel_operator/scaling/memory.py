@@ -85,7 +85,7 @@ def _demand(inputs: ScalingInputs, state: ScalerState, now: float) -> ScalerStat
     if demand is None or not demand.fresh:
         return state
     samples = history.record(state.samples, demand, now)
-    if samples == state.samples:
+    if samples is state.samples:
         return state
     measured = history.service_seconds(samples, now, state.revised_at)
     service = state.service_seconds if measured is None else round(measured, 3)
