@@ -18,6 +18,9 @@ HANDLER = {"handler": {"inline": "pass"}}
 REFUSALS: list[tuple[dict[str, object], str]] = [
     ({"worker": HANDLER, "scaling": {"workersMax": 5000}}, "less than or equal to 1000"),
     ({"worker": HANDLER, "scaling": {"scalerType": "FASTER"}}, 'supported values: "QUEUE_DELAY", "REQUEST_COUNT"'),
+    ({"worker": HANDLER, "scaling": {"scalerValue": 0}}, "use 0.5 to 3600"),
+    ({"worker": HANDLER, "scaling": {"scalerType": "REQUEST_COUNT", "scalerValue": 10**6}}, "or equal to 10000"),
+    ({"worker": HANDLER, "scaling": {"schedules": [{"cron": "at dawn on Mondays", "workersMin": 1}]}}, "should match"),
     ({"worker": {**HANDLER, "imagee": "x"}}, 'unknown field "spec.worker.imagee"'),
 ]
 

@@ -159,8 +159,10 @@ SPEC_RULES = (
         field_path=".scaling.scalerValue",
     ),
     Rule(
-        rule="self.scaling.scalerType == 'REQUEST_COUNT' || self.scaling.scalerValue <= 3600.0",
-        message="scaling.scalerValue means seconds with QUEUE_DELAY and ADAPTIVE: use at most 3600",
+        # The lower bound stands here too: the API server compares whole numbers with the whole part of a minimum.
+        rule="self.scaling.scalerType == 'REQUEST_COUNT' || "
+        "(self.scaling.scalerValue >= 0.5 && self.scaling.scalerValue <= 3600.0)",
+        message="scaling.scalerValue means seconds with QUEUE_DELAY and ADAPTIVE: use 0.5 to 3600",
         field_path=".scaling.scalerValue",
     ),
     Rule(
