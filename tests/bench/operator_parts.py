@@ -36,6 +36,10 @@ ALL_READY = Bounds(goal=60.0, floor=90.0, most=True)
 CAUGHT_UP = Bounds(goal=20.0, most=True)
 MOST_WRITES = Bounds(goal=4.0, most=True)
 NO_WRITES = Bounds(goal=0.0, most=True)
+MOST_WRITES_OF_A_CHANGE = Bounds(goal=3.0, most=True)
+CHANGE = (("patch", "deployments/scale"), ("patch", "pods"), ("create", "events"), ("patch", "events"))
+"""What a change of a number writes beside the status, which tells it together with all else that is new."""
+
 MEMORY = Bounds(goal=300.0, most=True)
 GOALS_UP_TO = 1000
 """Endpoints; with more, figures that grow with their number are reported only."""
@@ -203,7 +207,8 @@ def _is_new_pool(name: str, old: str, raw: Object) -> bool:
 
 async def demand(bench: Bench, operator: OperatorProcess) -> list[Row]:
     """A job for an endpoint without workers: until its Deployment is scaled."""
-    delays = []
+    delays, audit = [], Audit()
+    audit.mark()
     async with deployments(bench.api) as changes:
         with Http(bench.gateway.public) as http:
             for namespace, name in bench.places()[-_samples(bench) :]:
@@ -213,7 +218,15 @@ async def demand(bench: Bench, operator: OperatorProcess) -> list[Row]:
                 delays.append(await seen - began)
     # The cluster makes pods at a rate of its own: what they bring is no part of what follows.
     await bench.api.until(PODS, None, lambda found: sum(map(_runs, found)) == len(delays), SELECTOR)
-    return _delays(f"{bench.count:,} endpoints: job at zero, to scaled", delays, Bounds(goal=300.0, most=True))
+    await settled(bench)
+    requests, per = await audit.requests(), f"{bench.count:,} endpoints: job at zero"
+    changing = 1 + sum(requests[request] for request in CHANGE) / len(delays)
+    return [
+        *_delays(f"{per}, to scaled", delays, Bounds(goal=300.0, most=True)),
+        Row(f"{per}: count, event and one status, each", changing, "", MOST_WRITES_OF_A_CHANGE),
+        Row(f"{per}: all writes until its worker has come, each", writes(requests) / len(delays), ""),
+        *_busiest(requests, len(delays)),
+    ]
 
 
 def _runs(pod: Object) -> bool:

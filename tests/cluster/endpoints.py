@@ -33,6 +33,25 @@ submodel.serverless.start({"handler": handler})
 """
 """A handler that tells what it finds where it runs."""
 
+WAIT = """
+import asyncio, os, socket
+import submodel
+
+async def handler(job):
+    while not os.path.exists("/tmp/" + job["input"]["until"]):
+        await asyncio.sleep(0.05)
+    return socket.gethostname()
+
+submodel.serverless.start({"handler": handler})
+"""
+"""A handler whose jobs end when a file is there in their pod; they tell which pod it was."""
+
+
+def touch(file: str, *pods: str, namespace: str) -> None:
+    """Let the jobs of `WAIT` end that wait for this file in these pods."""
+    for pod in pods:
+        kubectl("exec", pod, "-n", namespace, "--", "python", "-c", f"open('/tmp/{file}', 'w')")
+
 
 def put(namespace: str, kind: str, name: str, api_version: str = "v1", **fields: Any) -> None:
     """Apply an object."""

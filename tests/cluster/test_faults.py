@@ -2,15 +2,9 @@
 
 from tests.cluster.helm import RELEASE
 from tests.cluster.job_api import JobApi
+from tests.cluster.killing import kill
 from tests.cluster.kubernetes import kubectl, wait_for_path
 from tests.cluster.test_endpoint import OUTPUTS, apply
-
-FORCE = ("--force", "--grace-period=0", "--wait=false")
-
-
-def kill(release: str, component: str) -> None:
-    """End the pod of a component without any grace."""
-    kubectl("delete", "pod", "-n", release, "-l", f"app.kubernetes.io/component={component}", *FORCE)
 
 
 def test_a_killed_operator_loses_nothing_and_goes_on(release: str, namespace: str, api: JobApi) -> None:

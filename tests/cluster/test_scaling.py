@@ -2,26 +2,32 @@
 
 import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
+from operator import itemgetter
+from random import Random
 from typing import Any
 
-from tests.cluster.endpoints import OURS, apply_spec, inline, wait_for_reason, wait_ready
+import pytest
+
+from tests.cluster.endpoints import OURS, apply_ready, apply_spec, inline, wait_for_reason, wait_ready
 from tests.cluster.helm import RELEASE
 from tests.cluster.job_api import JobApi
+from tests.cluster.killing import kill
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
-from tests.cluster.test_faults import kill
+from tests.cluster.test_scale_in import departed, was_killed
 from tests.cluster.watching import changes_of
 
 SCALE_INS = int(os.environ.get("SCALE_INS", "20"))
 """How many workers leave while others are busy; 200 before a release."""
 
 SLEEP = """
-import asyncio
+import asyncio, socket, time
 import submodel
 
 async def handler(job):
     await asyncio.sleep(job["input"]["seconds"])
-    return "slept"
+    return {"worker": socket.gethostname(), "until": time.time()}
 
 submodel.serverless.start({"handler": handler})
 """
@@ -29,9 +35,10 @@ EACH = {"scalerType": "REQUEST_COUNT", "scalerValue": 1, "idleTimeout": 1}
 """A worker for each job, which leaves a second after its last one."""
 
 LONG_SECONDS = 12
-SHORT_SECONDS = 0.2
-TOGETHER = 4
-"""Workers that come and go beside a busy one."""
+LONG_AT_ONCE = 2
+SHORT_SECONDS = 0.2, 2.5
+TOGETHER = 8
+"""Workers that come and go beside the busy ones."""
 
 
 def test_a_burst_starts_its_workers_in_one_step_and_they_leave_when_it_is_over(namespace: str, api: JobApi) -> None:
@@ -48,30 +55,31 @@ def test_a_burst_starts_its_workers_in_one_step_and_they_leave_when_it_is_over(n
     kubectl("wait", "pods", "--all", "--for=delete", "-n", namespace, "--timeout=60s")
 
 
+@pytest.mark.timeout(max(300, 6 * SCALE_INS))
 def test_no_scale_in_ends_a_busy_worker(namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, inline(SLEEP, {**EACH, "workersMax": TOGETHER + 2}))
-    wait_ready(namespace)
+    endpoint = apply_ready(namespace, inline(SLEEP, {**EACH, "workersMax": TOGETHER + LONG_AT_ONCE}))
     answers: list[Future[dict[str, Any]]] = []
-    with changes_of("pods", namespace) as pods, ThreadPoolExecutor(TOGETHER + 2) as pool:
+    chance = Random(SCALE_INS)
+    with changes_of("pods", namespace) as pods, ThreadPoolExecutor(TOGETHER + LONG_AT_ONCE) as pool:
 
         def submit(seconds: float) -> Future[dict[str, Any]]:
             answers.append(pool.submit(api.finished, endpoint, api.run(endpoint, {"seconds": seconds})))
             return answers[-1]
 
-        long = submit(LONG_SECONDS)
-        while (left := _departures(pods())) < SCALE_INS:
-            if long.done():
-                long = submit(LONG_SECONDS)
-            for short in [submit(SHORT_SECONDS) for _ in range(TOGETHER)]:
+        long = [submit(LONG_SECONDS) for _ in range(LONG_AT_ONCE)]
+        while (left := len(departed(pods()))) < SCALE_INS:
+            long = [submit(LONG_SECONDS) if each.done() else each for each in long]
+            for short in [submit(chance.uniform(*SHORT_SECONDS)) for _ in range(TOGETHER)]:
                 short.result()
-            # Idle ones go before the next jobs come.
-            pods.until(partial(_more_left, left))
+            # Some go before the next jobs come, and others are on their way.
+            pods.until(partial(_more_left, left + TOGETHER // 2))
         results = [answer.result() for answer in answers]
         wait_for_path("sme/it", ".status.phase", "Idle", namespace)
-        killed = [pod for pod in pods() if _was_killed(pod)]
+        states = pods()
     assert {each["status"] for each in results} == {"COMPLETED"}
-    assert [each for each in results if each.get("retries")] == []
-    assert killed == []
+    assert [each for each in results if each["retries"]] == []
+    assert [pod for pod in states if was_killed(pod)] == []
+    assert _chosen_while_busy(states, [each["output"] for each in results]) == []
     events = {event["reason"] for event in get("events", "-n", namespace)["items"]}
     assert "WrongWorkerLeft" not in events
 
@@ -131,19 +139,21 @@ def test_a_job_on_a_node_that_is_drained_ends_or_runs_once_more(namespace: str, 
     assert all(each.get("retries", 0) <= 1 for each in results)
 
 
-def _departures(states: list[dict[str, Any]]) -> int:
-    return sum(state["event"] == "DELETED" for state in states)
+def _more_left(count: int, states: list[dict[str, Any]]) -> bool:
+    return len(departed(states)) >= count
 
 
-def _more_left(before: int, states: list[dict[str, Any]]) -> bool:
-    return _departures(states) > before
-
-
-def _was_killed(pod: dict[str, Any]) -> bool:
-    """Whether its worker did not leave by itself."""
-    statuses = pod["status"].get("containerStatuses", ())
-    ended = [status["state"]["terminated"] for status in statuses if "terminated" in status["state"]]
-    return any(each["exitCode"] not in (0, 143) for each in ended)
+def _chosen_while_busy(states: list[dict[str, Any]], outputs: list[dict[str, Any]]) -> list[str]:
+    """Pods whose deletion was asked for before their last job had ended, by the clock of the only node."""
+    ended = {str(each["worker"]): float(each["until"]) for each in sorted(outputs, key=itemgetter("until"))}
+    chosen = {
+        state["metadata"]["name"]: datetime.fromisoformat(state["metadata"]["deletionTimestamp"]).timestamp()
+        - state["metadata"]["deletionGracePeriodSeconds"]
+        for state in reversed(states)  # the first word on it stands
+        if state["metadata"].get("deletionGracePeriodSeconds")
+    }
+    whole_seconds = 1.0
+    return [pod for pod, at in chosen.items() if ended.get(pod, 0.0) > at + whole_seconds]
 
 
 def _names(namespace: str) -> set[str]:
