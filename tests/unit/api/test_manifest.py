@@ -58,7 +58,7 @@ def test_a_status_that_cannot_be_read_does_not_stand_in_the_way_of_the_spec() ->
         ("a: 1\n\tb: 2", "endpoint.yaml: line 2, column 1: is no valid YAML"),
         ("a: \x07", "endpoint.yaml: line 1: holds a control character; remove it"),
         ("a: !!int x", "endpoint.yaml: holds a value that does not fit its YAML tag; remove the tag"),
-        ("[" * 5000, "endpoint.yaml: is nested too deeply"),
+        ("[" * 20_000, "endpoint.yaml: is nested too deeply"),
         ("", "endpoint.yaml: holds no document; write exactly one SubModelEndpoint into a file"),
         (f"{HEAD}---\n{HEAD}", "endpoint.yaml: holds 2 documents; write exactly one SubModelEndpoint into a file"),
         ("- 1", "endpoint.yaml: holds no mapping; begin with apiVersion, kind, metadata and spec"),
