@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from submodel_operator.api.conditions import REMEDIES, Reason
 from tests.cluster.kubernetes import get, kubectl, wait, wait_for_path
 
 OURS = "-l=app.kubernetes.io/managed-by=submodel-operator"
@@ -90,12 +91,20 @@ def wait_for_reason(namespace: str, kind: str, reason: str, name: str = "it") ->
     return message
 
 
+def wait_not_ready(namespace: str, reason: Reason, name: str = "it") -> str:
+    """Wait until Ready is false for this reason and says what to do about it; returns the message."""
+    message = wait_for_reason(namespace, "Ready", reason, name)
+    assert condition(namespace, "Ready", name)["status"] == "False"
+    assert REMEDIES[reason] in message
+    return message
+
+
 def wait_ready(namespace: str, name: str = "it") -> None:
     """Wait until an endpoint is ready."""
     wait(f"sme/{name}", "condition=Ready", namespace)
 
 
-def worker(namespace: str) -> dict[str, Any]:
-    """The only worker pod of the namespace."""
-    (pod,) = get("pods", "-n", namespace, "-l=app.kubernetes.io/managed-by=submodel-operator")["items"]
+def worker(namespace: str, name: str = "it") -> dict[str, Any]:
+    """The only worker pod of an endpoint."""
+    (pod,) = get("pods", "-n", namespace, f"-l=serverless.submodel.ai/endpoint={name}")["items"]
     return dict(pod)

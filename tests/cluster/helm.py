@@ -33,6 +33,11 @@ def upgrade(namespace: str, *more: str) -> Ran:
     return run("helm", "upgrade", RELEASE, str(CHART), "-n", namespace, *waiting, *more)
 
 
+def reset(namespace: str) -> Ran:
+    """`helm upgrade` back to the values of `install`, until all of it is ready."""
+    return run("helm", "upgrade", RELEASE, str(CHART), "-n", namespace, "--wait", "--timeout=120s", *values())
+
+
 def uninstall(namespace: str) -> Ran:
     """`helm uninstall` of the release, until its pods are gone."""
     return run("helm", "uninstall", RELEASE, "-n", namespace, "--ignore-not-found", "--wait")

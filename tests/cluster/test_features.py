@@ -1,19 +1,13 @@
 """Each part of the spec, seen from inside a worker that runs on a real node."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from contextlib import closing
 
-import pytest
-import yaml
-
-from tests.cluster.endpoints import LOOK, apply_ready, apply_spec, condition, inline, put, wait_for_reason, worker
+from submodel_operator.api.conditions import Reason
+from tests.cluster.endpoints import LOOK, apply_ready, apply_spec, inline, put, wait_not_ready, worker
+from tests.cluster.helm import IMAGE_PREFIX, IMAGE_TAG, RELEASE
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
 
-EXAMPLES = Path(__file__).parents[2] / "docs/examples"
-GPU = "nvidia.com/gpu"
-PRODUCT = "nvidia.com/gpu.product"
-REGION = "topology.kubernetes.io/region"
 TOKEN_FILE = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 
@@ -92,54 +86,151 @@ def test_a_network_volume_is_where_the_hosted_platforms_mount_it(namespace: str,
     assert api.finished(endpoint, api.run(endpoint, wish))["output"]["files"] == {"/workspace/model": "weights"}
 
 
-@pytest.fixture
-def node() -> Iterator[str]:
-    """A node with two GPUs that are made up; without them and without labels of tests afterwards."""
-    name: str = get("nodes")["items"][0]["metadata"]["name"]
-    field = GPU.replace("/", "~1")
-    kinds = ("capacity", "allocatable")
+TOGETHER = """
+import asyncio, os, pathlib
+import submodel
 
-    def patch(operations: list[dict[str, str]]) -> None:
-        words = yaml.safe_dump(operations)
-        kubectl("patch", "node", name, "--subresource=status", "--type=json", "-p", words)
+running = []
 
-    patch([{"op": "add", "path": f"/status/{kind}/{field}", "value": "2"} for kind in kinds])
-    yield name
-    kubectl("label", "node", name, f"{PRODUCT}-", f"{REGION}-")
-    patch([{"op": "remove", "path": f"/status/{kind}/{field}"} for kind in kinds])
+async def handler(job):
+    running.append(job["id"])
+    while len(running) < 2:
+        await asyncio.sleep(0.02)
+    try:
+        pathlib.Path("/models/note").write_text("x")
+    except OSError as error:
+        refused = error.strerror
+    return {**{name: os.environ.get(name) for name in job["input"]["env"]}, "refused": refused}
+
+submodel.serverless.start({"handler": handler})
+"""
+"""A handler that ends only together with another job in the same process."""
 
 
-def test_a_worker_gets_its_gpu_on_a_node_of_its_type_and_waits_while_there_is_none(
-    namespace: str, api: JobApi, node: str
+def test_an_image_of_ones_own_runs_its_command_and_several_jobs_at_once_beside_a_volume_to_read_from(
+    namespace: str, api: JobApi
 ) -> None:
-    kubectl("label", "node", node, f"{PRODUCT}=NVIDIA-L4")
-    gpu = {"count": 2, "types": ["NVIDIA-L40S", "NVIDIA-A100-SXM4-80GB"]}
-    endpoint = apply_ready(namespace, {**inline(LOOK), "gpu": gpu})
-    job = api.run(endpoint)
-    words = wait_for_reason(namespace, "CapacityAvailable", "Unschedulable")
-    assert "didn't match Pod's node affinity" in words
-    assert condition(namespace, "Ready")["status"] == "False"
-
-    kubectl("label", "node", node, f"{PRODUCT}=NVIDIA-L40S", "--overwrite")
-    assert api.finished(endpoint, job)["status"] == "COMPLETED"
-    wait_for_reason(namespace, "CapacityAvailable", "Sufficient")
-    pod = worker(namespace)
-    assert pod["spec"]["containers"][0]["resources"]["limits"] == {GPU: "2"}
-    assert pod["spec"]["nodeName"] == node
-    assert get("sme/it", "-n", namespace)["status"]["gpu"]["summary"] == "2 × NVIDIA-L40S +1"
-
-    apply_spec(namespace, {**inline(LOOK, {"workersMin": 1}), "gpu": {"count": 1}}, "second")
-    words = wait_for_reason(namespace, "CapacityAvailable", "Unschedulable", "second")
-    assert f"Insufficient {GPU}" in words
-
-
-def test_a_worker_runs_in_the_data_center_that_is_asked_for(namespace: str, api: JobApi, node: str) -> None:
-    spec = {**inline(LOOK), "placement": {"dataCenters": ["eu-central-1"]}}
+    claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    put(namespace, "PersistentVolumeClaim", "models", spec=claim)
+    put(namespace, "Secret", "keys", stringData={"TOKEN": "s3cret"})
+    put(namespace, "Secret", "registry", type="kubernetes.io/dockerconfigjson", stringData={".dockerconfigjson": "{}"})
+    put(namespace, "ConfigMap", "code", data={"main.py": TOGETHER, "SIZE": "large"})
+    missing = {"name": "not-there", "key": "x", "optional": True}
+    spec = {
+        "displayName": "Two at once",
+        "worker": {
+            "image": f"{IMAGE_PREFIX}submodel-worker:{IMAGE_TAG}",
+            "command": ["python", "-m"],
+            "args": ["submodel.serverless", "/code/main.py"],
+            "imagePullSecrets": [{"name": "registry"}],
+            "env": [
+                {"name": "SIZE", "valueFrom": {"configMapKeyRef": {"name": "code", "key": "SIZE"}}},
+                {"name": "ABSENT", "valueFrom": {"secretKeyRef": missing}},
+                {"name": "NOWHERE", "valueFrom": {"configMapKeyRef": missing}},
+            ],
+            "envFrom": [
+                {"prefix": "MY_", "secretRef": {"name": "keys"}},
+                {"secretRef": {"name": "not-there", "optional": True}},
+                {"configMapRef": {"name": "not-there", "optional": True}},
+            ],
+            "concurrency": 2,
+            "podTemplate": {
+                "spec": {
+                    "containers": [{"name": "worker", "volumeMounts": [{"name": "code", "mountPath": "/code"}]}],
+                    "volumes": [{"name": "code", "configMap": {"name": "code"}}],
+                }
+            },
+        },
+        "networkVolume": {"claimName": "models", "mountPath": "/models", "readOnly": True},
+        "scaling": {"workersMax": 1, "idleTimeout": 60},
+        "jobs": {"executionTimeoutMs": 90_000},
+    }
     endpoint = apply_ready(namespace, spec)
+    wish = {"env": ["SIZE", "MY_TOKEN", "ABSENT", "NOWHERE", "RUNPOD_ENDPOINT_ID"]}
+    outputs = [api.finished(endpoint, job)["output"] for job in [api.run(endpoint, wish) for _ in range(2)]]
+    seen = {"SIZE": "large", "MY_TOKEN": "s3cret", "ABSENT": None, "NOWHERE": None, "RUNPOD_ENDPOINT_ID": endpoint}
+    assert outputs == [{**seen, "refused": "Read-only file system"}] * 2
+    pod = worker(namespace)["spec"]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["terminationGracePeriodSeconds"] == 90 + 30
+    assert "Two at once" in kubectl("get", "sme/it", "-n", namespace, "-o", "wide").out
+
+
+SLOW = """
+import submodel, time
+
+def handler(job):
+    time.sleep(600)
+
+submodel.serverless.start({"handler": handler})
+"""
+
+
+def test_a_start_a_run_and_a_wait_end_at_their_limits(namespace: str, api: JobApi) -> None:
+    never = inline("import time\ntime.sleep(600)", {"workersMin": 1}, startupDeadlineSeconds=10)
+    apply_spec(namespace, never, "never")
+    parked = apply_ready(namespace, {**inline(LOOK, {"workersMax": 0}), "jobs": _limits(5_000, 10_000)}, "parked")
+    waiting = api.run(parked)
+    endpoint = apply_ready(namespace, {**inline(SLOW), "jobs": _limits(5_000, 600_000)}, "slow")
+    assert api.finished(endpoint, api.run(endpoint))["status"] == "TIMED_OUT"
+    assert api.finished(parked, waiting)["status"] == "TIMED_OUT"
+    words = wait_not_ready(namespace, Reason.STARTUP_DEADLINE, "never")
+    assert "it did not ask for a job within 10 s of its start" in words
+
+
+FAILS_ONCE = """
+import os
+import submodel
+
+def handler(job):
+    if not os.path.exists("/tmp/once"):
+        open("/tmp/once", "w").close()
+        raise ValueError("the first time")
+    return "the second time"
+
+submodel.serverless.start({"handler": handler})
+"""
+
+
+def test_how_often_a_job_runs_how_long_it_is_kept_and_how_many_wait_is_said_by_the_endpoint(
+    namespace: str, api: JobApi
+) -> None:
+    repeated = {"maxAttempts": 2, "retryErrors": True, "resultTtlSeconds": 3, "syncResultTtlSeconds": 1}
+    endpoint = apply_ready(namespace, {**inline(FAILS_ONCE), "jobs": repeated})
     job = api.run(endpoint)
-    wait_for_reason(namespace, "CapacityAvailable", "Unschedulable")
-    kubectl("label", "node", node, f"{REGION}=eu-central-1")
-    assert api.finished(endpoint, job)["status"] == "COMPLETED"
+    parked = apply_ready(namespace, {**inline(LOOK, {"workersMax": 0}), "jobs": {"maxQueued": 1}}, "parked")
+    taken = [api.call(f"/v2/{parked}/run", {"input": {}})[0] for _ in range(3)]
+    assert taken == [200, 200, 429], "the first above the limit is still taken"
+
+    answer = api.finished(endpoint, job)
+    assert (answer["status"], answer["output"], answer["retries"]) == ("COMPLETED", "the second time", 1)
+    again = api.ok(f"/v2/{endpoint}/runsync", {"input": {}})
+    assert again["status"] == "COMPLETED"
+    for kept in (again["id"], job):
+        while (status := api.call(f"/v2/{endpoint}/status/{kept}")[0]) == 200:
+            kubectl("get", "--raw", "/readyz")
+        assert status == 404
+
+
+def _limits(execution_ms: int, ttl_ms: int) -> dict[str, int]:
+    return {"executionTimeoutMs": execution_ms, "ttlMs": ttl_ms}
+
+
+def test_who_may_send_jobs_and_which_models_there_are_is_said_by_the_endpoint(
+    release: str, namespace: str, api: JobApi
+) -> None:
+    put(namespace, "Secret", "team", stringData={"ci": f"smk_ci_{'k' * 64}"})
+    keyed = apply_ready(namespace, {**inline(LOOK), "auth": {"keySecrets": [{"name": "team"}]}}, "keyed")
+    opened = apply_ready(
+        namespace, {**inline(LOOK), "auth": {"mode": "None"}, "openai": {"models": ["parrot"]}}, "open"
+    )
+    with closing(JobApi(release, f"{RELEASE}-gateway", f"smk_ci_{'k' * 64}")) as team:
+        assert team.finished(keyed, team.run(keyed))["status"] == "COMPLETED"
+    with closing(JobApi(release, f"{RELEASE}-gateway", "nobody's")) as stranger:
+        assert stranger.call(f"/v2/{keyed}/run", {"input": {}})[0] in (401, 404)
+        models = stranger.ok(f"/v2/{opened}/openai/v1/models")["data"]
+    assert [each["id"] for each in models] == ["parrot"]
+    assert get("pods", "-n", namespace, "-l=serverless.submodel.ai/endpoint=open")["items"] == []
 
 
 def test_a_suspended_endpoint_runs_its_jobs_when_it_goes_on(namespace: str, api: JobApi) -> None:
@@ -150,10 +241,3 @@ def test_a_suspended_endpoint_runs_its_jobs_when_it_goes_on(namespace: str, api:
     assert get("pods", "-n", namespace)["items"] == []
     apply_spec(namespace, inline(LOOK))
     assert api.finished(endpoint, job)["status"] == "COMPLETED"
-
-
-def test_every_example_is_taken_by_the_cluster(namespace: str) -> None:
-    manifests = [path for path in EXAMPLES.rglob("*.yaml") if "\nkind:" in path.read_text(encoding="utf-8")]
-    assert len(manifests) > 10
-    files = [f"--filename={path}" for path in sorted(manifests)]
-    kubectl("apply", "--dry-run=server", "--validate=strict", "-n", namespace, *files)

@@ -2,9 +2,10 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.cluster.endpoints import OURS, apply_ready, apply_spec, inline
+from tests.cluster.endpoints import OURS, apply_ready, apply_spec, inline, wait_for_reason, worker
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait_for_path
+from tests.cluster.test_endpoint import GATED
 
 BRIEF = """
 import asyncio, os
@@ -37,6 +38,38 @@ def test_jobs_that_run_while_the_handler_changes_all_finish_once(namespace: str,
     wait_for_path("sme/it", '.status.conditions[?(@.type=="RolloutComplete")].status', "True", namespace)
     retried = [each for each in results if each.get("retries")]
     assert retried == []
+
+
+STAYING = {"idleTimeout": 60}
+BROKEN = """
+import submodel
+
+def handler(job):
+    raise ValueError("the table is gone")
+
+submodel.serverless.start({"handler": handler})
+"""
+
+
+def test_a_revision_whose_jobs_fail_keeps_the_worker_that_is_left_of_the_one_before(
+    namespace: str, api: JobApi
+) -> None:
+    endpoint = apply_ready(namespace, inline(GATED, STAYING))
+    long = api.run(endpoint)
+    wait_for_path("sme/it", ".status.workers.busy", "1", namespace)
+    pod = worker(namespace)["metadata"]["name"]
+    apply_spec(namespace, inline(BROKEN, STAYING))
+    failed = [api.finished(endpoint, api.run(endpoint)) for _ in range(5)]
+    assert {each["status"] for each in failed} == {"FAILED"}
+    words = wait_for_reason(namespace, "RolloutComplete", "RolloutFailed")
+    assert "about 100 % of the jobs of revision" in words
+
+    apply_spec(namespace, inline(GATED, STAYING))
+    wait_for_reason(namespace, "RolloutComplete", "Complete")
+    kubectl("exec", "-n", namespace, pod, "-c", "worker", "--", "python", "-c", "open('/tmp/go', 'w').close()")
+    again = api.finished(endpoint, api.run(endpoint))
+    for each in (api.finished(endpoint, long), again):
+        assert (each["status"], each["workerId"]) == ("COMPLETED", pod)
 
 
 def test_a_namespace_that_is_deleted_in_the_middle_of_work_ends(namespace: str, api: JobApi) -> None:

@@ -1,6 +1,17 @@
 """What goes wrong with workers is told with its reason and its remedy, and ends by itself when the cause is gone."""
 
-from tests.cluster.endpoints import LOOK, apply_ready, apply_spec, condition, inline, put, wait_for_reason, wait_ready
+from submodel_operator.api.conditions import Reason
+from tests.cluster.endpoints import (
+    LOOK,
+    apply_ready,
+    apply_spec,
+    condition,
+    inline,
+    put,
+    wait_for_reason,
+    wait_not_ready,
+    wait_ready,
+)
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import get, kubectl, wait
 
@@ -49,7 +60,7 @@ def test_pods_that_the_namespace_refuses_are_told_with_the_rule_that_refuses_the
     apply_spec(namespace, inline(LOOK, {"workersMin": 1}, podTemplate={"spec": root}))
     words = wait_for_reason(namespace, "CapacityAvailable", "ObjectRefused")
     assert 'violates PodSecurity "restricted' in words
-    assert condition(namespace, "Ready")["reason"] == "ObjectRefused"
+    assert wait_not_ready(namespace, Reason.REFUSED) == words
 
     apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
     wait_for_reason(namespace, "CapacityAvailable", "Sufficient")
@@ -61,23 +72,27 @@ def test_a_quota_that_is_used_up_is_told_and_waited_for(namespace: str, api: Job
     endpoint = apply_ready(namespace, inline(LOOK))
     job = api.run(endpoint)
     assert "exceeded quota: small" in wait_for_reason(namespace, "CapacityAvailable", "QuotaExceeded")
+    assert "exceeded quota: small" in wait_not_ready(namespace, Reason.QUOTA_EXCEEDED)
     put(namespace, "ResourceQuota", "small", spec={"hard": {"pods": "5"}})
     assert api.finished(endpoint, job)["status"] == "COMPLETED"
+    wait_ready(namespace)
 
 
 def test_a_missing_claim_is_told_and_waited_for(namespace: str, api: JobApi) -> None:
     endpoint = apply_ready(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
     job = api.run(endpoint)
     assert "models" in wait_for_reason(namespace, "CapacityAvailable", "VolumeMissing")
+    assert "models" in wait_not_ready(namespace, Reason.VOLUME_MISSING)
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     put(namespace, "PersistentVolumeClaim", "models", spec=claim)
     assert api.finished(endpoint, job)["status"] == "COMPLETED"
+    wait_ready(namespace)
 
 
 def test_a_missing_secret_is_told_and_a_changed_one_starts_new_workers(namespace: str, api: JobApi) -> None:
     source = {"secretKeyRef": {"name": "keys", "key": "token"}}
     endpoint = apply_spec(namespace, inline(LOOK, env=[{"name": "TOKEN", "valueFrom": source}]))
-    assert "Secret keys" in wait_for_reason(namespace, "Ready", "ReferenceMissing")
+    assert "Secret keys" in wait_not_ready(namespace, Reason.REFERENCE_MISSING)
 
     put(namespace, "Secret", "keys", stringData={"token": "one"})
     wait_ready(namespace)
