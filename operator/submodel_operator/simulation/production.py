@@ -48,23 +48,24 @@ class Production:
         for worker in cluster.workers.values():
             if worker.leaving:
                 continue
-            if worker.ready:
-                working.append(self._working(worker, cluster.now))
-            else:
+            if not worker.ready:
                 starting.append(StartingWorker(worker.name, cluster.now - worker.started_at))
+                continue
+            known = self._busy.get(worker.name)
+            if known is None or known.running != worker.running or not worker.running:
+                known = self._told(worker, cluster.now)
+            working.append(known)
         replicas, demand = len(working) + len(starting), _demand(cluster, self._scaling)
         inputs = ScalingInputs(self._scaling, replicas, tuple(working), tuple(starting), demand, "r1")
         decision, self._state = decide(inputs, self._state, self._beginning + cluster.now)
         return Order(decision.replicas, decision.remove, decision.evaluate_after_seconds)
 
-    def _working(self, worker: Worker, now: float) -> WorkerSignal:
+    def _told(self, worker: Worker, now: float) -> WorkerSignal:
         took_seconds = worker.ready_at - worker.started_at
         if not worker.running:
             return WorkerSignal(worker.name, 0, now - worker.idle_since, False, took_seconds)
-        known = self._busy.get(worker.name)
-        if known is None or known.running != worker.running:
-            known = self._busy[worker.name] = WorkerSignal(worker.name, worker.running, None, False, took_seconds)
-        return known
+        told = self._busy[worker.name] = WorkerSignal(worker.name, worker.running, None, False, took_seconds)
+        return told
 
 
 def _demand(cluster: Cluster, scaling: ResolvedScaling) -> Demand:
