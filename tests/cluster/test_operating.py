@@ -134,7 +134,8 @@ def test_a_standby_takes_over_from_a_killed_operator_and_writes_nothing_anew(
     wait_ready(namespace)
     upgrade(release, "--set=operator.replicas=2")
     try:
-        first = holder(release)
+        while not (first := holder(release)):
+            kubectl("get", "--raw", "/readyz")
         before = get("sme/it", "-n", namespace)["metadata"]["resourceVersion"]
         kubectl("delete", "pod", first.partition("_")[0], "-n", release, "--grace-period=0", "--force")
         while holder(release) in ("", first):
@@ -147,10 +148,10 @@ def test_a_standby_takes_over_from_a_killed_operator_and_writes_nothing_anew(
 
 
 def holder(release: str) -> str:
-    """Who holds the Lease of the operators."""
+    """Who holds the Lease of the operators; empty while nobody does."""
     leases = get("leases", "-n", release)["items"]
-    (found,) = (each for each in leases if each["metadata"]["name"].startswith(RELEASE))
-    return str(found["spec"].get("holderIdentity") or "")
+    holders = [each["spec"].get("holderIdentity") for each in leases if each["metadata"]["name"].startswith(RELEASE)]
+    return str(next(iter(holders), None) or "")
 
 
 def test_a_source_that_does_not_compile_is_told_before_any_job(namespace: str) -> None:
