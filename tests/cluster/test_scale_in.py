@@ -185,22 +185,6 @@ def test_marks_that_are_not_used_are_taken_off_although_the_operator_is_killed_b
     scale_in.ends_well()
 
 
-def test_deletion_costs_that_are_rewritten_between_mark_and_shrink_send_nobody_else(scale_in: ScaleIn) -> None:
-    hold(scale_in.namespace, SHRINK)
-    scale_in.begin()
-    both_are_marked(scale_in)
-    names = {pod["metadata"]["name"] for pod in get("pods", OURS, "-n", scale_in.namespace)["items"]}
-    for name in names:
-        cost = 1000 if name in scale_in.idle else -2147483647
-        kubectl("annotate", "--overwrite", "pod", name, "-n", scale_in.namespace, f"{COST}={cost}")
-    (busy,) = names - scale_in.idle
-    assert busy in wait_for_reason(scale_in.namespace, "Undisturbed", "DeletionCostByOthers")
-    release_hold(scale_in.namespace)
-    both_are_gone(scale_in)
-    kubectl("annotate", "pod", busy, "-n", scale_in.namespace, f"{COST}-")
-    scale_in.ends_well()
-
-
 def test_a_busy_worker_whose_readiness_probe_fails_is_not_taken_in_place_of_an_idle_one(
     namespace: str, api: JobApi
 ) -> None:
