@@ -11,13 +11,7 @@ from typing import Final
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import adaptive, limits, memory, queue_delay, request_count, schedules, victims
 from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
-from submodel_operator.scaling.estimates import (
-    Estimates,
-    estimate,
-    idle_seconds,
-    last_idle_seconds,
-    settled_cold_start_seconds,
-)
+from submodel_operator.scaling.estimates import Estimates, Stay, estimate, idle_stay, settled_cold_start_seconds
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 from submodel_operator.scaling.state import ScalerState
 
@@ -49,13 +43,14 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
     wanted = limits.limited(inputs, state, now, proposal)
     window = _window_seconds(inputs, state)
     state = memory.remember_wanted(state, wanted.workers, window, now)
+    stay = idle_stay(inputs, state)
     if wanted.workers >= inputs.replicas:
         decision = ScalingDecision(wanted.workers, wanted.term, wanted.message)
     elif not demand.fresh:
         decision = _held(inputs)
     else:
-        decision = _shrink(inputs, state, now, _stabilised(inputs, state, now, window, wanted))
-    look = _next_look(inputs, demand, state, now, window)
+        decision = _shrink(inputs, state, now, _stabilised(inputs, state, now, window, wanted), stay)
+    look = _next_look(inputs, demand, state, now, window, stay)
     shadow = _shadow(inputs, demand, estimates, state, now)
     return (
         ScalingDecision(
@@ -114,7 +109,7 @@ def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, window: f
     return wanted.by(Term.STABILIZATION, highest, message)
 
 
-def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal) -> ScalingDecision:
+def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Proposal, stay: Stay) -> ScalingDecision:
     if inputs.hold:
         return ScalingDecision(inputs.replicas, Term.UNSETTLED, f"{inputs.hold}: wait")
     if not inputs.settled:
@@ -124,17 +119,15 @@ def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Propo
         message = f"the gateway was silent until {now - state.sighted_at:.0f} s ago: wait for its workers"
         return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
     surplus = max(0, inputs.replicas - wanted.workers)
-    stay_seconds = idle_seconds(inputs, state)
     if inputs.starting:
-        remove = victims.unneeded_starts(inputs, surplus, stay_seconds)
+        remove = victims.unneeded_starts(inputs, surplus, stay.seconds)
         term, message = Term.UNNEEDED_STARTS, f"{counted(len(remove), 'starting worker')} not needed any more"
     else:
         over_maximum = inputs.replicas > inputs.scaling.workers_max
-        after_seconds = 0.0 if over_maximum else stay_seconds
-        last_after_seconds = 0.0 if over_maximum else last_idle_seconds(inputs, state)
-        remove = victims.idle(inputs, surplus, after_seconds, last_after_seconds)
+        allowed = Stay(0.0, 0.0) if over_maximum else stay
+        remove = victims.idle(inputs, surplus, allowed.seconds, allowed.last_seconds)
         term = Term.MAXIMUM if over_maximum else Term.IDLE
-        waited_seconds = last_after_seconds if len(remove) == inputs.replicas else after_seconds
+        waited_seconds = allowed.last_seconds if len(remove) == inputs.replicas else allowed.seconds
         message = f"{counted(len(remove), 'worker')} idle for {waited_seconds:g} s; {wanted.message}"
     if not remove:
         held = wanted.term is Term.STABILIZATION
@@ -158,12 +151,12 @@ def _shadow(
     return limits.limited(seen, state, now, POLICIES[other](seen, demand, estimates))
 
 
-def _next_look(inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float, window: float) -> float | None:
+def _next_look(
+    inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float, window: float, stay: Stay
+) -> float | None:
     scaling = inputs.scaling
-    stay_seconds, last_stay_seconds = idle_seconds(inputs, state), last_idle_seconds(inputs, state)
     looks = [
-        victims.seconds_until_next(inputs, stay_seconds),
-        None if last_stay_seconds == stay_seconds else victims.seconds_until_next(inputs, last_stay_seconds),
+        *(victims.seconds_until_next(inputs, each) for each in set(stay)),
         memory.seconds_until_forgotten(state, window, now),
         schedules.seconds_until_next(scaling.schedules, now),
     ]

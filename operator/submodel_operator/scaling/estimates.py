@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import history
@@ -74,12 +74,12 @@ def _rates(
         return history.arrived(state.samples, heard_at - seconds_ago, now)
 
     all, lately_since, slow_since = total(0.0), total(fast), total(window)
-    lately, sure, sustained = all - lately_since, 0.0, 0.0
-    if lately >= history.FAST_ARRIVALS:
-        sure = history.sure_rate(total(2 * fast / 3) - lately_since, lately, all - total(fast / 3))
-    if lately:
-        sustained = min((total(2 * fast) - slow_since) / (window - 2 * fast), lately / fast)
-    return all - slow_since, (all - slow_since) / window, sure, sustained
+    arrivals, lately = all - slow_since, all - lately_since
+    if not lately:
+        return arrivals, arrivals / window, 0.0, 0.0
+    sure = history.sure_rate(total(2 * fast / 3) - lately_since, lately, all - total(fast / 3))
+    sustained = min((total(2 * fast) - slow_since) / (window - 2 * fast), lately / fast)
+    return arrivals, arrivals / window, sure, sustained
 
 
 def cold_start_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
@@ -103,38 +103,34 @@ def _percentile_seconds(state: ScalerState, share: float) -> float:
     return known[ceil(share * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
 
 
-def idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
-    """How long an idle worker stays that leaves others behind.
+class Stay(NamedTuple):
+    """How long idle workers stay."""
 
-    With `auto`, as long as another start would take: waiting that long and then leaving costs at most twice what
-    somebody would pay who knew when the next job comes. `ADAPTIVE` knows what the jobs of a window need: whom they did
-    not need in all of it, it lets go.
+    seconds: float
+    """One that leaves others behind."""
+
+    last_seconds: float
+    """The last one."""
+
+
+def idle_stay(inputs: ScalingInputs, state: ScalerState) -> Stay:
+    """With `auto`, as long as another start would take: waiting that long and then leaving costs at most twice what
+    somebody would pay who knew when the next job comes.
+
+    `ADAPTIVE` knows what the jobs of a window need: whom they did not need in all of it, it lets go. The last one stays
+    twice as long as a start where that is longer than a job may wait: without it the next job is late for certain.
     """
     configured = inputs.scaling.idle_timeout_seconds
     if configured is not None:
-        return float(configured)
-    start_seconds = _start_seconds(state)
+        return Stay(float(configured), float(configured))
+    start_seconds = max(SHORTEST_STAY_SECONDS, settled_cold_start_seconds(state))
     if inputs.scaling.scaler_type is not ScalerType.ADAPTIVE:
-        return start_seconds
-    return min(start_seconds, history.window_seconds(state.service_seconds or 0.0))
-
-
-def last_idle_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
-    """How long the last worker stays.
-
-    With `auto`, as long as a start takes; under `ADAPTIVE` twice as long where that is longer than a job may wait:
-    without it the next job is late for certain.
-    """
-    configured = inputs.scaling.idle_timeout_seconds
-    if configured is not None:
-        return float(configured)
-    start_seconds, allowed_seconds = _start_seconds(state), inputs.scaling.scaler_value
-    makes_late = inputs.scaling.scaler_type is ScalerType.ADAPTIVE and start_seconds > allowed_seconds
-    return start_seconds * (LAST_STAYS if makes_late else 1.0)
-
-
-def _start_seconds(state: ScalerState) -> float:
-    return max(SHORTEST_STAY_SECONDS, settled_cold_start_seconds(state))
+        return Stay(start_seconds, start_seconds)
+    makes_late = start_seconds > inputs.scaling.scaler_value
+    return Stay(
+        min(start_seconds, history.window_seconds(state.service_seconds or 0.0)),
+        start_seconds * (LAST_STAYS if makes_late else 1.0),
+    )
 
 
 def _service_seconds(inputs: ScalingInputs, state: ScalerState, now: float) -> float:

@@ -73,7 +73,7 @@ def arrived(samples: Samples, at: float, now: float) -> float:
         return samples[max(0, following - 1)].arrived if samples else 0
     before, after = samples[following - 1], samples[following]
     distance = after.at - before.at
-    if distance > FINEST_SECONDS and distance > _spacing(after.at, now):
+    if distance > _spacing(after.at, now):
         return before.arrived
     return before.arrived + (after.arrived - before.arrived) * (at - before.at) / distance
 

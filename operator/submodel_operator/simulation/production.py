@@ -52,7 +52,7 @@ class Production:
                 starting.append(StartingWorker(worker.name, cluster.now - worker.started_at))
                 continue
             known = self._busy.get(worker.name)
-            if known is None or known.running != worker.running or not worker.running:
+            if known is None or known.running != worker.running:
                 known = self._told(worker, cluster.now)
             working.append(known)
         replicas, demand = len(working) + len(starting), _demand(cluster, self._scaling)
