@@ -107,18 +107,21 @@ def plan(
     actions += _scaling_actions(observed, desired, decision, views, replicas)
     coming = _alive(observed, desired.revision)
     actions += _replacements(coming, decision, views, overdue)
+    older = [pool for pool in observed.pools if pool.revision != desired.revision]
     room = _room_needed(present, coming)
-    fit = any(_works(views.get(worker.name)) for worker in coming) and not failing_jobs(
-        observed, desired.revision, views
-    )
-    stay = decision.replicas > 0 and not fit
-    for pool in observed.pools:
-        if pool.revision != desired.revision:
-            alive = _alive(observed, pool.revision)
-            leaving = sorted(alive, key=lambda worker: _reluctance(worker, views))[:room] if stay else alive
-            room -= len(leaving) if stay else 0
-            actions += _retire(pool, alive, leaving, views)
+    stay = bool(older) and decision.replicas > 0 and not _is_fit(observed, desired.revision, views)
+    for pool in older:
+        alive = _alive(observed, pool.revision)
+        leaving = sorted(alive, key=lambda worker: _reluctance(worker, views))[:room] if stay else alive
+        room -= len(leaving) if stay else 0
+        actions += _retire(pool, alive, leaving, views)
     return tuple(actions)
+
+
+def _is_fit(observed: Observed, revision: str, views: Views) -> bool:
+    """Whether workers of the revision work, and most of their jobs do not fail."""
+    works = any(_works(views.get(worker.name)) for worker in _alive(observed, revision))
+    return works and not failing_jobs(observed, revision, views)
 
 
 def _room_needed(present: ObservedPool | None, coming: list[ObservedWorker]) -> int:
