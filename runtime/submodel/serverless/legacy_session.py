@@ -137,11 +137,9 @@ class LegacySession(Concurrency):
     def next_call(self, now: float) -> Call | float:
         """The next request to make, or the instant at which to ask again if nothing changes before (may be inf)."""
         if self._reason:
-            return (
-                math.inf
-                if self._said_reason or self._under_way[Kind.PING]
-                else self._fly(self._calls.farewell(now, self._reason))
-            )
+            if self._said_reason or self._under_way[Kind.PING]:
+                return math.inf
+            return self._fly(self._calls.farewell(now, self._reason))
         due, post_at = self._next_post(now)
         if due is not None:
             return self._fly(self._calls.post(now, due, self._leases[due]))
