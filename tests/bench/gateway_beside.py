@@ -3,7 +3,8 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from itertools import count
 from statistics import median
 
@@ -27,6 +28,7 @@ PER_SECOND = 50
 DAWDLERS = 2_000
 SMALL_CLIENTS = 64
 SMALL_REQUESTS = 8_000
+SMALL = request("POST", f"/v2/{ENDPOINT}/runsync", BODY)
 
 
 async def idle(engine: Engine, rounds: int, factor: float) -> list[Row]:
@@ -84,55 +86,55 @@ async def _streams(
 
 async def large(engine: Engine, rounds: int, factor: float) -> list[Row]:
     """Small jobs beside somebody who has results of 20 MB made and reads them."""
-    small = request("POST", f"/v2/{ENDPOINT}/runsync", BODY)
-    alone: list[float] = []
-    beside: list[float] = []
     seconds: list[float] = []
-    requests = int(SMALL_REQUESTS * factor)
-    for _ in range(rounds):
-        with engine.place() as store, gateway(store, 1, beside=True) as place:
-            async with lines(place.port, SMALL_CLIENTS) as opened:
-                await ask_all(opened, requests // 4, small, _completed)
-                alone.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
-                with publisher(place.port) as each:
-                    beside.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
-                seconds += each
+
+    @asynccontextmanager
+    async def publishing(port: int) -> AsyncIterator[None]:
+        with publisher(port) as each:
+            yield
+        seconds.extend(each)
+
     return [
-        Row(
-            f"p99 of /runsync, {SMALL_CLIENTS} clients, beside results of 20 MB",
-            1_000 * median(beside),
-            "ms",
-            Bounds(3, 3, most=True),
-            1_000 * median(alone),
-        ),
+        await _small_jobs(engine, rounds, factor, "results of 20 MB", Bounds(3, 3, most=True), publishing),
         Row("a result of 20 MB, from request to answer", 1_000 * median(seconds), "ms"),
     ]
 
 
 async def slow(engine: Engine, rounds: int, factor: float) -> list[Row]:
     """Small jobs beside connections that begin a request and never come to its end."""
-    small = request("POST", f"/v2/{ENDPOINT}/runsync", BODY)
+
+    @asynccontextmanager
+    async def dawdling(port: int) -> AsyncIterator[None]:
+        async with lines(port, DAWDLERS) as opened:
+            for number, line in enumerate(opened):
+                line.send(SMALL[: 1 + number % (len(SMALL) - 1)], _unexpected)
+            yield
+
+    bounds = Bounds(1.5, 2, most=True)
+    return [await _small_jobs(engine, rounds, factor, f"{DAWDLERS:,} slow connections", bounds, dawdling)]
+
+
+async def _small_jobs(
+    engine: Engine,
+    rounds: int,
+    factor: float,
+    beside_what: str,
+    bounds: Bounds,
+    crowd: Callable[[int], AbstractAsyncContextManager[None]],
+) -> Row:
+    """The p99 of small jobs while `crowd` is at the gateway's port, beside that without."""
     alone: list[float] = []
     beside: list[float] = []
     requests = int(SMALL_REQUESTS * factor)
     for _ in range(rounds):
         with engine.place() as store, gateway(store, 1, beside=True) as place:
             async with lines(place.port, SMALL_CLIENTS) as opened:
-                await ask_all(opened, requests // 4, small, _completed)
-                alone.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
-                async with lines(place.port, DAWDLERS) as dawdling:
-                    for number, line in enumerate(dawdling):
-                        line.send(small[: 1 + number % (len(small) - 1)], _unexpected)
-                    beside.append(percentile(await ask_all(opened, requests, small, _completed), 0.99))
-    return [
-        Row(
-            f"p99 of /runsync, {SMALL_CLIENTS} clients, beside {DAWDLERS:,} slow connections",
-            1_000 * median(beside),
-            "ms",
-            Bounds(1.5, 2, most=True),
-            1_000 * median(alone),
-        )
-    ]
+                await ask_all(opened, requests // 4, SMALL, _completed)
+                alone.append(percentile(await ask_all(opened, requests, SMALL, _completed), 0.99))
+                async with crowd(place.port):
+                    beside.append(percentile(await ask_all(opened, requests, SMALL, _completed), 0.99))
+    name = f"p99 of /runsync, {SMALL_CLIENTS} clients, beside {beside_what}"
+    return Row(name, 1_000 * median(beside), "ms", bounds, 1_000 * median(alone))
 
 
 def _unexpected(status: int, body: bytes) -> None:

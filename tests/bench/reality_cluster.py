@@ -9,7 +9,7 @@ from typing import Any
 
 from submodel_operator.scaling.state import decode
 from submodel_operator.simulation.workloads import Workload
-from tests.bench.reality_jobs import SCALING, Round, Steps
+from tests.bench.reality_jobs import SCALING, Round, Steps, as_they_come
 from tests.cluster.endpoints import apply_spec, inline, wait_ready
 from tests.cluster.helm import RELEASE, api_key, install, uninstall
 from tests.cluster.job_api import JobApi
@@ -46,10 +46,7 @@ def _round(workload: Workload, pool: ThreadPoolExecutor, api: JobApi) -> Round:
     wait_ready(PLACE)
     with changes_of("pods", PLACE) as pods, changes_of("deployments", PLACE) as counts:
         began = time.monotonic()
-        answers = []
-        for job in workload.jobs:
-            time.sleep(max(0.0, began + job.arrives_at - time.monotonic()))  # noqa: TID251  # jobs come when they come
-            answers.append(pool.submit(_done, api, endpoint, job.seconds))
+        answers = [pool.submit(_done, api, endpoint, job.seconds) for job in as_they_come(workload)]
         delays = sorted(answer.result() for answer in answers)
         wait_for_path("sme/it", ".status.phase", "Idle", PLACE)
         kubectl("wait", "pods", "--all", "--for=delete", "-n", PLACE, "--timeout=60s")

@@ -1,6 +1,7 @@
 """The same jobs in the product and in the simulator, and what is compared of both. See `reality`."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
@@ -36,6 +37,14 @@ class Round:
     @property
     def p95_seconds(self) -> float:
         return percentile(self.delays, 0.95)
+
+
+def as_they_come(workload: Workload) -> Iterator[Job]:
+    """The jobs, each when it is due by the clock that begins now."""
+    began = time.monotonic()
+    for job in workload.jobs:
+        time.sleep(max(0.0, began + job.arrives_at - time.monotonic()))  # noqa: TID251  # jobs come when they come
+        yield job
 
 
 def means(rounds: Sequence[Round]) -> tuple[float, float, float]:

@@ -16,7 +16,7 @@ from submodel_operator.clock import SystemClock
 from submodel_operator.scaling.log import Record, decode_record
 from submodel_operator.scaling.state import decode
 from submodel_operator.simulation.workloads import Workload
-from tests.bench.reality_jobs import SCALING, Round, Steps
+from tests.bench.reality_jobs import SCALING, Round, Steps, as_they_come
 from tests.cluster.test_scaling import SLEEP
 from tests.integration.test_local_mode import call, finished, up, write
 
@@ -33,16 +33,13 @@ def rounds(workload: Workload, count: int) -> list[Round]:
 
 def _round(workload: Workload, url: str, data: Path, log: Path) -> Round:
     known = len(_decisions(log))
-    began, epoch = time.monotonic(), SystemClock().now()
+    began = SystemClock().now()
     with ThreadPoolExecutor(64) as pool:
-        answers = []
-        for job in workload.jobs:
-            time.sleep(max(0.0, began + job.arrives_at - time.monotonic()))  # noqa: TID251  # jobs come when they come
-            answers.append(pool.submit(_done, url, job.seconds))
+        answers = [pool.submit(_done, url, job.seconds) for job in as_they_come(workload)]
         delays = sorted(answer.result() for answer in answers)
     while (told := _decisions(log)[known:])[-1].decision.replicas:
         time.sleep(0.2)  # noqa: TID251  # the last worker leaves by itself
-    steps = [(each.now - epoch, each.decision.replicas) for each in told]
+    steps = [(each.now - began, each.decision.replicas) for each in told]
     memory = decode(read_local_manifest(data)["status"]["autoscaling"]["memory"])
     return Round(_worker_seconds(steps), delays, steps, memory.cold_starts)
 
