@@ -1,5 +1,8 @@
 """Others who write what the scaler writes are named, and no job is lost to them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from tests.cluster.endpoints import (
     LOOK,
     OURS,
@@ -34,36 +37,34 @@ def test_who_else_scales_the_deployment_is_named_and_the_scaler_goes_on_from_the
     assert [event["type"] for event in events] == ["Warning"]
 
 
-def test_who_scales_down_by_hand_ends_no_job(namespace: str, api: JobApi) -> None:
+@contextmanager
+def two_busy_workers(namespace: str, api: JobApi) -> Iterator[str]:
+    """Gives the name of their Deployment. Whatever is done to it, their jobs end where they began, and run once."""
     endpoint = apply_ready(namespace, inline(WAIT, EACH))
     jobs = [api.run(endpoint, {"until": "the-end"}) for _ in range(2)]
     wait_for_path("sme/it", ".status.workers.busy", "2", namespace)
     busy = {pod["metadata"]["name"] for pod in get("pods", OURS, "-n", namespace)["items"]}
     (deployment,) = get("deployments", OURS, "-n", namespace)["items"]
-    kubectl("scale", "deployment", deployment["metadata"]["name"], "-n", namespace, "--replicas=0")
-    assert "was scaled from 2 to 0 by" in wait_for_reason(namespace, "Undisturbed", "ScaledByOthers")
+    yield deployment["metadata"]["name"]
     touch("the-end", *busy, namespace=namespace)
     results = [api.finished(endpoint, job) for job in jobs]
     assert [(each["status"], each["retries"]) for each in results] == [("COMPLETED", 0)] * 2
     assert {each["output"] for each in results} == busy, "they were given the time that their jobs took"
 
 
+def test_who_scales_down_by_hand_ends_no_job(namespace: str, api: JobApi) -> None:
+    with two_busy_workers(namespace, api) as deployment:
+        kubectl("scale", "deployment", deployment, "-n", namespace, "--replicas=0")
+        assert "was scaled from 2 to 0 by" in wait_for_reason(namespace, "Undisturbed", "ScaledByOthers")
+
+
 def test_an_autoscaler_of_somebody_else_on_the_deployment_is_named_and_ends_no_job(namespace: str, api: JobApi) -> None:
-    endpoint = apply_ready(namespace, inline(WAIT, EACH))
-    jobs = [api.run(endpoint, {"until": "the-end"}) for _ in range(2)]
-    wait_for_path("sme/it", ".status.workers.busy", "2", namespace)
-    busy = {pod["metadata"]["name"] for pod in get("pods", OURS, "-n", namespace)["items"]}
-    (deployment,) = get("deployments", OURS, "-n", namespace)["items"]
-    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment["metadata"]["name"]}
     bounds = {"minReplicas": 1, "maxReplicas": 1}  # which it keeps without any metric
-    put(namespace, "HorizontalPodAutoscaler", "theirs", "autoscaling/v2", spec={"scaleTargetRef": target, **bounds})
-    words = wait_for_reason(namespace, "Undisturbed", "ScaledByOthers")
-    assert "kube-controller-manager" in words
-    kubectl("delete", "hpa", "theirs", "-n", namespace)
-    touch("the-end", *busy, namespace=namespace)
-    results = [api.finished(endpoint, job) for job in jobs]
-    assert [(each["status"], each["retries"]) for each in results] == [("COMPLETED", 0)] * 2
-    assert {each["output"] for each in results} == busy
+    with two_busy_workers(namespace, api) as deployment:
+        target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": deployment}
+        put(namespace, "HorizontalPodAutoscaler", "theirs", "autoscaling/v2", spec={"scaleTargetRef": target, **bounds})
+        assert "kube-controller-manager" in wait_for_reason(namespace, "Undisturbed", "ScaledByOthers")
+        kubectl("delete", "hpa", "theirs", "-n", namespace)
 
 
 def test_a_schedule_that_nobody_can_read_is_told_and_the_job_that_runs_goes_on(namespace: str, api: JobApi) -> None:

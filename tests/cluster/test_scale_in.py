@@ -96,6 +96,10 @@ def scale_in(holding: None, namespace: str, api: JobApi) -> Iterator[ScaleIn]:
         yield ScaleIn(namespace, api, pods, counts)
 
 
+Step = Callable[[ScaleIn], None]
+"""Returns when this point of the protocol is reached."""
+
+
 def is_drained(each: ScaleIn) -> None:
     """The gateway hands both no more jobs, and says so."""
     wait_for_path("sme/it", ".status.workers.draining", "2", each.namespace)
@@ -127,20 +131,25 @@ def nobody_is_chosen(each: ScaleIn) -> None:
     """They have not been idle for long enough."""
 
 
-@pytest.mark.parametrize(
-    ("held", "reached"),
-    [("", nobody_is_chosen), (MARK, one_is_marked), (SHRINK, both_are_marked), ("", both_are_gone)],
-    ids=lambda value: value.__name__ if callable(value) else value,
-)
-def test_what_an_operator_that_is_killed_has_begun_the_next_one_ends(
-    release: str, scale_in: ScaleIn, held: str, reached: Callable[[ScaleIn], None]
-) -> None:
+def kill_once(reached: Step, scale_in: ScaleIn, release: str, held: str) -> None:
+    """The operator that begins the scale-in ends where this step is reached, and what was held is held on."""
     operator = Operator(release)
     if held:
         hold(scale_in.namespace, held)
     scale_in.begin()
     reached(scale_in)
     operator.kill()
+
+
+@pytest.mark.parametrize(
+    ("held", "reached"),
+    [("", nobody_is_chosen), (MARK, one_is_marked), (SHRINK, both_are_marked), ("", both_are_gone)],
+    ids=lambda value: value.__name__ if callable(value) else value,
+)
+def test_what_an_operator_that_is_killed_has_begun_the_next_one_ends(
+    release: str, scale_in: ScaleIn, held: str, reached: Step
+) -> None:
+    kill_once(reached, scale_in, release, held)
     release_hold(scale_in.namespace)
     both_are_gone(scale_in)
     scale_in.ends_well()
@@ -152,14 +161,9 @@ def test_what_an_operator_that_is_killed_has_begun_the_next_one_ends(
     ids=lambda value: value.__name__ if callable(value) else value,
 )
 def test_demand_that_comes_back_while_the_operator_is_dead_is_served_by_whoever_is_left(
-    release: str, scale_in: ScaleIn, held: str, reached: Callable[[ScaleIn], None]
+    release: str, scale_in: ScaleIn, held: str, reached: Step
 ) -> None:
-    operator = Operator(release)
-    if held:
-        hold(scale_in.namespace, held)
-    scale_in.begin()
-    reached(scale_in)
-    operator.kill()
+    kill_once(reached, scale_in, release, held)
     jobs = scale_in.demand_returns()
     release_hold(scale_in.namespace)
     assert (scale_in.served(jobs) == scale_in.idle) is (reached is is_drained)
@@ -169,11 +173,7 @@ def test_demand_that_comes_back_while_the_operator_is_dead_is_served_by_whoever_
 def test_marks_that_are_not_used_are_taken_off_although_the_operator_is_killed_before_and_meanwhile(
     release: str, scale_in: ScaleIn
 ) -> None:
-    first = Operator(release)
-    hold(scale_in.namespace, SHRINK)
-    scale_in.begin()
-    both_are_marked(scale_in)
-    first.kill()
+    kill_once(both_are_marked, scale_in, release, SHRINK)
     hold(scale_in.namespace, UNMARK)
     jobs = scale_in.demand_returns()
     second = Operator(release)

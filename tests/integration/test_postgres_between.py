@@ -11,6 +11,7 @@ from submodel.contract.states import JobState
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.store import base
 from submodel_gateway.store.postgres import PostgresStore
+from tests.support.postgres_store import started
 from tests.support.store_operations import ENDPOINT, RETENTION_MS, finish, keyed, submit, take
 
 pytestmark = pytest.mark.slow
@@ -23,10 +24,8 @@ AGE = "UPDATE submodel.blob_part SET wall_at = wall_at - interval '2 hours'"
 
 @pytest_asyncio.fixture
 async def store(url: str) -> AsyncIterator[PostgresStore]:
-    opened = PostgresStore(url)
-    await opened.start(lambda endpoints: None)
-    yield opened
-    await opened.close()
+    async with started(url) as store:
+        yield store
 
 
 async def apply(store: PostgresStore, *operations: base.Operation, now: int = NOW) -> list[base.Outcome]:

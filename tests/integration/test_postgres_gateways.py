@@ -18,6 +18,7 @@ from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
 from submodel_gateway.store.postgres import PostgresStore, news
 from tests.support.postgres import shared_server
+from tests.support.postgres_store import started
 from tests.support.store_operations import (
     ENDPOINT,
     append,
@@ -72,10 +73,8 @@ class Heard:
 
 @pytest_asyncio.fixture
 async def one(url: str) -> AsyncIterator[PostgresStore]:
-    store = PostgresStore(url)
-    await store.start(Heard())
-    yield store
-    await store.close()
+    async with started(url, Heard()) as store:
+        yield store
 
 
 def database_of(url: str) -> str:

@@ -17,6 +17,7 @@ from submodel_gateway.store import base
 from submodel_gateway.store.postgres import PostgresStore, line, store, writer
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_proxy import PostgresProxy
+from tests.support.postgres_store import started
 from tests.support.store_operations import ENDPOINT, append, finish, heartbeat, progress, submit, take
 
 pytestmark = pytest.mark.slow
@@ -26,10 +27,8 @@ NOW = 1_700_000_000_000
 
 @pytest_asyncio.fixture
 async def postgres(own_url: str) -> AsyncIterator[PostgresStore]:
-    opened = PostgresStore(own_url)
-    await opened.start(lambda endpoints: None)
-    yield opened
-    await opened.close()
+    async with started(own_url) as opened:
+        yield opened
 
 
 async def apply(postgres: PostgresStore, *operations: base.Operation) -> list[base.Outcome]:

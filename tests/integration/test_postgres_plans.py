@@ -11,6 +11,7 @@ from submodel_gateway.store.postgres import PostgresStore
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.asking import Desk
 from submodel_gateway.store.postgres.columns import document
+from tests.support.postgres_store import started
 from tests.support.store_operations import ENDPOINT, EVER, keyed, submit, take
 
 NOW = 1_700_000_000_000
@@ -48,13 +49,11 @@ def tables(request: pytest.FixtureRequest) -> str:
 
 @pytest_asyncio.fixture
 async def store(url: str, tables: str) -> AsyncIterator[PostgresStore]:
-    started = PostgresStore(url)
-    await started.start(lambda endpoints: None)
-    if tables != "new":
-        await _fill(started)
-        await started._desk.fetch("ANALYZE")
-    yield started
-    await started.close()
+    async with started(url) as store:
+        if tables != "new":
+            await _fill(store)
+            await store._desk.fetch("ANALYZE")
+        yield store
 
 
 @pytest_asyncio.fixture

@@ -15,6 +15,17 @@ def world() -> World:
     return World()
 
 
+async def busy_and_idle(world: World) -> tuple[str, str]:
+    """Two workers: one is to run a job, the other to be idle for long enough to go."""
+    world.cluster.put(manifest(scaling={"workersMax": 5}))
+    await world.step()
+    world.gateway.say(signals(queued=2, late=2))
+    for _ in range(2):
+        await world.step()
+    busy, idle = world.cluster.start_missing()
+    return busy, idle
+
+
 async def test_a_count_that_somebody_else_wrote_is_told_once_and_the_next_decision_starts_from_it(world: World) -> None:
     await world.step()
     world.gateway.say(signals(queued=1))
@@ -29,12 +40,7 @@ async def test_a_count_that_somebody_else_wrote_is_told_once_and_the_next_decisi
 
 
 async def test_a_shrink_that_takes_another_worker_than_the_chosen_one_is_told_with_both_names(world: World) -> None:
-    world.cluster.put(manifest(scaling={"workersMax": 5}))
-    await world.step()
-    world.gateway.say(signals(queued=2, late=2))
-    for _ in range(2):
-        await world.step()
-    idle, busy = world.cluster.start_missing()
+    busy, idle = await busy_and_idle(world)
     revision = world.status["revision"]
     world.cluster.removes_instead = busy
     held = view(busy, revision, running=1, idle_since_ms=None)
@@ -147,17 +153,6 @@ async def test_while_the_clock_has_just_jumped_no_worker_goes_and_none_is_replac
     await world.step()
     assert world.condition("Undisturbed")["reason"] == "LeftAlone"
     assert starting in [*world.cluster.replaced, *world.gateway.drained]
-
-
-async def busy_and_idle(world: World) -> tuple[str, str]:
-    """Two workers: one runs a job, the other has been idle for long enough to go."""
-    world.cluster.put(manifest(scaling={"workersMax": 5}))
-    await world.step()
-    world.gateway.say(signals(queued=2, late=2))
-    for _ in range(2):
-        await world.step()
-    busy, idle = world.cluster.start_missing()
-    return busy, idle
 
 
 async def test_a_scale_in_that_the_operator_before_has_decided_is_not_told_again() -> None:
