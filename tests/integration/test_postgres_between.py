@@ -10,7 +10,7 @@ import pytest_asyncio
 from submodel.contract.states import JobState
 from submodel_gateway.errors import OperationFailed
 from submodel_gateway.store import base
-from submodel_gateway.store.postgres import PostgresStore
+from submodel_gateway.store.postgres import PostgresStore, blobs
 from tests.support.postgres_store import started
 from tests.support.store_operations import ENDPOINT, RETENTION_MS, finish, keyed, submit, take
 
@@ -64,7 +64,11 @@ async def test_no_job_is_accepted_whose_payload_was_taken_for_an_orphan(store: P
     assert await store.job(ENDPOINT, "a") is None
 
 
-async def test_a_payload_whose_job_is_about_to_be_stored_is_no_orphan(store: PostgresStore, url: str) -> None:
+async def test_a_payload_whose_job_is_about_to_be_stored_is_no_orphan(
+    store: PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The store looks for orphans by itself soon after its start: not before this one is claimed.
+    monkeypatch.setattr(blobs, "ORPHAN_SECONDS", 86_400)
     blob = await store.stash(LARGE)
     await apply(store, base.PutEndpoint(endpoint="x", registration=b"1"))
     with psycopg.connect(url) as other:
@@ -75,6 +79,7 @@ async def test_a_payload_whose_job_is_about_to_be_stored_is_no_orphan(store: Pos
             apply(store, submit("a", input=blob), base.PutEndpoint(endpoint="x", registration=b"2"))
         )
         await somebody_waits(url)
+        monkeypatch.undo()
         await store._blobs.drop_orphans()
     await stored
     assert await store.fetch(blob) == LARGE
