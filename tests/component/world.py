@@ -54,7 +54,7 @@ class World:
             yield operator
         finally:
             await operator.stop()
-            self.proxy.forget_trouble()
+            await self.proxy.forget_trouble()
 
     async def create(self, name: str, **scaling: Any) -> Object:
         """An endpoint with the smallest handler."""

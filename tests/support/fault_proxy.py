@@ -177,11 +177,16 @@ class FaultProxy:
         """All requests that may have changed something."""
         return [call for call in self.calls if call.writes]
 
-    def forget_trouble(self) -> None:
-        """Nothing is spoiled any more, and another operator may come."""
+    async def forget_trouble(self) -> None:
+        """Nothing is spoiled any more, and another operator may come.
+
+        Returns once no watch of the last one is left: the next one's could be taken for open by them.
+        """
         self.faults.clear()
         self.page_size = 0
         self._failure = None
+        self.cut_watches()
+        await self.until(lambda: not self._watches)
 
     # Front:
 

@@ -46,7 +46,8 @@ class OperatorThread:
         self._stop: asyncio.Event | None = None
         self.error: BaseException | None = None
         self.ended = asyncio.Event()
-        self._thread = threading.Thread(target=self._run)
+        # The process of the tests must come to its end even when a test that failed could not stop it.
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     async def watching(self) -> None:
