@@ -24,17 +24,21 @@ class WorkerProcess:
         self.file = folder / "handler.py"
         self.file.write_text(textwrap.dedent(source))
         self._log = folder / "stderr.txt"
-        command = [PYTHON, *(["-m", "submodel.serverless"] if module else []), str(self.file)]
+        command = [PYTHON, "-X", "faulthandler", *(["-m", "submodel.serverless"] if module else []), str(self.file)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log)
 
     def __enter__(self) -> "WorkerProcess":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        code = self._process.poll()
+        if code is None:
+            # After a failure the worker writes what each of its threads is at.
+            self._process.send_signal(signal.SIGABRT if kind else signal.SIGKILL)
         self._process.wait()
+        if kind:
+            print(f"The worker {'ran on' if code is None else f'had ended with {code}'}. It said:\n{self.log}")
 
     @property
     def pid(self) -> int:
