@@ -177,9 +177,10 @@ class _Up:
         return self._endpoint.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def _status_written(self, before: Manifest, after: Manifest) -> None:
+        # Before anything is shown: whoever reads the URL may ask `explain` or `what-if` about it at once.
+        write_local_status(self._folder, self._key, after, self._manifest())
         if "url" in after and "url" not in before:  # from now on the gateway knows the endpoint
             self.console.welcome(self._path, after["url"], self._folder)
-        write_local_status(self._folder, self._key, after, self._manifest())
         self.console.status(before, after)
 
     def _gateway_changed(self, key: Key) -> None:
