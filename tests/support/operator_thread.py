@@ -16,6 +16,8 @@ from submodel_operator.settings import OperatorSettings
 from tests.support.endpoints import worker_settings
 
 WATCHED = ("submodelendpoints", "deployments", "pods")
+STOP_SECONDS = 30.0
+"""How long one may take to end. A test that failed must not keep all others from theirs."""
 
 
 class Front(Protocol):
@@ -56,10 +58,15 @@ class OperatorThread:
         await server.until(lambda: self.ended.is_set() or all(server.watching(each) for each in WATCHED))
 
     async def stop(self) -> None:
-        """End it, as SIGTERM would."""
+        """End it, as SIGTERM would. Raises `AssertionError` when it goes on."""
         if self._loop and self._stop and not self.ended.is_set():
             self._loop.call_soon_threadsafe(self._stop.set)
-        await self.run_out()
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                await self.run_out()
+        except TimeoutError as error:
+            tasks = asyncio.all_tasks(self._loop) if self._loop else ()
+            raise AssertionError("the operator does not end; left are " + "\n".join(map(repr, tasks))) from error
 
     async def run_out(self) -> None:
         """Returns when it has ended by itself."""
