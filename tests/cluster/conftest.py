@@ -66,9 +66,12 @@ def namespace(release: str, request: pytest.FixtureRequest) -> Iterator[str]:
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, RESTRICTED, TEST_LABEL)
     yield name
-    if getattr(request.node, "failed", False):
+    failed = getattr(request.node, "failed", False)
+    if failed:
         print(diagnosis(name))  # noqa: T201 # pytest shows it with the failure
     kubectl("delete", "namespace", name, "--wait=false")  # it takes ten seconds; the next test need not wait
+    if failed:  # a worker whose job nobody ends would stay for its whole grace, in the way of later tests
+        kubectl("delete", "pods", "--all", "-n", name, "--grace-period=0", "--force", "--wait=false", check=False)
 
 
 @pytest.hookimpl(hookwrapper=True)
