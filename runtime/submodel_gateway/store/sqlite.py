@@ -17,6 +17,7 @@ from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
 from threading import Lock
+from typing import ParamSpec, TypeVar
 
 from submodel.contract.states import JobState
 from submodel_gateway.errors import OperationFailed, StoreAway, StoreError, StoreFull, StoreUnusable
@@ -31,7 +32,7 @@ from submodel_gateway.store.sqlite_blobs import BlobFiles
 from submodel_gateway.store.sqlite_log import BYTES_MAX, WriteAheadLog
 from submodel_gateway.store.sqlite_reads import Reads
 from submodel_gateway.store.sqlite_rows import Writes
-from submodel_gateway.store.sqlite_schema import check, create, prepare, unusable
+from submodel_gateway.store.sqlite_schema import check, create, prepare, primary_code, unreadable, unusable
 from submodel_gateway.store.sqlite_space import BALLAST_BYTES, Space, Use, is_full
 
 WRITER = (
@@ -50,6 +51,9 @@ IDLE_SECONDS = 1.0
 SAFE_SQLITE = (3, 51, 3)
 
 log = logging.getLogger(__name__)
+
+Given = ParamSpec("Given")
+Found = TypeVar("Found")
 
 
 class SqliteStore:
@@ -171,7 +175,12 @@ class SqliteStore:
         return await asyncio.to_thread(self._stash, data)
 
     async def discard(self, blob: base.Blob) -> None:
-        if not self._reads.owns(blob.name):
+        try:
+            owned = self._read(self._reads.owns, blob.name)
+        except StoreError as error:
+            log.warning("a payload that may not be needed any more stays: %s", error)
+            return
+        if not owned:
             await asyncio.to_thread(self._remove, [blob.name])
 
     async def fetch(self, blob: base.Blob) -> bytes:
@@ -181,54 +190,60 @@ class SqliteStore:
         return base.StoreTime(wall_ms=self._wall_ms(), mark_ms=self._now)
 
     async def job(self, endpoint: str, id: str) -> Job | None:
-        return self._reads.load(endpoint, id)
+        return self._read(self._reads.load, endpoint, id)
 
     async def content(self, job: Job) -> base.Content:
-        return self._reads.content(job)
+        return self._read(self._reads.content, job)
 
     async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
-        return self._reads.chunks(job, after, limit)
+        return self._read(self._reads.chunks, job, after, limit)
 
     async def requests(
         self, endpoint: str, before: int | None, limit: int, states: Collection[JobState] = ()
     ) -> base.Page:
-        return self._reads.requests(endpoint, before, limit, states)
+        return self._read(self._reads.requests, endpoint, before, limit, states)
 
     async def held(self, endpoint: str, worker: str) -> list[Job]:
-        return self._reads.held(endpoint, worker)
+        return self._read(self._reads.held, endpoint, worker)
 
     async def holders(self, endpoint: str) -> dict[str, int]:
-        return self._reads.holders(endpoint)
+        return self._read(self._reads.holders, endpoint)
 
     def tally(self, endpoint: str) -> Tally:
         return self._rows.tallies.get(endpoint, Tally())
 
     async def backlogs(self, late_at: Mapping[str, int | None]) -> dict[str, base.Backlog]:
-        return {endpoint: self._reads.backlog(endpoint, at) for endpoint, at in late_at.items()}
+        return {endpoint: self._read(self._reads.backlog, endpoint, at) for endpoint, at in late_at.items()}
 
     async def ahead(self, job: Job) -> int:
-        return self._reads.ahead(job)
+        return self._read(self._reads.ahead, job)
 
     async def breaker(self, endpoint: str) -> Breaker:
         return self._rows.breakers.get(endpoint, CLOSED)
 
     async def endpoints(self) -> dict[str, bytes]:
-        return self._reads.endpoints()
+        return self._read(self._reads.endpoints)
 
     async def next_due(self) -> int | None:
-        return self._reads.next_due(self._now)
+        return self._read(self._reads.next_due, self._now)
 
     async def next_webhook(self) -> int | None:
-        return self._reads.next_webhook()
+        return self._read(self._reads.next_webhook)
 
     async def webhook(self, endpoint: str, id: str) -> Webhook | None:
-        return self._reads.webhook(endpoint, id)
+        return self._read(self._reads.webhook, endpoint, id)
 
     async def last_seq(self) -> int:
         return self._rows.meta["seq"]
 
     async def gateways(self) -> int:
         return 1  # a second one finds the file owned
+
+    def _read(self, read: Callable[Given, Found], *args: Given.args, **named: Given.kwargs) -> Found:
+        try:
+            return read(*args, **named)
+        except sqlite3.Error as error:
+            raise unreadable(self._path, error) from error
 
     def _commit(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
         before = self._writer.total_changes
@@ -323,7 +338,7 @@ class SqliteStore:
 def _kind(error: sqlite3.Error) -> type[StoreError]:
     if isinstance(error, sqlite3.IntegrityError):
         return OperationFailed
-    if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+    if primary_code(error) == sqlite3.SQLITE_BUSY:
         return StoreAway
     return StoreFull if is_full(error) else StoreError
 

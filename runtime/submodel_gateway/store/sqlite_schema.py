@@ -9,7 +9,7 @@ from contextlib import closing
 from importlib import resources
 from pathlib import Path
 
-from submodel_gateway.errors import StoreUnusable
+from submodel_gateway.errors import StoreAway, StoreError, StoreUnusable
 from submodel_gateway.store.owner import unwritable
 
 SCHEMA = 3
@@ -83,11 +83,24 @@ def prepare(writer: sqlite3.Connection, path: Path) -> int:
 
 def unusable(path: Path, error: sqlite3.Error) -> StoreUnusable:
     """What SQLite's refusal to open the file means to the operator."""
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return StoreUnusable(f"the job store {path} cannot be opened: {error}; {_REMEDIES.get(code, _REMEDY)}")
+    remedy = _REMEDIES.get(primary_code(error), _REMEDY)
+    return StoreUnusable(f"the job store {path} cannot be opened: {error}; {remedy}")
+
+
+def unreadable(path: Path, error: sqlite3.Error) -> StoreError:
+    """What a read that failed means to its caller. It had no effect: unless the file is damaged, it may be repeated."""
+    if primary_code(error) in _NEVER:
+        return StoreError(f"the job store {path} cannot be read: {error}; {_DAMAGED}")
+    return StoreAway(f"the job store {path} cannot be read for now: {error}; try again")
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's kind of error, without what it adds to tell cases of it apart; 0 for errors of Python's module."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 _DAMAGED = "restore a copy of it, or move it and the files beside it away to begin with an empty one"
+_NEVER = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REMEDY = "look at its volume, or choose another path"
 _REMEDIES = {
     sqlite3.SQLITE_CORRUPT: _DAMAGED,
