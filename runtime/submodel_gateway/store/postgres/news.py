@@ -112,10 +112,7 @@ class News:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), POLL_SECONDS)
             self._look.clear()
-            try:
-                await self.look()
-            except StoreError as error:
-                log.debug("other gateways are not heard of: %s", error)
+            await self._try(self.look, "other gateways are not heard of")
             await self._rest(INTERVAL_SECONDS)
 
     async def _tell(self) -> None:
@@ -124,27 +121,32 @@ class News:
             self._changed.clear()
             if not self._alone:
                 # What is lost here is found by the others' next look.
-                with suppress(StoreError):
-                    await self._desk.fetch(sql.NOTIFY, CHANNEL, str(self._gateway()))
+                await self._try(self._notify, "other gateways are not told")
             await self._rest(INTERVAL_SECONDS)
+
+    async def _notify(self) -> None:
+        await self._desk.fetch(sql.NOTIFY, CHANNEL, str(self._gateway()))
 
     async def _listen(self) -> None:
         while not self._closing.is_set():
-            with suppress(psycopg.Error, ConnectionGone, StoreError):
-                self._ear = connection = await connect_async(self._conninfo, relaxed=True)
-                try:
-                    await connection.execute(f"LISTEN {CHANNEL}")
-                    await connection.execute(sql.ENTER, [sql.PRESENCE])
-                    if self._closing.is_set():
-                        return
-                    self.listening.set()
-                    async for hint in connection.notifies():
-                        self._hear(hint.payload)
-                finally:
-                    self._ear = None
-                    self.listening.clear()
-                    await connection.close()
+            await self._try(self._hear_all, "notifications do not come through")
             await self._rest(POLL_SECONDS)
+
+    async def _hear_all(self) -> None:
+        """Listen until the connection is lost."""
+        self._ear = connection = await connect_async(self._conninfo, relaxed=True)
+        try:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            await connection.execute(sql.ENTER, [sql.PRESENCE])
+            if self._closing.is_set():
+                return
+            self.listening.set()
+            async for hint in connection.notifies():
+                self._hear(hint.payload)
+        finally:
+            self._ear = None
+            self.listening.clear()
+            await connection.close()
 
     def _hear(self, hint: str) -> None:
         teller, _, kind = hint.partition(" ")
@@ -152,14 +154,24 @@ class News:
             (self._words if kind == WORDS else self._look).set()
 
     async def _keep_up(self, upkeep: Callable[[], Awaitable[None]]) -> None:
+        async def round() -> None:
+            await upkeep()
+            # A failover to a standby that was behind takes back what was counted already.
+            await self.look(everything=True)
+
         while not self._closing.is_set():
-            try:
-                await upkeep()
-                # A failover to a standby that was behind takes back what was counted already.
-                await self.look(everything=True)
-            except StoreError as error:
-                log.debug("housekeeping has to wait: %s", error)
+            await self._try(round, "housekeeping has to wait")
             await self._rest(CHECK_SECONDS)
+
+    async def _try(self, work: Callable[[], Awaitable[None]], otherwise: str) -> None:
+        """Do it, or say why not: a loop that ends in silence leaves this gateway deaf for good."""
+        try:
+            await work()
+        except (psycopg.Error, ConnectionGone, StoreError) as error:
+            log.debug("%s: %s", otherwise, error)
+        except Exception:
+            log.exception("%s by a defect; it will be tried again", otherwise)
+            await self._rest(POLL_SECONDS)
 
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -100,7 +100,8 @@ async def connect_async(info: str, *, relaxed: bool = False) -> AsyncConnection[
 def cut(connection: Connection[Any] | AsyncConnection[Any]) -> None:
     """Give up a connection that does not answer: whoever waits for it sees it as lost."""
     if not connection.closed:
-        with socket.socket(fileno=os.dup(connection.fileno())) as copy, suppress(OSError):
+        # Another thread may close it at this moment.
+        with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(connection.fileno())) as copy:
             copy.shutdown(socket.SHUT_RDWR)
 
 

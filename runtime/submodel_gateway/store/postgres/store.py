@@ -1,6 +1,7 @@
 """`PostgresStore`: the engine put together."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +30,8 @@ START_SECONDS = 10.0
 """How long a gateway that starts waits for its database."""
 
 LOOK_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class PostgresStore:
@@ -172,7 +175,11 @@ class PostgresStore:
     async def _watch(self) -> None:
         """Give up a connection on which a group hangs."""
         while not self._closing.is_set():
-            self._line.cut_if_hung()
+            try:
+                self._line.cut_if_hung()
+            except Exception:
+                # Without it a group that hangs would hang for ever: it goes on, whatever it was.
+                log.exception("the store's connection was not looked at by a defect; it will be tried again")
             await self._rest()
 
     async def _rest(self) -> None:
