@@ -38,7 +38,8 @@ class WorkerProcess:
             self._process.send_signal(signal.SIGABRT if kind else signal.SIGKILL)
         self._process.wait()
         if kind:
-            print(f"The worker {'ran on' if code is None else f'had ended with {code}'}. It said:\n{self.log}")
+            ran = "ran on" if code is None else f"had ended with {code}"
+            sys.stdout.write(f"The worker {ran}. It said:\n{self.log}\n")
 
     @property
     def pid(self) -> int:
