@@ -13,7 +13,8 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 
 FIRST_DELAY_SECONDS = 0.5
-LONGEST_DELAY_SECONDS = 300.0
+LONGEST_DELAY_SECONDS = 60.0
+"""A refusal whose cause is gone, as of an admission policy or a quota, gives no news: this long it may still count."""
 
 
 class KeyedQueue(Generic[K]):
