@@ -1,11 +1,12 @@
 """Properties of the scaling decision that hold for all inputs, after any history."""
 
+import dataclasses
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.resolve import ResolvedScaling
@@ -214,4 +215,4 @@ def test_adaptive_neither_starts_nor_ends_a_worker_under_constant_load(
 
 
 def _adaptive(settings: ResolvedScaling) -> ResolvedScaling:
-    return replace(settings, scaler_type=ScalerType.ADAPTIVE, shadow=None)
+    return dataclasses.replace(settings, scaler_type=ScalerType.ADAPTIVE, shadow=None)

@@ -4,10 +4,10 @@ They are made from one drawn seed, because drawing each of their hundred values 
 long as the decision that is tested. A failure names its seed, and a short history is tried as often as a long one.
 """
 
-from dataclasses import replace
 from random import Random
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.resolve import ResolvedScaling

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import adaptive, limits, memory, queue_delay, request_count, schedules, victims
 from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
@@ -73,7 +75,7 @@ def _with_low_priority(proposal: Proposal, demand: Demand) -> Proposal:
     if not demand.queued_low:
         return proposal
     words = f"{counted(demand.queued_low, 'queued job')} of low priority start no worker"
-    return replace(proposal, message=f"{proposal.message}; {words}")
+    return msgspec.structs.replace(proposal, message=f"{proposal.message}; {words}")
 
 
 def _hold_without_signals(inputs: ScalingInputs, now: float) -> ScalingDecision:
@@ -83,7 +85,7 @@ def _hold_without_signals(inputs: ScalingInputs, now: float) -> ScalingDecision:
     look = schedules.seconds_until_next(inputs.scaling.schedules, now)
     if inputs.replicas < wanted.workers <= inputs.scaling.workers_max:
         return ScalingDecision(wanted.workers, wanted.term, wanted.message, evaluate_after_seconds=look)
-    return replace(_held(inputs), evaluate_after_seconds=look)
+    return msgspec.structs.replace(_held(inputs), evaluate_after_seconds=look)
 
 
 def _held(inputs: ScalingInputs) -> ScalingDecision:
@@ -147,7 +149,7 @@ def _shadow(
     if other is None:
         return None
     scaling = replace(inputs.scaling, scaler_type=other, scaler_value=inputs.scaling.shadow_value, shadow=None)
-    seen = replace(inputs, scaling=scaling)
+    seen = msgspec.structs.replace(inputs, scaling=scaling)
     return limits.limited(seen, state, now, POLICIES[other](seen, demand, estimates))
 
 

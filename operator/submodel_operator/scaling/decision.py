@@ -1,7 +1,8 @@
 """The outcome of a scaling decision. It carries its reason, and it may be to hold."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from submodel_operator.scaling.estimates import Estimates
 
@@ -36,8 +37,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(msgspec.Struct, frozen=True):
     """What a policy asks for, before limits: at least `workers`, because of `term`."""
 
     workers: int
@@ -59,8 +59,7 @@ class Proposal:
         return self.terms or ((self.term, self.workers),)
 
 
-@dataclass(frozen=True, slots=True)
-class ScalingDecision:
+class ScalingDecision(msgspec.Struct, frozen=True):
     """How many workers there should be.
 
     `replicas` above the present number means: start that many more now. Workers named in `remove` may leave; each is

@@ -1,8 +1,9 @@
 """What the scaler believes of an endpoint: how often jobs come, how long they run, how long a worker takes to start."""
 
-from dataclasses import dataclass
 from math import ceil
 from typing import Final, NamedTuple
+
+import msgspec
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import history
@@ -21,8 +22,7 @@ LAST_STAYS: Final = 2.0
 """Starts' durations that the last worker stays where the next job would be late without it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimates:
+class Estimates(msgspec.Struct, frozen=True):
     """Beliefs at one instant."""
 
     arrivals: float

@@ -1,7 +1,5 @@
 """The decision log: everything a decision was made of, a line of JSON each, so that it can be made again elsewhere."""
 
-from dataclasses import replace
-
 import msgspec
 
 from submodel_operator.resolve import ResolvedScaling
@@ -35,5 +33,5 @@ def decode_record(line: bytes) -> Record:
 
 def decided_again(record: Record, scaling: ResolvedScaling | None = None) -> ScalingDecision:
     """The decision of these arguments by the present code, and with `scaling` by other settings."""
-    inputs = record.inputs if scaling is None else replace(record.inputs, scaling=scaling)
+    inputs = record.inputs if scaling is None else msgspec.structs.replace(record.inputs, scaling=scaling)
     return decide(inputs, record.state, record.now)[0]

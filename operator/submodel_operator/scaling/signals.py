@@ -1,7 +1,12 @@
-"""What the scaling decision reads. Ages instead of instants, so that no two clocks ever meet here."""
+"""What the scaling decision reads. Ages instead of instants, so that no two clocks ever meet here.
 
-from dataclasses import dataclass
+Structs of msgspec, as all that a decision makes: a frozen dataclass takes ten times as long to build, which came to a
+third of a decision under QUEUE_DELAY.
+"""
+
 from enum import StrEnum
+
+import msgspec
 
 from submodel_operator.resolve import ResolvedScaling
 
@@ -16,8 +21,7 @@ class Trouble(StrEnum):
     """It was placed and fails: a crash loop, an image that cannot be pulled, a worker that says it is unhealthy."""
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSignal:
+class WorkerSignal(msgspec.Struct, frozen=True):
     """A worker of the present revision that takes jobs, or did until it was drained."""
 
     name: str
@@ -37,8 +41,7 @@ class WorkerSignal:
     """Whether the cluster calls it not ready, and would take it before any other."""
 
 
-@dataclass(frozen=True, slots=True)
-class StartingWorker:
+class StartingWorker(msgspec.Struct, frozen=True):
     """A worker of the present revision that exists but takes no jobs yet: it starts, or it fails to."""
 
     name: str
@@ -47,8 +50,7 @@ class StartingWorker:
     trouble: Trouble | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(msgspec.Struct, frozen=True):
     """The queue of the endpoint, without jobs of low priority: those start no worker, and run where one is."""
 
     queued: int
@@ -101,8 +103,7 @@ class Demand:
         return max(0, self.in_progress - self.running_low)
 
 
-@dataclass(frozen=True, slots=True)
-class ScalingInputs:
+class ScalingInputs(msgspec.Struct, frozen=True):
     """All facts of one decision."""
 
     scaling: ResolvedScaling

@@ -1,9 +1,9 @@
 """Scaling scenarios with their numbers, one per sentence of the documentation."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import (

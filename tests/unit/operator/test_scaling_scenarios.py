@@ -1,10 +1,11 @@
 """One scenario per sentence of the scaling documentation, with explicit instants."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.reconcile.gather import scaling_inputs
