@@ -16,7 +16,9 @@ Views = Mapping[str, WorkerView]
 
 _IMAGE_PHASES: Final = frozenset({"ErrImageNeverPull", "ErrImagePull", "ImagePullBackOff", "InvalidImageName"})
 _CONFIG_PHASES: Final = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-_CRASHING: Final = "CrashLoopBackOff"
+CRASHING: Final = "CrashLoopBackOff"
+"""Phase of a worker that ended and waits for its next start, ten seconds or more; a second where nodes are told so."""
+
 UNPLACED: Final = frozenset({"SchedulerError", "Unschedulable"})
 """Phases of a worker that no node takes."""
 
@@ -169,7 +171,7 @@ def _failure(worker: ObservedWorker, view: WorkerView | None) -> Failure | None:
     if worker.phase in _CONFIG_PHASES:
         return _told(worker, Reason.CONFIG_ERROR)
     if worker.ended:
-        looping = worker.phase == _CRASHING or worker.ended.count >= _RESTARTS_OF_A_LOOP
+        looping = worker.phase == CRASHING or worker.ended.count >= _RESTARTS_OF_A_LOOP
         return _end(worker, worker.ended, looping)
     return None
 

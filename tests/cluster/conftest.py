@@ -66,12 +66,20 @@ def namespace(release: str, request: pytest.FixtureRequest) -> Iterator[str]:
     kubectl("create", "namespace", name)
     kubectl("label", "namespace", name, RESTRICTED, TEST_LABEL)
     yield name
-    failed = getattr(request.node, "failed", False)
-    if failed:
+    if getattr(request.node, "failed", False):
         print(diagnosis(name))  # noqa: T201 # pytest shows it with the failure
-    kubectl("delete", "namespace", name, "--wait=false")  # it takes ten seconds; the next test need not wait
-    if failed:  # a worker whose job nobody ends would stay for its whole grace, in the way of later tests
-        kubectl("delete", "pods", "--all", "-n", name, "--grace-period=0", "--force", "--wait=false", check=False)
+    remove(name)
+
+
+def remove(namespace: str) -> None:
+    """Delete it with all that runs there; that takes ten seconds, which nobody needs to wait for.
+
+    Workers may have minutes to leave, and the namespace's controller looks again after half of that. So they end at
+    once, and news of the namespace make the controller look.
+    """
+    kubectl("delete", "namespace", namespace, "--wait=false")
+    kubectl("delete", "pods", "--all", "-n", namespace, "--grace-period=0", "--force", "--wait=false", check=False)
+    kubectl("label", "namespace", namespace, "emptied=true", check=False)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -16,7 +16,7 @@ from submodel.contract.internal import (
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.desired import names
-from submodel_operator.diagnosis import UNPLACED, end_in_words, failures
+from submodel_operator.diagnosis import CRASHING, UNPLACED, end_in_words, failures
 from submodel_operator.ports import Observed, ObservedWorker, Signals, WorkerEnd
 from submodel_operator.resolve import ResolvedEndpoint, ResolvedScaling, worker_token
 from submodel_operator.scaling import Demand, ScalingInputs, StartingWorker, Trouble, WorkerSignal
@@ -87,21 +87,23 @@ def gone(observed: Observed, views: Mapping[str, WorkerView]) -> list[GoneWorker
     died = [
         GoneWorker(worker=worker.name, reason=end_in_words(worker.ended), session=view.session)
         for worker in sorted(observed.workers, key=lambda worker: worker.name)
-        if worker.ended and (view := views.get(worker.name)) and _is_of(view, worker.ended)
+        if worker.ended and (view := views.get(worker.name)) and _is_of(view, worker.ended, worker.phase)
     ]
     return given_up + died
 
 
-def _is_of(view: WorkerView, end: WorkerEnd) -> bool:
+def _is_of(view: WorkerView, end: WorkerEnd, phase: str) -> bool:
     """Whether the session that the gateway knows is of the run that ended, and holds something.
 
     Both instants are of the clock of the worker's node. That of the end has lost its fraction, so a process that was
-    started before it is certainly not the one that came after.
+    started before it is certainly not the one that came after. Where the next run has to wait, it is at least a second
+    after the end, so one that was started within the second of the end is of the run that ended, too.
     """
     started_at_ms = view.startup.process_at_ms if view.startup else None
     if end.at is None or started_at_ms is None or not view.session or not view.running:
         return False
-    return started_at_ms < end.at * 1000
+    lost_fraction_ms = 1000 if phase == CRASHING else 0
+    return started_at_ms < end.at * 1000 + lost_fraction_ms
 
 
 def views(signals: Signals | None) -> dict[str, WorkerView]:

@@ -20,8 +20,8 @@ def session(started_at: float | None, running: int = 1, **changes: object) -> Wo
     return view("a", **known)
 
 
-def told(end: WorkerEnd | None, seen: WorkerView) -> list[GoneWorker]:
-    dead: ObservedWorker = worker("a", phase="CrashLoopBackOff", ended=end)
+def told(end: WorkerEnd | None, seen: WorkerView, phase: str = "Running") -> list[GoneWorker]:
+    dead: ObservedWorker = worker("a", phase=phase, ended=end)
     return gone(observed(dead), {"a": seen})
 
 
@@ -54,6 +54,11 @@ def test_its_last_line_is_the_reason() -> None:
 )
 def test_a_session_that_may_be_of_a_run_that_goes_on_is_left_alone(end: WorkerEnd | None, seen: WorkerView) -> None:
     assert told(end, seen) == []
+
+
+def test_of_a_worker_that_waits_for_its_next_start_the_run_that_began_and_ended_within_a_second_is_told() -> None:
+    assert [each.session for each in told(OOM, session(ENDED_AT + 0.9), phase="CrashLoopBackOff")] == ["s-1"]
+    assert told(OOM, session(ENDED_AT + 1), phase="CrashLoopBackOff") == [], "news of the start come later than it"
 
 
 def test_a_pod_that_its_node_gave_up_is_told_with_all_its_sessions_and_not_charged() -> None:
