@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling import Demand, ScalerState, ScalingDecision, ScalingInputs, WorkerSignal, decide
-from submodel_operator.scaling.estimates import idle_stay
+from submodel_operator.scaling.estimates import idle_stay, learned_starts
 from submodel_operator.scaling.memory import remember
 from submodel_operator.scaling.state import decode, encode
 from submodel_operator.simulation import policies
@@ -101,7 +101,7 @@ def test_no_worker_leaves_before_the_idle_timeout_unless_the_maximum_was_lowered
     ages_by_name = {worker.name: worker.idle_seconds for worker in inputs.workers if not worker.draining}
     ages_by_name |= {worker.name: worker.age_seconds for worker in inputs.starting}
     left = [age for name in decision.remove if (age := ages_by_name.get(name)) is not None]
-    stay = idle_stay(inputs, after)
+    stay = idle_stay(inputs, after, learned_starts(after))
     assert all(age >= stay.seconds for age in left)
     if not decision.replicas and left and not inputs.starting:
         assert min(left) >= stay.last_seconds

@@ -23,7 +23,7 @@ from submodel_operator.errors import GatewayRefused, GatewayUnavailable, Invalid
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.ports import Key, Manifest
 from submodel_operator.resolve import ResolvedScaling, resolve_scaling
-from submodel_operator.scaling.estimates import usual_start_seconds
+from submodel_operator.scaling.estimates import learned_starts
 from submodel_operator.scaling.state import decode
 from submodel_operator.simulation import report, what_if
 
@@ -152,7 +152,7 @@ def _starts(manifest: Manifest) -> what_if.Starts:
     """As the scaler measured them; what it believes when it has seen none."""
     status: dict[str, Any] = manifest.get("status") or {}
     memory = decode((status.get("autoscaling") or {}).get("memory"))
-    return what_if.Starts(usual_start_seconds(memory), memory.cold_starts)
+    return what_if.Starts(learned_starts(memory).usual_seconds, memory.cold_starts)
 
 
 def _late_after(present: ResolvedScaling) -> float:

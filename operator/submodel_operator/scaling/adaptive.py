@@ -75,12 +75,13 @@ def urgency(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
 
 def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
     rate, service = max(estimates.slow_rate, estimates.sure_fast_rate), estimates.service_seconds
-    kept, load = _kept(inputs, estimates, rate, estimates.arrivals)
-    workers = kept
+    slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
+    share, load = urgency(inputs.scaling, estimates.cold_start_seconds), rate * service / slots
+    workers = kept = _kept(load, estimates.arrivals, share)
     if kept < inputs.replicas:
         # Jobs enter the window a moment before or after others leave it, and end so: that alone sends nobody away.
         more = CHANCE_JOBS / window_seconds(service)
-        nearly, _ = _kept(inputs, estimates, rate + more, estimates.arrivals + CHANCE_JOBS)
+        nearly = _kept((rate + more) * service / slots, estimates.arrivals + CHANCE_JOBS, share)
         workers = max(kept, min(nearly, inputs.replicas))
     words = f"{rate:.3g} jobs/s of {service:.3g} s"
     if not workers:
@@ -90,13 +91,11 @@ def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
     return Proposal(workers, Term.ARRIVAL_RATE, f"{words} are a load of {load:.2f}, {needs}", change)
 
 
-def _kept(inputs: ScalingInputs, estimates: Estimates, rate: float, arrivals: float) -> tuple[int, float]:
-    """Workers that are kept for such a rate, and the load that it is."""
-    slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
-    load = rate * estimates.service_seconds / slots
+def _kept(load: float, arrivals: float, share: float) -> int:
+    """Workers that are kept for such a load, of so many arrivals; `share` is the `urgency`."""
     if load <= LEAST_LOAD or arrivals < LEAST_ARRIVALS:
-        return 0, load
-    return ceil(urgency(inputs.scaling, estimates.cold_start_seconds) * (load + MARGIN * sqrt(load))), load
+        return 0
+    return ceil(share * (load + MARGIN * sqrt(load)))
 
 
 def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
@@ -135,8 +134,11 @@ def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horiz
     slots, service = inputs.scaling.concurrency, estimates.service_seconds
     ready = len(inputs.workers)
     free = max(0, ready * slots - demand.in_progress)
+    working = free + ready * slots * horizon / service
+    pending = inputs.pending
+    if not pending:
+        return working
     ages = [worker.age_seconds for worker in inputs.starting]
-    ages += [0.0] * (inputs.pending - len(ages))  # asked for, and not there yet
-    remaining = (max(0.0, estimates.usual_start_seconds - age) for age in ages[: inputs.pending])
-    coming = sum(slots * (1 + max(0.0, horizon - seconds) / service) for seconds in remaining)
-    return free + ready * slots * horizon / service + coming
+    ages += [0.0] * (pending - len(ages))  # asked for, and not there yet
+    remaining = [max(0.0, estimates.usual_start_seconds - age) for age in ages[:pending]]
+    return working + sum([slots * (1 + max(0.0, horizon - seconds) / service) for seconds in remaining])

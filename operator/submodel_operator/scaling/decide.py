@@ -13,7 +13,7 @@ import msgspec
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import adaptive, limits, memory, queue_delay, request_count, schedules, victims
 from submodel_operator.scaling.decision import Proposal, ScalingDecision, Term, counted
-from submodel_operator.scaling.estimates import Estimates, Stay, estimate, idle_stay, settled_cold_start_seconds
+from submodel_operator.scaling.estimates import Estimates, Starts, Stay, estimate, idle_stay, learned_starts
 from submodel_operator.scaling.signals import Demand, ScalingInputs
 from submodel_operator.scaling.state import ScalerState
 
@@ -40,12 +40,13 @@ def decide(inputs: ScalingInputs, state: ScalerState, now: float) -> tuple[Scali
     state = memory.remember(inputs, state, now)
     if inputs.demand is None:
         return _hold_without_signals(inputs, now), state
-    demand, estimates = inputs.demand, estimate(inputs, state, now)
+    demand, starts = inputs.demand, learned_starts(state)
+    estimates = estimate(inputs, state, starts, now)
     proposal = _with_low_priority(POLICIES[inputs.scaling.scaler_type](inputs, demand, estimates), demand)
     wanted = limits.limited(inputs, state, now, proposal)
-    window = _window_seconds(inputs, state)
+    window = _window_seconds(inputs, starts)
     state = memory.remember_wanted(state, wanted.workers, window, now)
-    stay = idle_stay(inputs, state)
+    stay = idle_stay(inputs, state, starts)
     if wanted.workers >= inputs.replicas:
         decision = ScalingDecision(wanted.workers, wanted.term, wanted.message)
     elif not demand.fresh:
@@ -96,11 +97,11 @@ def _held(inputs: ScalingInputs) -> ScalingDecision:
     )
 
 
-def _window_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
+def _window_seconds(inputs: ScalingInputs, starts: Starts) -> float:
     configured = inputs.scaling.stabilization_seconds
     if configured is not None:
         return float(configured)
-    return adaptive.stabilization_seconds(inputs.scaling, settled_cold_start_seconds(state))
+    return adaptive.stabilization_seconds(inputs.scaling, starts.settled_seconds)
 
 
 def _stabilised(inputs: ScalingInputs, state: ScalerState, now: float, window: float, wanted: Proposal) -> Proposal:
@@ -158,7 +159,7 @@ def _next_look(
 ) -> float | None:
     scaling = inputs.scaling
     looks = [
-        *(victims.seconds_until_next(inputs, each) for each in set(stay)),
+        victims.seconds_until_next(inputs, stay),
         memory.seconds_until_forgotten(state, window, now),
         schedules.seconds_until_next(scaling.schedules, now),
     ]
@@ -168,4 +169,4 @@ def _next_look(
         looks.append(RATE_LOOK_SECONDS)
     if inputs.replicas and now - state.sighted_at < SIGHT_SECONDS:
         looks.append(SIGHT_SECONDS - (now - state.sighted_at))
-    return min((seconds for seconds in looks if seconds is not None), default=None)
+    return min([seconds for seconds in looks if seconds is not None], default=None)

@@ -22,6 +22,19 @@ LAST_STAYS: Final = 2.0
 """Starts' durations that the last worker stays where the next job would be late without it."""
 
 
+class Starts(msgspec.Struct, frozen=True):
+    """What the last starts of workers took; it does not move with the age of one that is under way."""
+
+    usual_seconds: float
+    """What half of them do not exceed."""
+
+    settled_seconds: float
+    """What nine in ten do not exceed."""
+
+
+UNKNOWN_STARTS: Final = Starts(COLD_START_PRIOR_SECONDS, COLD_START_PRIOR_SECONDS)
+
+
 class Estimates(msgspec.Struct, frozen=True):
     """Beliefs at one instant."""
 
@@ -46,7 +59,15 @@ class Estimates(msgspec.Struct, frozen=True):
     """What half of the starts do not exceed."""
 
 
-def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates:
+def learned_starts(state: ScalerState) -> Starts:
+    """The percentiles of what is remembered of starts, which several parts of a decision need."""
+    known = sorted(state.cold_starts)
+    if not known:
+        return UNKNOWN_STARTS
+    return Starts(known[ceil(0.5 * len(known)) - 1], known[ceil(0.9 * len(known)) - 1])
+
+
+def estimate(inputs: ScalingInputs, state: ScalerState, starts: Starts, now: float) -> Estimates:
     """Beliefs from what is remembered; priors where nothing is."""
     service = _service_seconds(inputs, state, now)
     arrivals, slow_rate, sure_fast_rate, sustained_rate = _rates(inputs, state, service, now)
@@ -56,8 +77,8 @@ def estimate(inputs: ScalingInputs, state: ScalerState, now: float) -> Estimates
         sure_fast_rate=sure_fast_rate,
         sustained_rate=sustained_rate,
         service_seconds=service,
-        cold_start_seconds=cold_start_seconds(inputs, state),
-        usual_start_seconds=usual_start_seconds(state),
+        cold_start_seconds=_cold_start_seconds(inputs, starts),
+        usual_start_seconds=starts.usual_seconds,
     )
 
 
@@ -65,13 +86,14 @@ def _rates(
     inputs: ScalingInputs, state: ScalerState, service_seconds: float, now: float
 ) -> tuple[float, float, float, float]:
     """The first four of the estimates."""
-    if not state.samples:
+    samples = state.samples
+    if not samples:
         return 0.0, 0.0, 0.0, 0.0
     heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
     window, fast = history.window_seconds(service_seconds), history.FAST_SECONDS
 
     def total(seconds_ago: float) -> float:
-        return history.arrived(state.samples, heard_at - seconds_ago, now)
+        return history.arrived(samples, heard_at - seconds_ago, now)
 
     all, lately_since, slow_since = total(0.0), total(fast), total(window)
     arrivals, lately = all - slow_since, all - lately_since
@@ -82,25 +104,11 @@ def _rates(
     return arrivals, arrivals / window, sure, sustained
 
 
-def cold_start_seconds(inputs: ScalingInputs, state: ScalerState) -> float:
+def _cold_start_seconds(inputs: ScalingInputs, starts: Starts) -> float:
     """What a start takes; at least the age of one that is still under way."""
-    under_way = (each.age_seconds for each in inputs.starting if each.trouble is None)
-    return max([settled_cold_start_seconds(state), *under_way])
-
-
-def settled_cold_start_seconds(state: ScalerState) -> float:
-    """The 90th percentile of what the last starts took. A start under way does not move it with its age."""
-    return _percentile_seconds(state, 0.9)
-
-
-def usual_start_seconds(state: ScalerState) -> float:
-    """The median of what the last starts took."""
-    return _percentile_seconds(state, 0.5)
-
-
-def _percentile_seconds(state: ScalerState, share: float) -> float:
-    known = sorted(state.cold_starts)
-    return known[ceil(share * len(known)) - 1] if known else COLD_START_PRIOR_SECONDS
+    if not inputs.starting:
+        return starts.settled_seconds
+    return max([starts.settled_seconds, *[each.age_seconds for each in inputs.starting if each.trouble is None]])
 
 
 class Stay(NamedTuple):
@@ -113,7 +121,7 @@ class Stay(NamedTuple):
     """The last one."""
 
 
-def idle_stay(inputs: ScalingInputs, state: ScalerState) -> Stay:
+def idle_stay(inputs: ScalingInputs, state: ScalerState, starts: Starts) -> Stay:
     """With `auto`, as long as another start would take: waiting that long and then leaving costs at most twice what
     somebody would pay who knew when the next job comes.
 
@@ -123,7 +131,7 @@ def idle_stay(inputs: ScalingInputs, state: ScalerState) -> Stay:
     configured = inputs.scaling.idle_timeout_seconds
     if configured is not None:
         return Stay(float(configured), float(configured))
-    start_seconds = max(SHORTEST_STAY_SECONDS, settled_cold_start_seconds(state))
+    start_seconds = max(SHORTEST_STAY_SECONDS, starts.settled_seconds)
     if inputs.scaling.scaler_type is not ScalerType.ADAPTIVE:
         return Stay(start_seconds, start_seconds)
     makes_late = start_seconds > inputs.scaling.scaler_value

@@ -40,16 +40,15 @@ def record(samples: Samples, demand: Demand, now: float) -> Samples:
     Totals a little below the last ones are those of another gateway that lags behind, and wait for it. Totals of less
     than half are those of a gateway that lost its store: the record begins anew.
     """
-    at = round(now - demand.age_seconds, 3)
-    totals = (demand.arrived_total, demand.finished_total, demand.running)
+    running, at = demand.running, round(now - demand.age_seconds, 3)
     if not samples or _lost(samples[-1], demand):
-        return (Sample(at, *totals, 0.0),)
+        return (Sample(at, demand.arrived_total, demand.finished_total, running, 0.0),)
     last = samples[-1]
-    totals = (max(last.arrived, demand.arrived_total), max(last.finished, demand.finished_total), demand.running)
-    if (last.arrived, last.finished, last.running) == totals:
+    arrived, finished = max(last.arrived, demand.arrived_total), max(last.finished, demand.finished_total)
+    if last.running == running and last.finished == finished and last.arrived == arrived:
         return samples
     at = max(at, last.at)
-    added = Sample(at, *totals, round(job_seconds(last, at), 3))
+    added = Sample(at, arrived, finished, running, round(job_seconds(last, at), 3))
     return _thinned((*samples, added), now) if len(samples) >= SAMPLES else (*samples, added)
 
 
@@ -68,12 +67,16 @@ def arrived(samples: Samples, at: float, now: float) -> float:
     Between two samples that thinning may have parted it grew evenly, for all that is known; over a longer distance
     nothing came, and then all at once.
     """
+    if not samples:
+        return 0
+    if at >= samples[-1].at:  # at rest always: no search
+        return samples[-1].arrived
+    if at < samples[0].at:
+        return samples[0].arrived
     following = bisect_right(samples, at, key=_instant)
-    if not following or following == len(samples):
-        return samples[max(0, following - 1)].arrived if samples else 0
     before, after = samples[following - 1], samples[following]
     distance = after.at - before.at
-    if distance > _spacing(after.at, now):
+    if distance > FINEST_SECONDS and distance > _spacing(after.at, now):
         return before.arrived
     return before.arrived + (after.arrived - before.arrived) * (at - before.at) / distance
 
@@ -91,11 +94,8 @@ def sure_rate(first: float, all: float, last: float) -> float:
     """
     if all < FAST_ARRIVALS:
         return 0.0
-    return min(3 * _surely(first), _surely(all), 3 * _surely(last)) / FAST_SECONDS
-
-
-def _surely(came: float) -> float:
-    return max(0.0, came - sqrt(came))
+    surely = min(3 * (first - sqrt(first)), all - sqrt(all), 3 * (last - sqrt(last)))
+    return max(0.0, surely) / FAST_SECONDS
 
 
 def service_seconds(samples: Samples, now: float, since: float = 0.0) -> float | None:
@@ -122,9 +122,9 @@ def unfinished_seconds(samples: Samples, now: float, since: float = 0.0) -> floa
 
 def _at(samples: Samples, since: float) -> Sample:
     """The totals at an instant; the first known ones before that."""
-    following = bisect_right(samples, since, key=_instant)
-    if not following:
+    if since < samples[0].at:  # nothing was revised within memory: no search
         return samples[0]
+    following = bisect_right(samples, since, key=_instant)
     sample = samples[following - 1]
     return msgspec.structs.replace(sample, at=since, job_seconds=job_seconds(sample, since))
 

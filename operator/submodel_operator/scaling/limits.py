@@ -22,9 +22,12 @@ def limited(inputs: ScalingInputs, state: ScalerState, now: float, proposal: Pro
         proposal = _surge(inputs, proposal)
         proposal = _capacity(inputs, proposal)
         proposal = _failing_starts(inputs, state, proposal)
-    if proposal.workers < inputs.busy:
-        proposal = proposal.by(Term.BUSY, inputs.busy, f"{counted(inputs.busy, 'busy worker')} until they are done")
-    return proposal
+    if proposal.workers >= len(inputs.workers):
+        return proposal  # enough even if all were busy: that spares counting them
+    busy = inputs.busy
+    if proposal.workers >= busy:
+        return proposal
+    return proposal.by(Term.BUSY, busy, f"{counted(busy, 'busy worker')} until they are done")
 
 
 def floor(inputs: ScalingInputs, now: float, proposal: Proposal) -> Proposal:

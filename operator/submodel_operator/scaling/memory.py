@@ -1,6 +1,6 @@
 """From one decision to the next: what is learned from the facts before a decision is made. Pure and idempotent."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import Final
 
 import msgspec
@@ -46,8 +46,10 @@ def highest_wanted(state: ScalerState, window_seconds: float, now: float) -> int
 
 def seconds_until_forgotten(state: ScalerState, window_seconds: float, now: float) -> float | None:
     """When the highest number within the window leaves it."""
+    if not window_seconds or len(state.wanted) < 2:
+        return None
     later = (each.at + window_seconds - now for each in state.wanted[1:])
-    return next((seconds for seconds in later if seconds > 0), None) if window_seconds else None
+    return next((seconds for seconds in later if seconds > 0), None)
 
 
 def _running_maxima(wanted: tuple[Wanted, ...], workers: int, window: float, now: float) -> tuple[Wanted, ...]:
@@ -98,18 +100,25 @@ def _starts(inputs: ScalingInputs, state: ScalerState) -> ScalerState:
         return state
     if not inputs.starting and not state.starting and not state.failed:
         return state
-    up = [worker for worker in inputs.workers if worker.name in state.starting]
-    took = tuple(sorted(round(worker.start_seconds, 1) for worker in up))
-    proven = bool(up) or any(worker.name in state.failed for worker in inputs.workers)
-    known = () if proven else state.failed
+    watched = set(state.starting)
+    up = [worker for worker in inputs.workers if worker.name in watched] if watched else []
+    cold_starts = (*state.cold_starts, *sorted([round(worker.start_seconds, 1) for worker in up]))[-COLD_STARTS:]
+    failed = _failed(inputs, state.failed, bool(up))
+    starting = tuple(sorted([worker.name for worker in inputs.starting if _from_its_beginning(worker, watched)]))
+    starting = starting[:WATCHED_STARTS]
+    if (starting, failed, cold_starts) == (state.starting, state.failed, state.cold_starts):
+        return state
+    return msgspec.structs.replace(state, starting=starting, failed=failed, cold_starts=cold_starts)
+
+
+def _failed(inputs: ScalingInputs, before: tuple[str, ...], proven: bool) -> tuple[str, ...]:
+    """Workers that failed to start since the last one that came up; `proven` says that one did now."""
+    if before and (proven or any(worker.name in before for worker in inputs.workers)):
+        before = ()
     failing = {worker.name for worker in inputs.starting if worker.trouble is Trouble.FAILING}
-    failed = (*known, *sorted(failing - set(known)))[-FAILED_STARTS:]
-    starting = tuple(sorted(worker.name for worker in inputs.starting if _from_its_beginning(worker, state)))
-    cold_starts = (*state.cold_starts, *took)[-COLD_STARTS:]
-    learned = msgspec.structs.replace(state, starting=starting[:WATCHED_STARTS], failed=failed, cold_starts=cold_starts)
-    return state if learned == state else learned
+    return (*before, *sorted(failing - set(before)))[-FAILED_STARTS:]
 
 
-def _from_its_beginning(worker: StartingWorker, state: ScalerState) -> bool:
+def _from_its_beginning(worker: StartingWorker, watched: Set[str]) -> bool:
     """Whether its start was seen. One that has worked and lost the gateway for a while looks like a late starter."""
-    return worker.name in state.starting or worker.age_seconds < SEEN_SECONDS
+    return worker.age_seconds < SEEN_SECONDS or worker.name in watched

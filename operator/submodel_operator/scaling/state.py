@@ -3,7 +3,6 @@
 Every field changes only when something happened, never because time passed: an endpoint at rest is never written.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -99,5 +98,6 @@ def not_after(state: ScalerState, now: float) -> ScalerState:
 
 
 def _newest_at(state: ScalerState) -> float:
-    ends: Iterable[Sample | Wanted] = (*state.samples[-1:], *state.wanted[-1:])
-    return max((state.sighted_at, state.revised_at, *(each.at for each in ends)))
+    sample_at = state.samples[-1].at if state.samples else 0.0
+    wanted_at = state.wanted[-1].at if state.wanted else 0.0
+    return max(state.sighted_at, state.revised_at, sample_at, wanted_at)

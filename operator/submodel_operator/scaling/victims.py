@@ -41,9 +41,9 @@ def taken_instead(inputs: ScalingInputs, remove: Sequence[str]) -> str | None:
     return next((worker.name for worker in inputs.workers if worker.unready and worker.name not in remove), None)
 
 
-def seconds_until_next(inputs: ScalingInputs, after_seconds: float) -> float | None:
-    """When the next worker will have been idle (or starting) for as long as idle workers stay."""
+def seconds_until_next(inputs: ScalingInputs, stay: Sequence[float]) -> float | None:
+    """When the next worker will have been idle (or starting) for as long as idle workers stay, by any of these."""
     ages = [worker.idle_seconds for worker in inputs.workers if worker.idle_seconds is not None]
     ages += [worker.age_seconds for worker in inputs.starting]
-    remaining = [after_seconds - age for age in ages if age < after_seconds]
+    remaining = [after_seconds - age for after_seconds in stay for age in ages if age < after_seconds]
     return min(remaining, default=None)
