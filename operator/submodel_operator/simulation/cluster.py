@@ -126,10 +126,18 @@ class Cluster:
         self.in_progress = 0
         self.arrived_total = self.finished_total = 0
         self.record = Record()
+        self.changed: dict[str, Worker] = {}
+        """Workers that started, came up, took or ended a job, or went since the scaler was last asked: who keeps what
+        it knows of the others need not look at a hundred for the few that are new."""
+
         self._scaler = scaler
         self._free: dict[str, Worker] = {}
         """Ready workers with a free slot; the last to have become free is the next to get a job, as at the gateway."""
 
+        self._serving = 0
+        """Workers that are ready and not leaving."""
+
+        self._leaving = 0
         self._chance = Random(f"{scaler.name}/{workload.name}/{conditions.seed}")
         self._numbers = count(1)
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -163,7 +171,7 @@ class Cluster:
     def _arrive(self, job: Job) -> None:
         self.arrived_total += 1
         self._changed = True
-        nobody = not any(worker.ready and not worker.leaving for worker in self.workers.values())
+        nobody = not self._serving
         if nobody and self.conditions.cold_start_seconds > self.conditions.late_after_seconds:
             self.record.unavoidable += 1
         woken = nobody and self._scaler.wakes and not self.queue
@@ -181,6 +189,7 @@ class Cluster:
 
     def _start_job(self, worker: Worker, job: Job) -> None:
         worker.running += 1
+        self.changed[worker.name] = worker
         self.in_progress += 1
         if worker.running < self.conditions.concurrency:
             self._free[worker.name] = worker
@@ -206,6 +215,7 @@ class Cluster:
         _, began = worker.held.pop(number)
         worker.busy_seconds += (self.now - began) / self.conditions.concurrency
         worker.running -= 1
+        self.changed[worker.name] = worker
         worker.idle_since = self.now
         self.in_progress -= 1
         self._changed = True
@@ -219,6 +229,7 @@ class Cluster:
         self._looked_at = self.now
         self._changed = False
         order = self._scaler.decide(self)
+        self.changed.clear()
         self._apply(order)
         after = order.look_after_seconds
         if not self._scaler.sleeps:
@@ -233,7 +244,7 @@ class Cluster:
 
     def _apply(self, order: Order) -> None:
         target = min(max(order.workers, 0), self.conditions.workers_max)
-        alive = [worker for worker in self.workers.values() if not worker.leaving]
+        surplus = len(self.workers) - self._leaving - target
         if target != self.wanted:
             direction = 1 if target > self.wanted else -1
             self.record.changes += 1
@@ -243,16 +254,15 @@ class Cluster:
         if order.victims is not None:
             for name in order.victims:
                 self._remove(self.workers[name])
-        else:
-            for worker in self._chosen(alive, len(alive) - target):
+        elif surplus > 0:
+            for worker in self._chosen(surplus):
                 self._remove(worker)
-        for _ in range(target - len(alive)):
+        for _ in range(-surplus):
             self._start_worker()
 
-    def _chosen(self, alive: list[Worker], surplus: int) -> list[Worker]:
+    def _chosen(self, surplus: int) -> list[Worker]:
         """As a ReplicaSet does: those that are not ready first, the youngest of them first; then by chance."""
-        if surplus <= 0:
-            return []
+        alive = [worker for worker in self.workers.values() if not worker.leaving]
         starting = sorted((worker for worker in alive if not worker.ready), key=lambda worker: -worker.started_at)
         ready = [worker for worker in alive if worker.ready]
         self._chance.shuffle(ready)
@@ -262,7 +272,7 @@ class Cluster:
         took = self._start_seconds()
         name = f"w{next(self._numbers)}"
         worker = Worker(name, self.now, self.now + took)
-        self.workers[name] = worker
+        self.workers[name] = self.changed[name] = worker
         self.record.workers.append(worker)
         self.record.starts += 1
         self._changed = True
@@ -278,7 +288,8 @@ class Cluster:
         if worker.ended_at is not None:
             return
         worker.ready, worker.idle_since = True, self.now
-        self._free[worker.name] = worker
+        self._free[worker.name] = self.changed[worker.name] = worker
+        self._serving += 1
         self._changed = True
         self._dispatch()
         if self._scaler.sleeps:
@@ -286,6 +297,9 @@ class Cluster:
 
     def _remove(self, worker: Worker) -> None:
         worker.leaving = True
+        self._leaving += 1
+        self._serving -= worker.ready
+        self.changed[worker.name] = worker
         self._free.pop(worker.name, None)
         self._changed = True
         if worker.running:
@@ -308,6 +322,7 @@ class Cluster:
 
     def _end_worker(self, worker: Worker) -> None:
         worker.ended_at = self.now
+        self._leaving -= 1
         del self.workers[worker.name]
 
     def _next_period(self) -> float:

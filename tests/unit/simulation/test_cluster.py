@@ -6,6 +6,7 @@ import pytest
 
 from submodel_gateway.service import snapshots
 from submodel_operator.gateway_client import POLL_MS
+from submodel_operator.scaling import ScalingInputs, StartingWorker, WorkerSignal
 from submodel_operator.simulation import policies, production, workloads
 from submodel_operator.simulation.cluster import Cluster, Conditions, Order, Scaler
 from submodel_operator.simulation.measures import interval, mean, measure, percentile
@@ -62,6 +63,37 @@ def test_the_production_decision_hears_what_changed_together_and_of_a_standing_q
     scaler.decide = told  # type: ignore[method-assign]
     Cluster(jobs, scaler, replace(CONDITIONS, measured_starts_seconds=(100.0,))).run()
     assert looks[1:6] == [10.0, 10.2, 11.2, 12.2, 13.2]
+
+
+@pytest.mark.parametrize("policy", ["ADAPTIVE", "QUEUE_DELAY", "REQUEST_COUNT:value=1"])
+def test_the_production_decision_is_told_of_every_worker_as_it_is_at_each_look(policy: str) -> None:
+    conditions, jobs = replace(CONDITIONS, concurrency=2), workloads.make("on-off", 1, 900.0)
+    scaler = policies.build(policy, jobs, conditions)
+    assert isinstance(scaler, production.Production)
+    told, most = scaler.inputs, 0
+
+    def compared(cluster: Cluster) -> ScalingInputs:
+        nonlocal most
+        inputs, now, present = told(cluster), cluster.now, cluster.workers.values()
+        assert inputs.workers == tuple(
+            WorkerSignal(
+                each.name,
+                each.running,
+                None if each.running else now - each.idle_since,
+                start_seconds=each.ready_at - each.started_at,
+            )
+            for each in present
+            if each.ready
+        )
+        assert inputs.starting == tuple(
+            StartingWorker(each.name, now - each.started_at) for each in present if not each.ready
+        )
+        most = max(most, len(inputs.workers))
+        return inputs
+
+    scaler.inputs = compared  # type: ignore[method-assign]
+    assert Cluster(jobs, scaler, conditions).run().finished
+    assert most > 3
 
 
 def test_the_simulated_operator_hears_as_often_as_the_real_one() -> None:
