@@ -48,6 +48,12 @@ submodel.serverless.start({"handler": handler})
 """A handler whose jobs end when a file is there in their pod; they tell which pod it was."""
 
 
+def staying(namespace: str) -> list[dict[str, Any]]:
+    """The worker pods that are not on their way out."""
+    pods = get("pods", OURS, "-n", namespace)["items"]
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
 def touch(file: str, *pods: str, namespace: str) -> None:
     """Let the jobs of `WAIT` end that wait for this file in these pods."""
     for pod in pods:

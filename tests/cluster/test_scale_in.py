@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from submodel_operator.api.constants import DELETION_COST_ANNOTATION as COST
-from tests.cluster.endpoints import OURS, WAIT, apply_ready, condition, inline, touch, wait_for_reason
+from tests.cluster.endpoints import OURS, WAIT, apply_ready, condition, inline, staying, touch, wait_for_reason
 from tests.cluster.holding import MARK, SHRINK, UNMARK, hold, holds, release_hold
 from tests.cluster.job_api import JobApi
 from tests.cluster.killing import Operator
@@ -73,13 +73,11 @@ class ScaleIn:
 
     def marked(self) -> set[str]:
         """Pods that are marked to go first, and are not on their way."""
-        alive = (pod for pod in get("pods", OURS, "-n", self.namespace)["items"] if not _is_leaving(pod))
-        return {pod["metadata"]["name"] for pod in alive if COST in pod["metadata"].get("annotations", {})}
+        pods = staying(self.namespace)
+        return {pod["metadata"]["name"] for pod in pods if COST in pod["metadata"].get("annotations", {})}
 
     def _tell(self, until: str) -> None:
-        for pod in get("pods", OURS, "-n", self.namespace)["items"]:
-            if not _is_leaving(pod):
-                touch(until, pod["metadata"]["name"], namespace=self.namespace)
+        touch(until, *(pod["metadata"]["name"] for pod in staying(self.namespace)), namespace=self.namespace)
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +183,25 @@ def test_marks_that_are_not_used_are_taken_off_although_the_operator_is_killed_b
     scale_in.ends_well()
 
 
+def test_deletion_costs_that_are_rewritten_between_mark_and_shrink_send_nobody_else(scale_in: ScaleIn) -> None:
+    hold(scale_in.namespace, SHRINK)
+    scale_in.begin()
+    both_are_marked(scale_in)
+    names = {pod["metadata"]["name"] for pod in get("pods", OURS, "-n", scale_in.namespace)["items"]}
+    for name in names:
+        cost = 1000 if name in scale_in.idle else -2147483647
+        kubectl("annotate", "--overwrite", "pod", name, "-n", scale_in.namespace, f"{COST}={cost}")
+    (busy,) = names - scale_in.idle
+    assert busy in wait_for_reason(scale_in.namespace, "Undisturbed", "DeletionCostByOthers")
+    release_hold(scale_in.namespace)
+    # What was refused is tried again after ever longer pauses; a changed manifest ends such a pause.
+    change = '{"spec": {"scaling": {"workersMax": 4}}}'
+    kubectl("patch", "sme", "it", "-n", scale_in.namespace, "--type=merge", "-p", change)
+    both_are_gone(scale_in)
+    kubectl("annotate", "pod", busy, "-n", scale_in.namespace, f"{COST}-")
+    scale_in.ends_well()
+
+
 def test_a_busy_worker_whose_readiness_probe_fails_is_not_taken_in_place_of_an_idle_one(
     namespace: str, api: JobApi
 ) -> None:
@@ -222,10 +239,6 @@ def departed(states: States) -> set[str]:
 
 def _names(states: States) -> set[str]:
     return {each["metadata"]["name"] for each in states}
-
-
-def _is_leaving(pod: dict[str, Any]) -> bool:
-    return "deletionTimestamp" in pod["metadata"]
 
 
 def _marked(states: States) -> set[str]:

@@ -71,13 +71,13 @@ class Controller:
             return "failed"
         if outcome.failure:
             self._retry(key, outcome.failure)
-            return "retried"
-        self._queue.succeed(key)
+        else:
+            self._queue.succeed(key)
         for other in outcome.others:
             self._queue.add(other)
-        if outcome.again_after_seconds is not None:
+        if outcome.again_after_seconds is not None:  # after a failure: what the status has to tell is due before
             self._queue.add_after(key, outcome.again_after_seconds)
-        return "done"
+        return "retried" if outcome.failure else "done"
 
     def _retry(self, key: Key, error: BaseException) -> None:
         wanted = error.retry_after_seconds if isinstance(error, ClusterUnavailable) else 0.0
