@@ -158,15 +158,13 @@ def _next_look(
     inputs: ScalingInputs, demand: Demand, state: ScalerState, now: float, window: float, stay: Stay
 ) -> float | None:
     scaling = inputs.scaling
-    looks = [
-        victims.seconds_until_next(inputs, stay),
-        memory.seconds_until_forgotten(state, window, now),
-        schedules.seconds_until_next(scaling.schedules, now),
-    ]
+    looks = victims.seconds_until_due(inputs, stay)
+    others = [memory.seconds_until_forgotten(state, window, now), schedules.seconds_until_next(scaling.schedules, now)]
     if scaling.scaler_type is ScalerType.QUEUE_DELAY:
-        looks.append(queue_delay.seconds_until_late(inputs, demand))
+        others.append(queue_delay.seconds_until_late(inputs, demand))
+    looks += [seconds for seconds in others if seconds is not None]
     if scaling.scaler_type is ScalerType.ADAPTIVE and inputs.replicas > scaling.workers_min:
         looks.append(RATE_LOOK_SECONDS)
     if inputs.replicas and now - state.sighted_at < SIGHT_SECONDS:
         looks.append(SIGHT_SECONDS - (now - state.sighted_at))
-    return min([seconds for seconds in looks if seconds is not None], default=None)
+    return min(looks, default=None)

@@ -91,16 +91,14 @@ def _rates(
         return 0.0, 0.0, 0.0, 0.0
     heard_at = now - (inputs.demand.age_seconds if inputs.demand else 0.0)
     window, fast = history.window_seconds(service_seconds), history.FAST_SECONDS
-
-    def total(seconds_ago: float) -> float:
-        return history.arrived(samples, heard_at - seconds_ago, now)
-
-    all, lately_since, slow_since = total(0.0), total(fast), total(window)
+    all, lately_since, slow_since = history.arrived(samples, (heard_at, heard_at - fast, heard_at - window), now)
     arrivals, lately = all - slow_since, all - lately_since
     if not lately:
         return arrivals, arrivals / window, 0.0, 0.0
-    sure = history.sure_rate(total(2 * fast / 3) - lately_since, lately, all - total(fast / 3))
-    sustained = min((total(2 * fast) - slow_since) / (window - 2 * fast), lately / fast)
+    marks = heard_at - fast / 3, heard_at - 2 * fast / 3, heard_at - 2 * fast
+    third_since, two_thirds_since, before_since = history.arrived(samples, marks, now)
+    sure = history.sure_rate(two_thirds_since - lately_since, lately, all - third_since)
+    sustained = min((before_since - slow_since) / (window - 2 * fast), lately / fast)
     return arrivals, arrivals / window, sure, sustained
 
 

@@ -41,9 +41,8 @@ def taken_instead(inputs: ScalingInputs, remove: Sequence[str]) -> str | None:
     return next((worker.name for worker in inputs.workers if worker.unready and worker.name not in remove), None)
 
 
-def seconds_until_next(inputs: ScalingInputs, stay: Sequence[float]) -> float | None:
-    """When the next worker will have been idle (or starting) for as long as idle workers stay, by any of these."""
+def seconds_until_due(inputs: ScalingInputs, stay: Sequence[float]) -> list[float]:
+    """When workers will have been idle (or starting) for as long as idle workers stay, by any of these."""
     ages = [worker.idle_seconds for worker in inputs.workers if worker.idle_seconds is not None]
     ages += [worker.age_seconds for worker in inputs.starting]
-    remaining = [after_seconds - age for after_seconds in stay for age in ages if age < after_seconds]
-    return min(remaining, default=None)
+    return [after_seconds - age for after_seconds in stay for age in ages if age < after_seconds]
