@@ -9,6 +9,8 @@ count with all that they will do until then, so that the same queue never starts
 from math import ceil, sqrt
 from typing import Final
 
+import msgspec
+
 from submodel_operator.resolve import ResolvedScaling
 from submodel_operator.scaling.decision import Proposal, Term, counted
 from submodel_operator.scaling.estimates import Estimates
@@ -45,14 +47,15 @@ SHARED_UTILISATION: Final = 0.8
 
 def propose(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
     """Workers wanted; without a queue, what the rate of arrivals deserves."""
-    by_rate = _rate_term(inputs, estimates)
-    by_backlog = _backlog_term(inputs, demand, estimates) if demand.queued else None
-    if by_backlog is None:
-        return by_rate
-    winner = by_backlog if by_backlog.workers >= by_rate.workers else by_rate
-    said = (*by_rate.said, *by_backlog.said)
-    # Not `replace`: it costs as much as the arithmetic.
-    return Proposal(winner.workers, winner.term, winner.message, winner.change, said)
+    rate = _rate(inputs, estimates)
+    if not demand.queued:
+        return _by_rate(rate, estimates)
+    backlog = _backlog(inputs, demand, estimates)
+    said = (rate.term, rate.workers), (backlog.term, inputs.replicas + backlog.more)
+    # Only the winner is put into words: writing numbers takes as long as reckoning them.
+    if inputs.replicas + backlog.more >= rate.workers:
+        return _by_backlog(backlog, inputs, demand, estimates, said)
+    return _by_rate(rate, estimates, said)
 
 
 def stabilization_seconds(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
@@ -73,7 +76,23 @@ def urgency(scaling: ResolvedScaling, cold_start_seconds: float) -> float:
     return min(1.0, cold_start_seconds / scaling.scaler_value)
 
 
-def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
+class _Rate(msgspec.Struct, frozen=True):
+    """What the rate of arrivals deserves."""
+
+    jobs_per_second: float
+    load: float
+    kept: int
+    """Workers for this load."""
+
+    workers: int
+    """Also those that hardly more would keep."""
+
+    @property
+    def term(self) -> Term:
+        return Term.ARRIVAL_RATE if self.workers else Term.STEADY
+
+
+def _rate(inputs: ScalingInputs, estimates: Estimates) -> _Rate:
     rate, service = max(estimates.slow_rate, estimates.sure_fast_rate), estimates.service_seconds
     slots = inputs.scaling.concurrency * (SHARED_UTILISATION if inputs.scaling.concurrency > 1 else 1.0)
     share, load = urgency(inputs.scaling, estimates.cold_start_seconds), rate * service / slots
@@ -83,12 +102,18 @@ def _rate_term(inputs: ScalingInputs, estimates: Estimates) -> Proposal:
         more = CHANCE_JOBS / window_seconds(service)
         nearly = _kept((rate + more) * service / slots, estimates.arrivals + CHANCE_JOBS, share)
         workers = max(kept, min(nearly, inputs.replicas))
-    words = f"{rate:.3g} jobs/s of {service:.3g} s"
+    return _Rate(rate, load, kept, workers)
+
+
+def _by_rate(rate: _Rate, estimates: Estimates, said: tuple[tuple[Term, int], ...] = ()) -> Proposal:
+    kept, workers = rate.kept, rate.workers
+    words = f"{rate.jobs_per_second:.3g} jobs/s of {estimates.service_seconds:.3g} s"
     if not workers:
-        return Proposal(0, Term.STEADY, f"no job queued, and {words} keep no worker", "a queued job starts workers")
-    change = f"another worker comes when the load of {load:.2f} workers grows"
+        message = f"no job queued, and {words} keep no worker"
+        return Proposal(0, Term.STEADY, message, "a queued job starts workers", said)
+    change = f"another worker comes when the load of {rate.load:.2f} workers grows"
     needs = f"which needs {workers}" if workers == kept else f"which needs {kept}, and hardly more would need {workers}"
-    return Proposal(workers, Term.ARRIVAL_RATE, f"{words} are a load of {load:.2f}, {needs}", change)
+    return Proposal(workers, Term.ARRIVAL_RATE, f"{words} are a load of {rate.load:.2f}, {needs}", change, said)
 
 
 def _kept(load: float, arrivals: float, share: float) -> int:
@@ -98,29 +123,56 @@ def _kept(load: float, arrivals: float, share: float) -> int:
     return ceil(share * (load + MARGIN * sqrt(load)))
 
 
-def _backlog_term(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> Proposal:
-    slots, service = inputs.scaling.concurrency, estimates.service_seconds
+class _Backlog(msgspec.Struct, frozen=True):
+    """What the queue deserves."""
+
+    horizon_seconds: float
+    """Within how many seconds the queued jobs, and those that come until then, should have begun."""
+
+    expected: float
+    """How many those are."""
+
+    left: float
+    """Those for which no worker would be there."""
+
+    of_each: float
+    """So many of them begins a worker that starts now."""
+
+    more: int
+
+    @property
+    def term(self) -> Term:
+        return Term.BACKLOG if self.more else Term.STEADY
+
+
+def _backlog(inputs: ScalingInputs, demand: Demand, estimates: Estimates) -> _Backlog:
     horizon = _horizon_seconds(inputs, estimates)
     expected = demand.queued + estimates.sustained_rate * horizon
     left = max(0.0, expected - _capacity(inputs, demand, estimates, horizon))
-    of_each = slots * (1 + max(0.0, horizon - estimates.usual_start_seconds) / service)
-    more = ceil(left / of_each)
-    queued = counted(demand.queued, "job")
+    usual, slots = estimates.usual_start_seconds, inputs.scaling.concurrency
+    of_each = slots * (1 + max(0.0, horizon - usual) / estimates.service_seconds)
+    return _Backlog(horizon, expected, left, of_each, ceil(left / of_each))
+
+
+def _by_backlog(
+    backlog: _Backlog, inputs: ScalingInputs, demand: Demand, estimates: Estimates, said: tuple[tuple[Term, int], ...]
+) -> Proposal:
+    horizon, more, queued = f"{backlog.horizon_seconds:.3g} s", backlog.more, counted(demand.queued, "job")
     if not more:
         workers = counted(inputs.replicas, "worker")
-        message = f"{queued} queued, which {workers} will have started within {horizon:.3g} s"
-        change = f"more workers come for jobs that these would not start within {horizon:.3g} s"
-        return Proposal(inputs.replicas, Term.STEADY, message, change)
+        message = f"{queued} queued, which {workers} will have started within {horizon}"
+        change = f"more workers come for jobs that these would not start within {horizon}"
+        return Proposal(inputs.replicas, Term.STEADY, message, change, said)
     message = (
-        f"{queued} queued; within {horizon:.3g} s, {left:.3g} of {expected:.3g} jobs of {service:.3g} s would find no "
-        f"worker, and one that starts now begins {of_each:.3g} of them: {more} more"
+        f"{queued} queued; within {horizon}, {backlog.left:.3g} of {backlog.expected:.3g} jobs of "
+        f"{estimates.service_seconds:.3g} s would find no worker, and one that starts now begins {backlog.of_each:.3g} "
+        f"of them: {more} more"
     )
     change = "fewer are needed when jobs run shorter, workers start sooner, or scalerValue allows a longer wait"
-    return Proposal(inputs.replicas + more, Term.BACKLOG, message, change)
+    return Proposal(inputs.replicas + more, Term.BACKLOG, message, change, said)
 
 
 def _horizon_seconds(inputs: ScalingInputs, estimates: Estimates) -> float:
-    """Within how many seconds the queued jobs, and those that come until then, should have begun."""
     allowed, start_seconds = inputs.scaling.scaler_value, estimates.usual_start_seconds
     load = estimates.sustained_rate * estimates.service_seconds / inputs.scaling.concurrency
     waits, share = PATIENCE_FOLLOWED if load > LEAST_LOAD else PATIENCE_ALONE
