@@ -19,7 +19,8 @@ from submodel_gateway.metrics import table
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.service import bodies
 from submodel_gateway.service.access import Caller
-from submodel_gateway.service.bodies import FREE_BYTES, NOBODY, STEP_BYTES, Bodies, Stay
+from submodel_gateway.service.bodies import FREE_BYTES, STEP_BYTES, Bodies, Stay
+from submodel_gateway.service.room import NOBODY
 from tests.support.gateway_world import ENDPOINT, TOKEN, Worker, World, here, settle, world
 from tests.support.legacy_worker import Call
 
