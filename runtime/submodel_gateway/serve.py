@@ -32,8 +32,8 @@ from submodel_gateway.http.servers import Servers
 from submodel_gateway.parent.handover import READY, READY_ALONE, Handover
 from submodel_gateway.parent.keeper import LEAVE
 from submodel_gateway.ratelimit.figures import figures
+from submodel_gateway.service import bodies, unread
 from submodel_gateway.service.access import Access, ByKey, Open
-from submodel_gateway.service.bodies import TOTAL_BYTES
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
@@ -138,7 +138,8 @@ def _gateway(
         rates=figures(settings.rate_limits),
         queue_limit=settings.queue_limit,
         reviewer=reviewer,
-        body_bytes=settings.body_bytes or TOTAL_BYTES,
+        body_bytes=settings.body_bytes or bodies.TOTAL_BYTES,
+        answer_bytes=settings.answer_bytes or unread.TOTAL_BYTES,
         spans=spans,
     )
 

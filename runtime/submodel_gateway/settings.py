@@ -22,6 +22,7 @@
 | `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
 | `SUBMODEL_GATEWAY_BODY_BYTES` | `268435456` | bytes of request bodies that may be in memory at once |
+| `SUBMODEL_GATEWAY_ANSWER_BYTES` | `268435456` | bytes of large answers that may wait to be read by clients |
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
 | `SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS` | | most connections of one address; without it, any number |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -56,6 +57,7 @@ KUBERNETES_CREDENTIALS = "SUBMODEL_GATEWAY_KUBERNETES_CREDENTIALS"
 RATE_LIMITS = "SUBMODEL_GATEWAY_RATE_LIMITS"
 QUEUE_LIMIT = "SUBMODEL_GATEWAY_QUEUE_LIMIT"
 BODY_BYTES = "SUBMODEL_GATEWAY_BODY_BYTES"
+ANSWER_BYTES = "SUBMODEL_GATEWAY_ANSWER_BYTES"
 CONNECTIONS_PER_ADDRESS = "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
 OFF = "off"
 LINGER_SECONDS = "SUBMODEL_GATEWAY_LINGER_SECONDS"
@@ -113,6 +115,7 @@ class Settings:
     queue_limit: int | None
     connections_per_address: int | None
     body_bytes: int | None
+    answer_bytes: int | None
     linger_seconds: float
     log_level: str
     log_format: str
@@ -135,6 +138,7 @@ class Settings:
             rate_limits=_rate_limits(environ),
             connections_per_address=_number(environ, CONNECTIONS_PER_ADDRESS, "connections, for example 200"),
             body_bytes=_number(environ, BODY_BYTES, "bytes, for example 268435456"),
+            answer_bytes=_number(environ, ANSWER_BYTES, "bytes, for example 268435456"),
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
             linger_seconds=_linger_seconds(environ.get(LINGER_SECONDS) or "0"),
             log_level=log_level(environ),

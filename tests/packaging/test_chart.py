@@ -10,7 +10,7 @@ import yaml
 
 from submodel_gateway import tokenreview
 from submodel_gateway.auth.folder import KeyFolder
-from submodel_gateway.service import bodies
+from submodel_gateway.service import bodies, unread
 from submodel_gateway.settings import Settings as GatewaySettings
 from submodel_operator import settings as operator_settings
 from tests.support.helm import CHART, KUBERNETES, find, helm, kinds
@@ -195,6 +195,7 @@ def test_limits_are_handed_on() -> None:
     assert "SUBMODEL_GATEWAY_RATE_LIMITS" not in environment("demo-gateway")
     assert environment("demo-gateway")["SUBMODEL_GATEWAY_QUEUE_LIMIT"] == "500"
     assert environment("demo-gateway")["SUBMODEL_GATEWAY_BODY_BYTES"] == str(bodies.TOTAL_BYTES)
+    assert environment("demo-gateway")["SUBMODEL_GATEWAY_ANSWER_BYTES"] == str(unread.TOTAL_BYTES)
     assert "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS" not in environment("demo-gateway")
     assert (
         environment("demo-gateway", "gateway.limits.connectionsPerAddress=200")[

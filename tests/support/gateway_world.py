@@ -14,7 +14,7 @@ from submodel.contract.internal import EndpointRegistration, EndpointSnapshot, W
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import decode
 from submodel_gateway.errors import StoreAway, StoreError
-from submodel_gateway.service.bodies import TOTAL_BYTES
+from submodel_gateway.service import bodies, unread
 from submodel_gateway.service.clients import JobView, NewJob
 from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
@@ -116,7 +116,9 @@ class World:
         clock: TestClock | None = None,
         queue_limit: int | None = None,
         reviewer: Reviewer | None = None,
-        body_bytes: int = TOTAL_BYTES,
+        body_bytes: int = bodies.TOTAL_BYTES,
+        answer_bytes: int = unread.TOTAL_BYTES,
+        compress: bool = False,
     ) -> None:
         self.clock = clock or TestClock()
         self.store = store or MemoryStore()
@@ -130,6 +132,8 @@ class World:
             queue_limit=queue_limit,
             reviewer=reviewer,
             body_bytes=body_bytes,
+            answer_bytes=answer_bytes,
+            compress=compress,
         )
 
     async def register(self, endpoint: str = ENDPOINT, **fields: Any) -> None:
@@ -195,7 +199,7 @@ class Worker:
 
 
 @asynccontextmanager
-async def world(store: Store | None = None, *, body_bytes: int = TOTAL_BYTES) -> AsyncIterator[World]:
+async def world(store: Store | None = None, *, body_bytes: int = bodies.TOTAL_BYTES) -> AsyncIterator[World]:
     """A gateway with one endpoint. Its sweeper runs when the test says so."""
     new = World(store, body_bytes=body_bytes)
     await new.sweep()

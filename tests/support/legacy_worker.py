@@ -49,6 +49,9 @@ class _Caller(Line):
     def answer(self, status: int, body: bytes | None, headers: Iterable[Header]) -> None:
         self.got = Answer(status, body or b"", dict(headers))
 
+    async def read(self) -> None:
+        """It has it already."""
+
     async def stream(self, answer: Streamed, headers: Iterable[Header]) -> None:
         body = b"".join([part async for part in answer.parts])
         self.got = Answer(200, body, {b"content-type": answer.content_type, **dict(headers)})

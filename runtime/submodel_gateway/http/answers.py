@@ -72,17 +72,23 @@ def application(route: Route, measures: Measures | None = None) -> App:
         id = logs.id_of(request.id)
         logs.request_id.set(id)
         try:
-            reply = await _reply(route, request)
-            told, status = [*_rates(request), (b"x-request-id", id.encode())], _status(reply)
+            try:
+                reply = await _reply(route, request)
+                told, status = [*_rates(request), (b"x-request-id", id.encode())], _status(reply)
+                if isinstance(reply, Streamed):
+                    await request.line.stream(reply, told)
+            finally:
+                request.close()
+                counted.request(request.operation, status, time.perf_counter() - began)
             if isinstance(reply, Streamed):
-                await request.line.stream(reply, told)
+                return
+            body, headers = (reply.body, (*reply.headers, *told)) if isinstance(reply, Answer) else (reply, told)
+            request.line.answer(status, body, headers)
+            if body is not None and request.counts(len(body)):
+                del reply, body  # they are the connection's now
+                await request.line.read()
         finally:
-            request.close()
-            counted.request(request.operation, status, time.perf_counter() - began)
-        if isinstance(reply, Answer):
-            request.line.answer(reply.status, reply.body, (*reply.headers, *told))
-        elif not isinstance(reply, Streamed):
-            request.line.answer(status, reply, told)
+            request.forget_answer()
 
     return serve
 

@@ -147,6 +147,9 @@ class Incoming(Line):
         else:
             self._wire.write(head, body)
 
+    async def read(self) -> None:
+        await self._wire.drained()
+
     async def stream(self, answer: Streamed, headers: Iterable[Header]) -> None:
         kind = _STREAMED % answer.content_type
         if self._chunks:
@@ -161,10 +164,19 @@ class Incoming(Line):
                 if self._lost:
                     return
                 if part:
-                    self._wire.write(b"%x\r\n%b\r\n" % (len(part), part) if self._chunks else part)
+                    self._write_part(part)
+                    del part  # the next one may take long
                     await self._wire.drained()
         if self._chunks:
             self._wire.write(b"0\r\n\r\n")
+
+    def _write_part(self, part: bytes) -> None:
+        if not self._chunks:
+            self._wire.write(part)
+        elif len(part) <= JOINED_BYTES:
+            self._wire.write(b"%x\r\n%b\r\n" % (len(part), part))
+        else:
+            self._wire.write(b"%x\r\n" % len(part), part, b"\r\n")
 
     def _head(self, status: int, kind: bytes, headers: Iterable[Header]) -> bytes:
         self.answered = True

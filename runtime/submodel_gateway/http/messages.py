@@ -13,6 +13,7 @@ from submodel.contract.wire import encode
 from submodel_gateway.errors import InvalidRequest, TooLarge, Unsupported
 from submodel_gateway.service.admission import Pass
 from submodel_gateway.service.bodies import Stay
+from submodel_gateway.service.unread import FREE_BYTES, Shelf, Unread
 from submodel_gateway.service.waiting import Hangup
 
 Header = tuple[bytes, bytes]
@@ -89,6 +90,10 @@ class Line(ABC):
         """Write the whole answer: a body of JSON text, or None for no content. Whoever is gone does not get it."""
 
     @abstractmethod
+    async def read(self) -> None:
+        """Wait until the client has read what was written, or is gone."""
+
+    @abstractmethod
     async def stream(self, answer: Streamed, headers: Iterable[Header]) -> None:
         """Write the parts of an answer as they come. Raises what they raise; the connection breaks off then."""
 
@@ -104,6 +109,7 @@ class Request:
     __slots__ = (
         "_headers",
         "_query",
+        "_shelf",
         "account",
         "admitted",
         "error_body",
@@ -113,6 +119,7 @@ class Request:
         "path",
         "principal",
         "stay",
+        "unread",
     )
 
     def __init__(self, method: str, path: str, query: bytes, headers: list[Header], line: Line) -> None:
@@ -128,6 +135,11 @@ class Request:
 
         self.stay: Stay | None = None
         """The room for its body, where that is bounded."""
+
+        self.unread: Unread | None = None
+        """What its answer counts in until it is read, where that is bounded."""
+
+        self._shelf: Shelf | None = None
 
         self.operation = "none"
         """What the metrics call it; `none` where nothing is."""
@@ -206,6 +218,25 @@ class Request:
     def hangup(self) -> Hangup:
         """A future that is done when the client goes away."""
         return self.line.hangup()
+
+    @property
+    def shelf(self) -> Shelf | None:
+        """The room for its answer, where that is bounded."""
+        # Most requests have small answers, and need none.
+        if self._shelf is None and self.unread is not None:
+            self._shelf = Shelf(self.unread, self.account, self.hangup)
+        return self._shelf
+
+    def counts(self, size: int) -> bool:
+        """Whether an answer of this size, which is on its way, takes room until it is read. It does from now on."""
+        if size <= FREE_BYTES and self._shelf is None:
+            return False
+        return (shelf := self.shelf) is not None and shelf.hold(size)
+
+    def forget_answer(self) -> None:
+        """The answer has been read, or nobody is there to read it."""
+        if self._shelf is not None:
+            self._shelf.end()
 
     def close(self) -> None:
         """The answer is on its way."""

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 import msgspec
 
 from submodel.contract.states import JobState
-from submodel_gateway.errors import InvalidRequest
+from submodel_gateway.errors import InvalidRequest, Unavailable
 from submodel_gateway.http import envelope, openai_frames, sse
 from submodel_gateway.http.messages import Answer, Reply, Request, Streamed
 from submodel_gateway.http.openai_frames import Failure, Framer
@@ -41,7 +41,7 @@ class OpenAiRoutes:
         if request.method == "GET" and path[:2] == ["v1", "models"] and (names := self._openai.models(endpoint)):
             return _models(names, "/".join(path[2:]))
         call, asked = await _call(request, "/" + "/".join(path))
-        job = await self._openai.submit(endpoint, call, request.hangup())
+        job = await self._openai.submit(endpoint, call, request.hangup(), request.shelf)
         del call  # what follows is long
         request.forget_body()
         if asked.stream:
@@ -55,7 +55,11 @@ class OpenAiRoutes:
         view = await job.end(self._openai.closing)
         if view.job.state is not JobState.COMPLETED:
             return _answer(openai_frames.failed(view.job.state, view.error))
-        body = openai_frames.whole(await job.items() if view.job.chunks else [], view.output)
+        if view.job.chunks:
+            del view  # its output is the same once more
+            body = openai_frames.whole(await job.items(), None)
+        else:
+            body = openai_frames.whole([], view.output)
         return _answer(body) if isinstance(body, Failure) else body
 
     async def _stream(self, job: OpenAiJob) -> Reply:
@@ -69,26 +73,38 @@ class OpenAiRoutes:
         return Streamed(sse.CONTENT_TYPE, _events(job, part))
 
 
-async def _events(job: OpenAiJob, part: StreamPart) -> AsyncGenerator[bytes, None]:
+async def _events(job: OpenAiJob, part: StreamPart | None) -> AsyncGenerator[bytes, None]:
     """The whole stream, from its first part."""
     framer = Framer()
     try:
-        if not part.items and (output := (await job.view()).output) is not None:
+        if part is not None and not part.items and (output := (await job.view()).output) is not None:
             yield framer.frame([output])
-        async for each in job.parts(part):
-            part, text = each, framer.frame(each.items)
+            del output
+        while part is not None:
+            state, place, text = part.job.state, part.place, framer.frame(part.items)
+            del part  # the text is the same once more, and the next part may take long
             # A client hangs up at the end of its events, which may come before that of the job.
             job.settled = job.settled or framer.done
             yield text
-        if part.job.state.terminal and part.job.state is not JobState.COMPLETED:
-            yield openai_frames.failed(part.job.state, (await job.view()).error).event
-        elif part.job.state.terminal:
-            yield framer.end()
+            del text
+            if state.terminal:
+                yield await _end(job, state, framer)
+                return
+            part = await job.after(place)
     except Restarted:
         sentence = "the worker was lost after it had begun to answer; send the request again"
         yield openai_frames.error(500, sentence, "worker_error").event
+    except Unavailable as error:
+        yield openai_frames.error(503, str(error)).event
     finally:
         await job.leave()
+
+
+async def _end(job: OpenAiJob, state: JobState, framer: Framer) -> bytes:
+    """What closes the stream of a job that has ended so."""
+    if state is JobState.COMPLETED:
+        return framer.end()
+    return openai_frames.failed(state, (await job.view()).error).event
 
 
 async def _call(request: Request, route: str) -> tuple[OpenAiCall, _Asked]:

@@ -54,6 +54,7 @@ class _Public:
     def __init__(self, gateway: Gateway, access: Access) -> None:
         self._access = access
         self._bodies = gateway.bodies
+        self._unread = gateway.unread
         self._admission = gateway.admission
         self._clients = gateway.clients
         self._streams = gateway.streams
@@ -113,6 +114,7 @@ class _Public:
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
         request.principal, request.account = caller.principal, caller.account
         request.stay = Stay(self._bodies, caller.account, patient=False)
+        request.unread = self._unread
         request.admitted = self._admission.enter(endpoint, operation.group, caller.account)
 
     async def _worker(self, request: Request, path: list[str]) -> Reply:
@@ -141,7 +143,9 @@ class _Public:
     async def _runsync(self, request: Request, endpoint: str) -> bytes:
         wait_ms = parameters.WAIT.read(request) or 0
         new = await _new_job(request, operations.RUNSYNC)
-        waiting = self._clients.submit_and_wait(endpoint, new, wait_ms, request.hangup(), request.forget_body)
+        waiting = self._clients.submit_and_wait(
+            endpoint, new, wait_ms, request.hangup(), request.forget_body, request.shelf
+        )
         del new  # the wait is long
         return answers.job_answer(await waiting)
 
@@ -156,12 +160,12 @@ class _Public:
         keep_ms = parameters.TTL.read(request)
         if keep_ms is not None:
             self._access.caller(request.credential(), endpoint, Scope.RUN)
-        return answers.job_answer(await self._clients.status(endpoint, job, keep_ms))
+        return answers.job_answer(await self._clients.status(endpoint, job, keep_ms, request.shelf))
 
     async def _status_sync(self, request: Request, endpoint: str, job: str) -> bytes:
         wait_ms = parameters.WAIT.read(request) or 0
         await request.body(limits.RUN_BODY_BYTES)
-        return answers.job_answer(await self._clients.wait(endpoint, job, wait_ms, request.hangup()))
+        return answers.job_answer(await self._clients.wait(endpoint, job, wait_ms, request.hangup(), request.shelf))
 
     async def _stream(self, request: Request, endpoint: str, job: str) -> Reply:
         if stream_events.wanted(request):
@@ -170,12 +174,13 @@ class _Public:
         wait_ms = parameters.STREAM_WAIT.read(request) or 0
         offset = parameters.OFFSET.read(request)
         await request.body(limits.RUN_BODY_BYTES)
+        hangup, shelf = request.hangup(), request.shelf
         if offset is None:
-            return answers.stream_answer(await self._streams.once(endpoint, job, wait_ms, request.hangup()))
-        return answers.stream_answer(await self._streams.after(endpoint, job, offset, wait_ms, request.hangup()))
+            return answers.stream_answer(await self._streams.once(endpoint, job, wait_ms, hangup, shelf))
+        return answers.stream_answer(await self._streams.after(endpoint, job, offset, wait_ms, hangup, shelf))
 
     async def _cancel(self, request: Request, endpoint: str, job: str) -> bytes:
-        return answers.job_answer(await self._clients.cancel(endpoint, job))
+        return answers.job_answer(await self._clients.cancel(endpoint, job, request.shelf))
 
     async def _retry(self, request: Request, endpoint: str, job: str) -> bytes:
         view = await self._clients.retry(endpoint, job)

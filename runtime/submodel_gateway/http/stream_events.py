@@ -8,21 +8,25 @@
 """
 
 import re
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 
 from submodel.contract.states import JobState
 from submodel.contract.wire import encode
-from submodel_gateway.errors import InvalidRequest, NotFound
+from submodel_gateway.errors import InvalidRequest, NotFound, Unavailable
 from submodel_gateway.http import answers, sse
 from submodel_gateway.http.messages import Reply, Request, Streamed
 from submodel_gateway.http.parameters import OFFSET, STREAM_WAIT
+from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.streams import BEGINNING, Place, StreamPart, Streams
-from submodel_gateway.service.waiting import Hangup
+from submodel_gateway.service.unread import Shelf
 
 HEADER = "Last-Event-ID"
 QUIET_MS = 15_000
 """How long nothing is sent at most."""
+
+PIECE_BYTES = 65_536
+"""What is put together at a time: a part may have many megabytes, and wait for its reader."""
 
 _PLACE = re.compile(r"(\d{1,9})-(?:(\d{1,9})|end)")
 
@@ -49,37 +53,53 @@ class StreamEvents:
             raise InvalidRequest(f"{STREAM_WAIT.name} does not go with events, which come as long as the job goes on")
         told, hangup = _told(request.header(HEADER.lower().encode())), request.hangup()
         if told is None:
-            part = await self._streams.after(endpoint, id, OFFSET.read(request) or 0, 0, hangup)
+            part = await self._streams.after(endpoint, id, OFFSET.read(request) or 0, 0, hangup, request.shelf)
         else:
             place, ended = told
-            part = await self._streams.follow(endpoint, id, place, 0, hangup)
+            part = await self._streams.follow(endpoint, id, place, 0, hangup, request.shelf)
             if ended and part.job.state.terminal and part.job.attempt == place.attempt:
                 return None
-        return Streamed(sse.CONTENT_TYPE, self._events(endpoint, id, part, hangup))
+        return Streamed(sse.CONTENT_TYPE, self._events(request, endpoint, id, part))
 
-    async def _events(self, endpoint: str, id: str, part: StreamPart, hangup: Hangup) -> AsyncGenerator[bytes, None]:
+    async def _events(self, request: Request, endpoint: str, id: str, part: StreamPart) -> AsyncGenerator[bytes, None]:
+        hangup, shelf = request.hangup(), request.shelf
         try:
             while True:
-                yield _news(part) or sse.COMMENT
-                if part.job.state.terminal:
-                    status = answers.job_answer(await self._clients.status(endpoint, id))
-                    yield sse.event(status, "status", f"{part.job.attempt}-end")
+                for news in _news(part):
+                    yield news
+                job, place = part.job, part.place
+                del part, news  # the next one may take long
+                if shelf is not None:
+                    shelf.end()
+                if job.state.terminal:
+                    yield await self._end(job, shelf)
                     return
                 if hangup.done() or self._closing():
                     return
-                # A queued job has no attempt that could be read on.
-                place = BEGINNING if part.job.state is JobState.IN_QUEUE else part.place
-                part = await self._streams.follow(endpoint, id, place, QUIET_MS, hangup)
-        except NotFound:
-            return  # its retention has passed, or it was retried and forgotten
+                if job.state is JobState.IN_QUEUE:
+                    place = BEGINNING  # it has no attempt that could be read on
+                part = await self._streams.follow(endpoint, id, place, QUIET_MS, hangup, shelf)
+        except (NotFound, Unavailable):
+            return  # its retention has passed, or it was retried and forgotten; or a reader comes back for the rest
+
+    async def _end(self, job: Job, shelf: Shelf | None) -> bytes:
+        """The last event."""
+        status = answers.job_answer(await self._clients.status(job.endpoint, job.id, shelf=shelf))
+        return sse.event(status, "status", f"{job.attempt}-end")
 
 
-def _news(part: StreamPart) -> bytes:
-    attempt = part.job.attempt
+def _news(part: StreamPart) -> Iterator[bytes]:
+    """All of it as events, in pieces that are written one after another."""
+    attempt, size = part.job.attempt, 0
     events = [sse.event(encode({"attempt": attempt}), "reset", f"{attempt}-0")] if part.restarted else []
     for number, item in enumerate(part.items, part.offset + 1):
         events.append(sse.event(b'{"output":' + item + b"}", id=f"{attempt}-{number}"))
-    return b"".join(events)
+        size += len(item)
+        if size > PIECE_BYTES:
+            yield b"".join(events)
+            events, size = [], 0
+    if events or not part.items:
+        yield b"".join(events) or sse.COMMENT
 
 
 def _told(text: str) -> tuple[Place, bool] | None:

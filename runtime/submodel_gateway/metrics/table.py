@@ -128,6 +128,18 @@ BODIES_REFUSED: Final = Metric(
     ("caller",),
     "Requests that were told to come back because there was no room for their bodies: of a `client` or a `worker`.",
 )
+ANSWER_BYTES: Final = Metric(
+    "submodel_http_answer_bytes",
+    Kind.GAUGE,
+    (),
+    "Bytes of answers above 64 KiB that are in memory because their clients have not read them.",
+)
+ANSWERS_REFUSED: Final = Metric(
+    "submodel_http_answers_refused",
+    Kind.COUNTER,
+    (),
+    "Requests that were told to come back because clients left too many bytes of large answers unread.",
+)
 CANARY_SECONDS: Final = Metric(
     "submodel_canary_seconds",
     Kind.HISTOGRAM,
@@ -155,5 +167,6 @@ REVIEWS: Final = Metric(
 METRICS: Final = (
     BUILD, READY, REQUESTS, REQUEST_SECONDS, QUEUED, RUNNING, OLDEST, WORKERS, SUBMITTED, FINISHED, REDELIVERED, LOST,
     EXPIRED, STALE, DELAY, EXECUTION, STORE_UP, COMMIT, GROUP, FAILURES, WEBHOOKS,
-    WEBHOOKS_OVERDUE, REVIEWS, BODY_BYTES, BODIES_REFUSED, CANARY_SECONDS, CANARY_FAILURES,
+    WEBHOOKS_OVERDUE, REVIEWS, BODY_BYTES, BODIES_REFUSED, ANSWER_BYTES, ANSWERS_REFUSED,
+    CANARY_SECONDS, CANARY_FAILURES,
 )  # fmt: skip

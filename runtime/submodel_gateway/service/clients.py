@@ -17,6 +17,7 @@ from submodel_gateway.service.capacity import HELD_BACK, Wait, why, worker_count
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores, unknown_job
+from submodel_gateway.service.unread import Shelf
 from submodel_gateway.service.waiting import Hangup, JobWatchers, OutcomeHold
 from submodel_gateway.store import base
 from submodel_gateway.tracing.spans import Spans, behind_url, carried
@@ -127,7 +128,13 @@ class Clients:
         return await self._submit(endpoint, new, self._new_id(endpoint, sync=sync))
 
     async def submit_and_wait(
-        self, endpoint: str, new: NewJob, wait_ms: int, hangup: Hangup, stored: Callable[[], None] = lambda: None
+        self,
+        endpoint: str,
+        new: NewJob,
+        wait_ms: int,
+        hangup: Hangup,
+        stored: Callable[[], None] = lambda: None,
+        shelf: Shelf | None = None,
     ) -> JobView:
         """`submit` for a caller who waits for the outcome as in `wait`. Raises what they do.
 
@@ -143,10 +150,10 @@ class Clients:
                 stored()
                 if submitted.id == id:
                     job = await self._outcome(endpoint, id, hold)
-                    return await self._seen(job, hold.content if job is hold.job else None)
+                    return await self._seen(job, hold.take_content(job), shelf)
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        return await self.wait(endpoint, submitted.id, wait_ms, hangup)
+        return await self.wait(endpoint, submitted.id, wait_ms, hangup, shelf)
 
     def _new_id(self, endpoint: str, *, sync: bool) -> str:
         self._endpoints.get(endpoint)
@@ -218,10 +225,10 @@ class Clients:
         except TargetRefused as error:
             raise InvalidRequest(f'"webhook" cannot be used: {error}') from error
 
-    async def status(self, endpoint: str, id: str, keep_ms: int | None = None) -> JobView:
+    async def status(self, endpoint: str, id: str, keep_ms: int | None = None, shelf: Shelf | None = None) -> JobView:
         """The job as it is now; a final one is kept for `keep_ms` more at most. Raises `NotFound`, `StoreError`."""
         self._endpoints.get(endpoint)
-        view = await self._seen(await self._stores.job(endpoint, id))
+        view = await self._seen(await self._stores.job(endpoint, id), shelf=shelf)
         keep_until = view.job.keep_until
         if keep_ms is not None and keep_until is not None and self._stores.now_ms(endpoint) + keep_ms < keep_until:
             # Refused when it was retried or forgotten since: then there is nothing to shorten.
@@ -235,7 +242,7 @@ class Clients:
         self._endpoints.get(endpoint)
         return await self._stores.at(endpoint).requests(endpoint, before, min(limit, PAGE_MAX), states)
 
-    async def wait(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> JobView:
+    async def wait(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup, shelf: Shelf | None = None) -> JobView:
         """The job once it is final, or as it is after `wait_ms`. Raises `NotFound`."""
         self._endpoints.get(endpoint)
         with OutcomeHold(wait_ms, hangup) as hold:
@@ -246,7 +253,7 @@ class Clients:
                     job = await self._outcome(endpoint, id, hold)
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        return await self._seen(job, hold.content if job is hold.job else None)
+        return await self._seen(job, hold.take_content(job), shelf)
 
     async def _outcome(self, endpoint: str, id: str, hold: OutcomeHold) -> Job:
         """The job once it has ended, or as it is when `hold` ends."""
@@ -256,14 +263,14 @@ class Clients:
             if job.state.terminal or hold.ended:
                 return job
 
-    async def cancel(self, endpoint: str, id: str) -> JobView:
+    async def cancel(self, endpoint: str, id: str, shelf: Shelf | None = None) -> JobView:
         """End the job unless it is final; returns it as it is then. Raises `NotFound`, `OperationFailed`."""
         self._endpoints.get(endpoint)
         outcome = await self._stores.of(endpoint).one(base.Cancel(endpoint=endpoint, id=id))
         job = outcome.change.after if isinstance(outcome, base.Applied) else _refused(outcome)
         if job is None:
             raise unknown_job(id)
-        return await self.view(job)
+        return await self.view(job, shelf)
 
     async def retry(self, endpoint: str, id: str) -> JobView:
         """Run a failed job again, last in its queue. Raises `NotFound`, `Conflict` for any other job, `StoreError`."""
@@ -305,33 +312,52 @@ class Clients:
         losses = await self._stores.at(endpoint).breaker(endpoint)
         return breaker.is_open(losses, self._stores.now_ms(endpoint))
 
-    async def _seen(self, job: Job, content: base.Content | None = None) -> JobView:
+    async def _seen(self, job: Job, content: base.Content | None = None, shelf: Shelf | None = None) -> JobView:
         """The job as its client sees it: `view`, and for a queued one why it waits."""
         state = self._endpoints.find(job.endpoint)
         if job.state is not JobState.IN_QUEUE or state is None:
-            return await (self.view(job) if content is None else self._view(job, content))
+            if content is not None and (shelf is None or shelf.fits(_bytes(content))):
+                return await self._view(job, content, shelf)
+            del content
+            return await self.view(job, shelf)
         ahead = await self._stores.at(job.endpoint).ahead(job)
         held_back = await self._held_back(job.endpoint)
         wait = why(state, job, self._stores.now_ms(job.endpoint), held_back=held_back)
         return JobView(job, waits=Waiting(ahead + 1 if ahead < base.AHEAD_MAX else None, wait))
 
-    async def view(self, job: Job) -> JobView:
-        """The job with its output and error. Raises `NotFound` when they are gone."""
+    async def view(self, job: Job, shelf: Shelf | None = None) -> JobView:
+        """The job with its output and error. Raises `NotFound` when they are gone, `Unavailable` without room."""
         content = await self._stores.at(job.endpoint).content(job)
         if job.state.terminal and _doubtful(job, content):
             # Record and content are read one after the other: it may have been retried or forgotten in between.
             now = await self._stores.job(job.endpoint, job.id)
             if (now.gen, now.state) != (job.gen, job.state):
-                return await self.view(now)
-        return await self._view(job, content)
+                return await self.view(now, shelf)
+        if shelf is not None and not shelf.fits(size := _bytes(content)):
+            del content
+            await shelf.wait(size)
+            return await self.view(job, shelf)
+        return await self._view(job, content, shelf)
 
-    async def _view(self, job: Job, content: base.Content) -> JobView:
+    async def _view(self, job: Job, content: base.Content, shelf: Shelf | None) -> JobView:
         if content.output is None:
             return JobView(job, None, content.error)
         try:
-            return JobView(job, await self._payloads.load(job.endpoint, content.output), content.error)
+            output = await self._payloads.load(job.endpoint, content.output)
+            while shelf is not None and not shelf.fits(size := len(output)):
+                del output  # it was stored compressed, and nobody knew its size
+                await shelf.wait(size)
+                output = await self._payloads.load(job.endpoint, content.output)
         except OperationFailed as error:
             raise unknown_job(job.id) from error
+        return JobView(job, output, content.error)
+
+
+def _bytes(content: base.Content) -> int:
+    """What the content takes, as far as it is known before it is read."""
+    output = content.output
+    size = output.size if isinstance(output, base.Blob) else len(output or b"")
+    return size + len(content.error or "")
 
 
 def _doubtful(job: Job, content: base.Content) -> bool:

@@ -11,8 +11,8 @@ from submodel.contract.internal import TrafficRecord
 from submodel_gateway.errors import StoreAway, StoreError, StoreUnreachable
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit.figures import NO_FIGURES, Figures
+from submodel_gateway.service import bodies, unread
 from submodel_gateway.service.admission import Admission
-from submodel_gateway.service.bodies import TOTAL_BYTES, Bodies
 from submodel_gateway.service.canary import Canary
 from submodel_gateway.service.clients import Clients
 from submodel_gateway.service.clock import Clock
@@ -61,6 +61,7 @@ class Gateway:
         queue_limit: queued jobs per worker that an endpoint may have; None for any number.
         reviewer: judges tokens of pods; without one they let nobody in.
         body_bytes: bytes of request bodies that may be in memory at once.
+        answer_bytes: bytes of answers that their clients have not read which may be.
         spans: what is said of jobs in traces.
     """
 
@@ -76,7 +77,8 @@ class Gateway:
         rates: Mapping[str, Figures] = NO_FIGURES,
         queue_limit: int | None = None,
         reviewer: Reviewer | None = None,
-        body_bytes: int = TOTAL_BYTES,
+        body_bytes: int = bodies.TOTAL_BYTES,
+        answer_bytes: int = unread.TOTAL_BYTES,
         spans: Spans | None = None,
     ) -> None:
         self.clock = clock
@@ -85,8 +87,9 @@ class Gateway:
         self.measures = Measures()
         self._stores = Stores(stores, lambda done: self._commits.committed(done), self.measures)
         self.endpoints = Endpoints()
-        self.bodies = Bodies(body_bytes, self.measures)
-        self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures, self.bodies)
+        self.bodies = bodies.Bodies(body_bytes, self.measures)
+        self.unread = unread.Unread(answer_bytes, self.measures)
+        self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures, self.bodies, self.unread)
         self._watchers = JobWatchers()
         self.snapshots = SnapshotFeed(self._stores, self.endpoints, clock, boot or f"{random_bits(64):016x}")
         payloads = Payloads(self._stores, compress=compress)

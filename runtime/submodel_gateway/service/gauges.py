@@ -12,6 +12,7 @@ from submodel_gateway.service.bodies import Bodies
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.unread import Unread
 from submodel_gateway.service.words import Word, newest
 from submodel_gateway.store import base
 
@@ -25,12 +26,21 @@ _READ = (table.QUEUED, table.RUNNING, table.OLDEST, table.WORKERS, table.STORE_U
 class Gauges:
     """Reads them. Endpoints that share labels are added up; of their ages the highest counts."""
 
-    def __init__(self, stores: Stores, endpoints: Endpoints, clock: Clock, measures: Measures, bodies: Bodies) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        endpoints: Endpoints,
+        clock: Clock,
+        measures: Measures,
+        bodies: Bodies,
+        unread: Unread,
+    ) -> None:
         self._stores = stores
         self._endpoints = endpoints
         self._clock = clock
         self._measures = measures
         self._bodies = bodies
+        self._unread = unread
         self.version = _version()
 
     async def read(self, *, ready: bool) -> Values:
@@ -46,6 +56,7 @@ class Gauges:
             values[table.STORE_UP][(str(place),)] = float(answers)
         values[table.BUILD] = {(self.version, platform.python_version()): 1.0}
         values[table.BODY_BYTES] = {(): float(self._bodies.held_bytes)}
+        values[table.ANSWER_BYTES] = {(): float(self._unread.held_bytes)}
         values[table.READY] = {(): float(ready)}
         return values
 

@@ -5,7 +5,7 @@ request and writes what comes back.
 """
 
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
@@ -14,6 +14,7 @@ from submodel_gateway.errors import GatewayError, InvalidRequest, Unavailable
 from submodel_gateway.service.clients import Clients, JobView, NewJob, SubmitKey
 from submodel_gateway.service.endpoints import Endpoints
 from submodel_gateway.service.streams import BEGINNING, Place, StreamPart, Streams
+from submodel_gateway.service.unread import Shelf
 from submodel_gateway.service.waiting import Hangup
 
 HOLD_MS = 60_000
@@ -38,19 +39,22 @@ class Restarted(Exception):
 class OpenAiJob:
     """The job of one request, in the hands of the caller that waits for it."""
 
-    def __init__(self, clients: Clients, streams: Streams, endpoint: str, id: str, hangup: Hangup) -> None:
+    def __init__(
+        self, clients: Clients, streams: Streams, endpoint: str, id: str, hangup: Hangup, shelf: Shelf | None
+    ) -> None:
         self._clients = clients
         self._streams = streams
         self._endpoint = endpoint
         self._id = id
         self._hangup = hangup
+        self._shelf = shelf
         self.settled = False
         """Whether the answer is complete, or the job final: leaving it alone is fine then."""
 
     async def end(self, closing: Callable[[], bool]) -> JobView:
         """The job once it is final."""
         while True:
-            view = await self._clients.wait(self._endpoint, self._id, HOLD_MS, self._hangup)
+            view = await self._clients.wait(self._endpoint, self._id, HOLD_MS, self._hangup, self._shelf)
             if view.job.state.terminal:
                 self.settled = True
                 return view
@@ -58,7 +62,7 @@ class OpenAiJob:
 
     async def view(self) -> JobView:
         """The job as it is now."""
-        return await self._clients.status(self._endpoint, self._id)
+        return await self._clients.status(self._endpoint, self._id, shelf=self._shelf)
 
     async def items(self) -> list[bytes]:
         """Everything that the final job has streamed."""
@@ -72,14 +76,16 @@ class OpenAiJob:
                 return part
             self._stay(closing)
 
-    async def parts(self, part: StreamPart) -> AsyncGenerator[StreamPart, None]:
-        """`part` and what comes after it, to the end; stops early when the caller is gone. Raises `Restarted`."""
-        yield part
-        while not part.job.state.terminal and not self._hangup.done():
-            part = await self._read(part.place)
-            if part.restarted:
-                raise Restarted
-            yield part
+    async def after(self, place: Place) -> StreamPart | None:
+        """What comes after what has been read, which is let go; None for a caller that is gone. Raises `Restarted`."""
+        if self._shelf is not None:
+            self._shelf.end()
+        if self._hangup.done():
+            return None
+        part = await self._read(place)
+        if part.restarted:
+            raise Restarted
+        return part
 
     async def leave(self) -> None:
         """The caller goes. A job that nobody reads any more is cancelled."""
@@ -91,7 +97,7 @@ class OpenAiJob:
             log.warning("job %s goes on without a reader: %s", self._id, error)
 
     async def _read(self, place: Place) -> StreamPart:
-        part = await self._streams.follow(self._endpoint, self._id, place, HOLD_MS, self._hangup)
+        part = await self._streams.follow(self._endpoint, self._id, place, HOLD_MS, self._hangup, self._shelf)
         self.settled = self.settled or part.job.state.terminal
         return part
 
@@ -119,11 +125,11 @@ class OpenAi:
         """The models that the endpoint's manifest names, perhaps none. Raises `NotFound`."""
         return self._endpoints.get(endpoint).registration.models
 
-    async def submit(self, endpoint: str, call: OpenAiCall, hangup: Hangup) -> OpenAiJob:
+    async def submit(self, endpoint: str, call: OpenAiCall, hangup: Hangup, shelf: Shelf | None = None) -> OpenAiJob:
         """Store the job of a request. Raises as `Clients.submit`."""
         fields: dict[str, object] = {"openai_route": call.route}
         if call.body is not None:
             fields["openai_input"] = msgspec.Raw(call.body)
         new = NewJob(input=msgspec.json.encode(fields), key=call.key)
         submitted = await self._clients.submit(endpoint, new, sync=True)
-        return OpenAiJob(self._clients, self._streams, endpoint, submitted.id, hangup)
+        return OpenAiJob(self._clients, self._streams, endpoint, submitted.id, hangup, shelf)

@@ -8,6 +8,7 @@ from submodel_gateway.errors import StreamEnded
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.endpoints import Endpoints
 from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.unread import Shelf
 from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 
 STREAM_ITEMS = 1_000
@@ -34,6 +35,11 @@ class StreamPart:
     """Whether what the reader has got before is void, because the job runs again."""
 
     @property
+    def size(self) -> int:
+        """Bytes of the items."""
+        return sum(map(len, self.items))
+
+    @property
     def place(self) -> "Place":
         """Where the next read goes on."""
         return Place(self.job.attempt, self.offset + len(self.items))
@@ -51,7 +57,7 @@ BEGINNING = Place(0, 0)
 
 
 class Streams:
-    """Reads streams.
+    """Reads streams. Where there is a `shelf`, what is read has room on it; `Unavailable` is raised without any.
 
     Args:
         watchers: woken by the gateway after each commit.
@@ -65,7 +71,9 @@ class Streams:
         self._told_cancelled: dict[str, str] = {}
         """Jobs, with their endpoints: at others there is no such job."""
 
-    async def once(self, endpoint: str, id: str, wait_ms: int, hangup: Hangup) -> StreamPart:
+    async def once(
+        self, endpoint: str, id: str, wait_ms: int, hangup: Hangup, shelf: Shelf | None = None
+    ) -> StreamPart:
         """The items that no such read has returned before, waiting up to `wait_ms` while the job goes on.
 
         The gateway keeps a cursor per job, which starts again when another attempt does. Raises `NotFound`, and
@@ -73,7 +81,7 @@ class Streams:
         """
         if self._told_cancelled.get(id) == endpoint:
             raise StreamEnded(f"job {id} was cancelled and its stream was read to its end; an offset reads it again")
-        part = await self._held(endpoint, id, self._cursor, wait_ms, hangup)
+        part = await self._held(endpoint, id, self._cursor, wait_ms, hangup, shelf)
         if not hangup.done():
             # One answer may overtake another; what has been read is not read again.
             place = self._cursors.pop(id, part.place)
@@ -84,11 +92,15 @@ class Streams:
                 self._told_cancelled[id] = endpoint
         return part
 
-    async def after(self, endpoint: str, id: str, offset: int, wait_ms: int, hangup: Hangup) -> StreamPart:
+    async def after(
+        self, endpoint: str, id: str, offset: int, wait_ms: int, hangup: Hangup, shelf: Shelf | None = None
+    ) -> StreamPart:
         """The items after `offset` of the current attempt, waiting as `once`; changes nothing. Raises `NotFound`."""
-        return await self._held(endpoint, id, lambda job: offset, wait_ms, hangup)
+        return await self._held(endpoint, id, lambda job: offset, wait_ms, hangup, shelf)
 
-    async def follow(self, endpoint: str, id: str, place: Place, wait_ms: int, hangup: Hangup) -> StreamPart:
+    async def follow(
+        self, endpoint: str, id: str, place: Place, wait_ms: int, hangup: Hangup, shelf: Shelf | None = None
+    ) -> StreamPart:
         """As `after`, from a place in an attempt. Once that attempt is over, returns at once what the next one has."""
 
         def start(job: Job) -> int:
@@ -97,7 +109,7 @@ class Streams:
         def over(job: Job) -> bool:
             return place != BEGINNING and (job.attempt != place.attempt or job.state is JobState.IN_QUEUE)
 
-        part = await self._held(endpoint, id, start, wait_ms, hangup, over)
+        part = await self._held(endpoint, id, start, wait_ms, hangup, shelf, over)
         return replace(part, restarted=over(part.job))
 
     def forget(self, id: str) -> None:
@@ -106,7 +118,14 @@ class Streams:
         self._told_cancelled.pop(id, None)
 
     async def _held(
-        self, endpoint: str, id: str, start: _Start, wait_ms: int, hangup: Hangup, over: _Over = lambda job: False
+        self,
+        endpoint: str,
+        id: str,
+        start: _Start,
+        wait_ms: int,
+        hangup: Hangup,
+        shelf: Shelf | None,
+        over: _Over = lambda job: False,
     ) -> StreamPart:
         self._endpoints.get(endpoint)
         with Hold(wait_ms, hangup) as hold:
@@ -114,9 +133,13 @@ class Streams:
             try:
                 while True:
                     part = await self._part(endpoint, id, start)
-                    if part.items or part.job.state.terminal or hold.ended or over(part.job):
+                    if not (part.items or part.job.state.terminal or hold.ended or over(part.job)):
+                        await hold.woken()
+                    elif shelf is None or shelf.fits(size := part.size):
                         return part
-                    await hold.woken()
+                    else:
+                        del part
+                        await shelf.wait(size)
             finally:
                 self._watchers.remove(endpoint, id, hold)
 

@@ -77,6 +77,11 @@ class OutcomeHold(Hold):
             self.job, self.content = job, content
             self.wake()
 
+    def take_content(self, job: Job) -> Content | None:
+        """What `job` ended with, where that was heard; it is the caller's alone from then on."""
+        content, self.content = self.content, None
+        return content if job is self.job else None
+
 
 class JobWatchers:
     """Readers that wait for a change of one job; they hear of it in the order in which they came."""

@@ -73,16 +73,18 @@ def test_limits_are_those_of_the_hosted_platforms_where_there_are_keys_to_limit(
     settings = Settings.read(keys)
     assert (settings.rate_limits, settings.queue_limit, settings.connections_per_address) == ((), 500, None)
     assert Settings.read(TOKEN).rate_limits == ("off",)
-    assert settings.body_bytes is None
+    assert (settings.body_bytes, settings.answer_bytes) == (None, None)
     changed = {
         "SUBMODEL_GATEWAY_BODY_BYTES": "1000000",
+        "SUBMODEL_GATEWAY_ANSWER_BYTES": "2000000",
         "SUBMODEL_GATEWAY_RATE_LIMITS": " run=5  cancel=off ",
         "SUBMODEL_GATEWAY_QUEUE_LIMIT": "off",
         "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS": "200",
     }
     settings = Settings.read({**TOKEN, **changed})
     assert (settings.rate_limits, settings.queue_limit) == (("run=5", "cancel=off"), None)
-    assert (settings.connections_per_address, settings.body_bytes) == (200, 1_000_000)
+    assert settings.connections_per_address == 200
+    assert (settings.body_bytes, settings.answer_bytes) == (1_000_000, 2_000_000)
 
 
 def test_tokens_of_pods_are_reviewed_only_for_an_audience() -> None:
@@ -103,6 +105,7 @@ def test_a_quota_is_a_number_of_bytes() -> None:
     [
         ("SUBMODEL_GATEWAY_QUEUE_LIMIT", "0"),
         ("SUBMODEL_GATEWAY_BODY_BYTES", "much"),
+        ("SUBMODEL_GATEWAY_ANSWER_BYTES", "much"),
         ("SUBMODEL_GATEWAY_KUBERNETES_URL", "kubernetes:443"),
         ("SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS", "many"),
         ("SUBMODEL_GATEWAY_LISTEN", "8000"),
