@@ -18,6 +18,10 @@ EXCHANGE_WAIT_MS_MAX = 20_000
 LEASE_MS = 45_000
 """How long a job stays with a worker that is not heard of."""
 
+ENDPOINT_WORKERS_MAX = 5_000
+"""Workers of one endpoint that a gateway knows at once: far more than a manifest may ask for, also while they are
+replaced."""
+
 EXECUTION_TIMEOUT_MS_DEFAULT = 600_000
 EXECUTION_TIMEOUT_MS_MIN = 5_000
 TTL_MS_DEFAULT = 86_400_000

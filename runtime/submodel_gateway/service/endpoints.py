@@ -63,6 +63,8 @@ class EndpointState:
     """When demand last met no capacity."""
 
     urgent: bool = False
+    crowded: bool = False
+    """Whether a worker was refused, and none came in since, because there are as many as there may be."""
 
     @property
     def id(self) -> str:
