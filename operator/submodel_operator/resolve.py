@@ -6,10 +6,11 @@ Nothing that comes after sees an optional setting or reads a default of its own.
 import hashlib
 import hmac
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
+import msgspec
 from cronsim import CronSim, CronSimError
 
 from submodel.contract import env as worker_env
@@ -48,9 +49,8 @@ class ResolvedSchedule:
     workers_min: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvedScaling:
-    """Bounds and rule of the scaler."""
+class ResolvedScaling(msgspec.Struct, frozen=True):
+    """Bounds and rule of the scaler. A struct, because `shadow` makes another of it for each decision."""
 
     workers_min: int
     workers_max: int
@@ -218,7 +218,7 @@ def resolve_scaling(spec: EndpointSpec) -> ResolvedScaling:
     )
     if fewest != most or (scaling.replicas is None and not spec.suspend):
         return resolved
-    return replace(resolved, standby=0, max_surge=None, stabilization_seconds=0, schedules=())
+    return msgspec.structs.replace(resolved, standby=0, max_surge=None, stabilization_seconds=0, schedules=())
 
 
 def _schedule_problems(schedules: Sequence[Schedule]) -> Iterator[str]:

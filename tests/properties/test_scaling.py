@@ -1,6 +1,5 @@
 """Properties of the scaling decision that hold for all inputs, after any history."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import pytest
@@ -215,4 +214,4 @@ def test_adaptive_neither_starts_nor_ends_a_worker_under_constant_load(
 
 
 def _adaptive(settings: ResolvedScaling) -> ResolvedScaling:
-    return dataclasses.replace(settings, scaler_type=ScalerType.ADAPTIVE, shadow=None)
+    return replace(settings, scaler_type=ScalerType.ADAPTIVE, shadow=None)

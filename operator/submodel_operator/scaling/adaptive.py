@@ -192,5 +192,8 @@ def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horiz
         return working
     ages = [worker.age_seconds for worker in inputs.starting]
     ages += [0.0] * (pending - len(ages))  # asked for, and not there yet
-    remaining = [max(0.0, estimates.usual_start_seconds - age) for age in ages[:pending]]
-    return working + sum([slots * (1 + max(0.0, horizon - seconds) / service) for seconds in remaining])
+    usual = estimates.usual_start_seconds
+    # Conditions instead of `max`, which takes five times as long: a burst starts dozens of workers.
+    remaining = [usual - age if age < usual else 0.0 for age in ages[:pending]]
+    useful = [horizon - seconds if seconds < horizon else 0.0 for seconds in remaining]
+    return working + sum([slots * (1 + seconds / service) for seconds in useful])

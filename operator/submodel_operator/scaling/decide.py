@@ -5,7 +5,6 @@ after the stabilisation window and the idle timeout. Old signals let the endpoin
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -149,7 +148,9 @@ def _shadow(
     other = inputs.scaling.shadow
     if other is None:
         return None
-    scaling = replace(inputs.scaling, scaler_type=other, scaler_value=inputs.scaling.shadow_value, shadow=None)
+    scaling = msgspec.structs.replace(
+        inputs.scaling, scaler_type=other, scaler_value=inputs.scaling.shadow_value, shadow=None
+    )
     seen = msgspec.structs.replace(inputs, scaling=scaling)
     return limits.limited(seen, state, now, POLICIES[other](seen, demand, estimates))
 

@@ -83,15 +83,13 @@ def arrived(samples: Samples, instants: Sequence[float], now: float) -> list[flo
             totals.append(first.arrived)
         else:
             following = bisect_right(samples, at, key=_instant)
-            totals.append(_arrived_between(samples[following - 1], samples[following], at, now))
+            before, after = samples[following - 1], samples[following]
+            distance = after.at - before.at
+            if distance > FINEST_SECONDS and distance > _spacing(after.at, now):
+                totals.append(before.arrived)
+            else:
+                totals.append(before.arrived + (after.arrived - before.arrived) * (at - before.at) / distance)
     return totals
-
-
-def _arrived_between(before: Sample, after: Sample, at: float, now: float) -> float:
-    distance = after.at - before.at
-    if distance > FINEST_SECONDS and distance > _spacing(after.at, now):
-        return before.arrived
-    return before.arrived + (after.arrived - before.arrived) * (at - before.at) / distance
 
 
 def window_seconds(service_seconds: float) -> float:

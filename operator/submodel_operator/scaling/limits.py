@@ -74,7 +74,7 @@ def _surge(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
 def _capacity(inputs: ScalingInputs, proposal: Proposal) -> Proposal:
     if inputs.refusal:
         return _capped(inputs, proposal, 0, Term.CAPACITY, f"the cluster creates no more workers: {inputs.refusal}")
-    waiting = sum(worker.trouble is Trouble.UNSCHEDULABLE for worker in inputs.starting)
+    waiting = len(inputs.troubled(Trouble.UNSCHEDULABLE))
     if not waiting:
         return proposal
     return _capped(inputs, proposal, 0, Term.CAPACITY, f"no node has room for {counted(waiting, 'starting worker')}")

@@ -115,8 +115,8 @@ def _failed(inputs: ScalingInputs, before: tuple[str, ...], proven: bool) -> tup
     """Workers that failed to start since the last one that came up; `proven` says that one did now."""
     if before and (proven or any(worker.name in before for worker in inputs.workers)):
         before = ()
-    failing = {worker.name for worker in inputs.starting if worker.trouble is Trouble.FAILING}
-    return (*before, *sorted(failing - set(before)))[-FAILED_STARTS:]
+    failing = {worker.name for worker in inputs.troubled(Trouble.FAILING)}
+    return (*before, *sorted(failing.difference(before)))[-FAILED_STARTS:]
 
 
 def _from_its_beginning(worker: StartingWorker, watched: Set[str]) -> bool:

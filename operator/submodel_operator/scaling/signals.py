@@ -134,6 +134,10 @@ class ScalingInputs(msgspec.Struct, frozen=True):
         """Workers that hold a job."""
         return len([worker for worker in self.workers if worker.running])
 
+    def troubled(self, trouble: Trouble) -> list[StartingWorker]:
+        """Starting workers that this keeps from coming up."""
+        return [worker for worker in self.starting if worker.trouble is trouble]
+
     @property
     def pending(self) -> int:
         """Workers that were asked for and do not work yet: capacity on its way."""
