@@ -58,6 +58,7 @@ class Incoming(Line):
         "_waiter",
         "_wire",
         "answered",
+        "complete_answer",
         "expects",
         "keep_alive",
     )
@@ -76,6 +77,8 @@ class Incoming(Line):
         """Whether the client waits for a word before it sends the body."""
 
         self.answered = False
+        self.complete_answer = False
+        """Whether all of the answer has been written, though it may not have been read."""
 
     @property
     def is_complete(self) -> bool:
@@ -140,6 +143,7 @@ class Incoming(Line):
     def answer(self, status: int, body: bytes | None, headers: Iterable[Header]) -> None:
         length = b"" if body is None else _JSON % len(body)
         head = self._head(status, length, headers)
+        self.complete_answer = True
         if body is None or self._head_only:
             self._wire.write(head)
         elif len(body) <= JOINED_BYTES:

@@ -244,7 +244,8 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def part(self) -> None:
         last = self._waiting[-1][2] if self._waiting else self._served
-        if last is not None:
+        # Who is told nothing of it may send the next request into the end of the connection.
+        if last is not None and not last.complete_answer:
             last.keep_alive = False
 
     def leave(self) -> None:

@@ -91,3 +91,32 @@ def tcp() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         return listener.accept()[0], client
+
+
+def test_a_whole_answer_that_is_still_being_read_is_not_the_last_one_without_having_said_so() -> None:
+    uvloop.run(asked_after_a_large_answer())
+
+
+async def asked_after_a_large_answer() -> None:
+    ours, theirs = tcp()
+    size, written = 8_000_000, asyncio.Event()
+    peers = Peers(Bounds())
+
+    async def app(request: Request) -> None:
+        request.line.answer(200, b"x" * size, ())
+        written.set()
+        await request.line.read()
+
+    await asyncio.get_running_loop().create_connection(lambda: HttpConnection(app, peers), sock=ours)
+    reader, writer = await asyncio.open_connection(sock=theirs)
+    async with asyncio.timeout(NOTICED_SECONDS):
+        writer.write(GET)
+        await written.wait()
+        peers.part()
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"connection: close" not in head
+        await reader.readexactly(size)
+        writer.write(GET)
+        assert b"connection: close" in await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.read()) == size
+    writer.close()
