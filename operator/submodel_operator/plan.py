@@ -15,7 +15,7 @@ from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_operator.desired import DesiredPool
 from submodel_operator.diagnosis import failing_jobs
-from submodel_operator.ports import Manifest, Observed, ObservedPool, ObservedWorker
+from submodel_operator.ports import LONG_START_SECONDS, Manifest, Observed, ObservedPool, ObservedWorker
 from submodel_operator.scaling import ScalingDecision
 
 
@@ -78,9 +78,6 @@ class DeletePool:
 
     pool: str
 
-
-LONG_START_SECONDS = 20.0
-"""Age from which a pod that still waits for its container is looked after."""
 
 Action = Apply | Ensure | Unmark | Undrain | Drain | Scale | Replace | DeletePool
 Views = Mapping[str, WorkerView]
@@ -210,9 +207,10 @@ def _retire(
 
 
 def _are_taken(confirmed: Collection[str], alive: list[ObservedWorker]) -> bool:
-    """Whether the cluster takes these and no others: before any marked one it takes those that it calls not ready."""
+    """Whether the cluster takes these and no others: before any marked one it takes those that do not run yet, and
+    those that it calls not ready."""
     others = [worker for worker in alive if worker.name not in confirmed]
-    return not any(worker.unready for worker in others)
+    return not any(worker.unready or worker.coming for worker in others)
 
 
 def _alive(observed: Observed, revision: str) -> list[ObservedWorker]:

@@ -74,6 +74,10 @@ class PodStart:
     """When the container was started that runs now; None while none does."""
 
 
+LONG_START_SECONDS = 20.0
+"""Age from which a pod that still waits for its container is looked after."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObservedWorker:
     """A pod or process of an endpoint."""
@@ -107,6 +111,14 @@ class ObservedWorker:
 
     foreign_cost: bool = False
     """Whether somebody else says how dear its deletion is."""
+
+    @property
+    def coming(self) -> bool:
+        """Whether its container is about to run, or does already and the cluster has not said so yet.
+
+        Until then it goes before any other, and it may work by then. After a while something holds it up.
+        """
+        return self.phase == "Pending" and self.age_seconds < LONG_START_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,9 +86,13 @@ def test_a_shrink_names_exactly_the_workers_that_leave(history: list[Tick]) -> N
 def test_nobody_goes_beside_a_worker_that_stays_and_that_the_cluster_would_take_first(history: list[Tick]) -> None:
     inputs, state, now = last(history)
     decision, _ = decide(inputs, state, now)
-    unready = {worker.name for worker in inputs.workers if worker.unready}
+    first = {worker.name for worker in inputs.workers if worker.unready or worker.coming}
+    first |= {worker.name for worker in inputs.starting if worker.coming}
     if decision.remove and decision.replicas:
-        assert unready <= set(decision.remove)
+        assert first <= set(decision.remove)
+    held_up = {worker.name for worker in inputs.starting if not worker.runs}
+    if any(worker.runs for worker in inputs.starting if worker.name in decision.remove):
+        assert held_up <= set(decision.remove)
 
 
 @given(ticks())

@@ -63,12 +63,24 @@ def _situation(chance: Random, scaling: ResolvedScaling) -> ScalingInputs:
     running = [chance.choice([0, chance.randint(0, 3)]) for _ in range(chance.choice([0, chance.randint(0, 12)]))]
     workers = tuple(
         WorkerSignal(
-            f"w{i}", jobs, None if jobs else _age(chance), chance.random() < 0.3, _age(chance), chance.random() < 0.1
+            name=f"w{i}",
+            running=jobs,
+            idle_seconds=None if jobs else _age(chance),
+            draining=chance.random() < 0.3,
+            start_seconds=_age(chance),
+            unready=chance.random() < 0.1,
+            coming=chance.random() < 0.1,
         )
         for i, jobs in enumerate(running)
     )
     starting = tuple(
-        StartingWorker(chance.choice([f"s{i}", f"w{12 + i}"]), _age(chance), trouble=_trouble(chance))
+        StartingWorker(
+            chance.choice([f"s{i}", f"w{12 + i}"]),
+            _age(chance),
+            trouble=_trouble(chance),
+            runs=(runs := chance.random() < 0.5),
+            coming=not runs and chance.random() < 0.5,
+        )
         for i in range(chance.choice([0, chance.randint(0, 4)]))
     )
     replicas = chance.choice([len(workers) + len(starting), chance.randint(0, 20)])

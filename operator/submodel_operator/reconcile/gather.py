@@ -154,13 +154,17 @@ def _working(worker: ObservedWorker, view: WorkerView, signals: Signals) -> Work
     start_seconds = worker.age_seconds
     if view.asked_ms is not None:  # its word came later
         start_seconds = max(0.0, worker.age_seconds - _age_seconds(signals, view.asked_ms))
-    return WorkerSignal(view.worker, view.running, idle_seconds, view.draining, start_seconds, worker.unready)
+    return WorkerSignal(
+        view.worker, view.running, idle_seconds, view.draining, start_seconds, worker.unready, worker.coming
+    )
 
 
 def _starting(worker: ObservedWorker, view: WorkerView | None, failing: bool) -> StartingWorker:
     unplaced = Trouble.UNSCHEDULABLE if worker.phase in UNPLACED else None
     draining = view is not None and view.draining
-    return StartingWorker(worker.name, worker.age_seconds, draining, Trouble.FAILING if failing else unplaced)
+    trouble = Trouble.FAILING if failing else unplaced
+    runs = worker.phase == "Running" and not worker.unready
+    return StartingWorker(worker.name, worker.age_seconds, draining, trouble, runs, worker.coming)
 
 
 def _demand(signals: Signals, working: list[WorkerSignal]) -> Demand:

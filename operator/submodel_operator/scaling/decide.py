@@ -135,6 +135,9 @@ def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Propo
         held = wanted.term is Term.STABILIZATION
         term = Term.STABILIZATION if held else Term.STEADY
         message = wanted.message if held else f"{wanted.message}; idle workers stay for idleTimeout"
+    if remove and (other := victims.still_coming(inputs, remove)):
+        message = f"worker {other} is to stay, and the cluster would take it first, for it is still coming: wait"
+        return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
     if remove and (other := victims.taken_instead(inputs, remove)):
         message = f"worker {other} is to stay, and the cluster, which calls it not ready, would take it first: wait"
         return ScalingDecision(inputs.replicas, Term.UNREADY, message)

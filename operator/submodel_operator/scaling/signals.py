@@ -40,6 +40,9 @@ class WorkerSignal(msgspec.Struct, frozen=True):
     unready: bool = False
     """Whether the cluster calls it not ready, and would take it before any other."""
 
+    coming: bool = False
+    """Whether the cluster has not said yet that it runs; until then it would take it before any other."""
+
 
 class StartingWorker(msgspec.Struct, frozen=True):
     """A worker of the present revision that exists but takes no jobs yet: it starts, or it fails to."""
@@ -48,6 +51,11 @@ class StartingWorker(msgspec.Struct, frozen=True):
     age_seconds: float
     draining: bool = False
     trouble: Trouble | None = None
+    runs: bool = True
+    """Whether its container runs and is ready by the cluster's word: those that do not go before those that do."""
+
+    coming: bool = False
+    """Whether it does not yet, and will any moment."""
 
 
 class Demand(msgspec.Struct, frozen=True):

@@ -159,5 +159,24 @@ def test_a_start_that_nobody_needs_any_more_is_taken_back_after_the_idle_timeout
     assert (decision.remove, decision.term) == (("old",), Term.UNNEEDED_STARTS)
 
 
+def test_nobody_goes_while_another_is_still_coming_for_the_cluster_which_would_take_it_first() -> None:
+    working = replace(busy("a"), coming=True)
+    held = decide(inputs(working, idle("b", 9.0), demand=demand(in_progress=1)))
+    assert (held.replicas, held.remove, held.term) == (2, (), Term.UNSETTLED)
+    assert "worker a is to stay" in held.message
+    coming = tuple(StartingWorker(name, 6.0, runs=False, coming=True) for name in ("s", "t"))
+    assert decide(inputs(starting=coming, workers_min=1)).term is Term.UNSETTLED
+    assert decide(inputs(starting=coming)).remove == ("s", "t"), "all go, whoever is first"
+
+
+def test_of_starts_that_nobody_needs_those_go_first_that_the_cluster_would_take_first() -> None:
+    runs, stuck = StartingWorker("a", 6.0, draining=True), StartingWorker("b", 60.0, runs=False)
+    comes = StartingWorker("c", 6.0, runs=False, coming=True)
+    assert decide(inputs(starting=(runs, stuck, comes), workers_min=1)).remove == ("b", "c")
+    assert decide(inputs(starting=(runs, stuck, StartingWorker("d", 60.0, runs=False)), workers_min=2)).remove == ("b",)
+    young = StartingWorker("e", 1.0, runs=False)
+    assert decide(inputs(starting=(runs, young), workers_min=1)).term is Term.UNSETTLED, "it would go in place of a"
+
+
 def test_an_idle_worker_waits_until_no_other_is_starting() -> None:
     assert decide(inputs(idle("a", 100.0), starting=(StartingWorker("s", 1.0),))).remove == ()

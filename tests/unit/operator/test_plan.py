@@ -212,6 +212,14 @@ def test_an_idle_worker_waits_while_the_cluster_would_take_another_because_it_ca
     assert plan(facts, NEW, decision(0, "a", "b"), known) == (Scale("tokens-r1", 2, 1, ("a",)),)
 
 
+def test_an_idle_worker_waits_while_the_cluster_would_take_another_that_it_has_not_seen_run_yet() -> None:
+    known = {"a": view("a", running=1), "b": view("b", draining=True)}
+    young = observed(worker("a", phase="Pending", age_seconds=1.0), worker("b"), pools=(pool(replicas=2),))
+    assert plan(young, NEW, decision(1, "b"), known) == ()
+    seen = observed(worker("a", age_seconds=1.0), worker("b"), pools=(pool(replicas=2),))
+    assert plan(seen, NEW, decision(1, "b"), known) == (Scale("tokens-r1", 2, 1, ("b",)),)
+
+
 def test_an_old_worker_waits_while_the_cluster_would_take_another_because_it_calls_it_not_ready() -> None:
     facts = observed(
         worker("o1", "r0", unready=True), worker("o2", "r0"), pools=(pool("r0", 2, "h0"), pool(replicas=0))
