@@ -194,6 +194,5 @@ def _capacity(inputs: ScalingInputs, demand: Demand, estimates: Estimates, horiz
     ages += [0.0] * (pending - len(ages))  # asked for, and not there yet
     usual = estimates.usual_start_seconds
     # Conditions instead of `max`, which takes five times as long: a burst starts dozens of workers.
-    remaining = [usual - age if age < usual else 0.0 for age in ages[:pending]]
-    useful = [horizon - seconds if seconds < horizon else 0.0 for seconds in remaining]
-    return working + sum([slots * (1 + seconds / service) for seconds in useful])
+    useful = [horizon - (usual - age if age < usual else 0.0) for age in ages[:pending]]
+    return working + sum([slots * (1 + (seconds if seconds > 0 else 0.0) / service) for seconds in useful])

@@ -120,28 +120,33 @@ def _shrink(inputs: ScalingInputs, state: ScalerState, now: float, wanted: Propo
     if now - state.sighted_at < SIGHT_SECONDS:
         message = f"the gateway was silent until {now - state.sighted_at:.0f} s ago: wait for its workers"
         return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
-    surplus = max(0, inputs.replicas - wanted.workers)
+    surplus, over_maximum = max(0, inputs.replicas - wanted.workers), inputs.replicas > inputs.scaling.workers_max
+    allowed = Stay(0.0, 0.0) if over_maximum else stay
     if inputs.starting:
         remove = victims.unneeded_starts(inputs, surplus, stay.seconds)
+    else:
+        remove = victims.idle(inputs, surplus, allowed.seconds, allowed.last_seconds)
+    if not remove:
+        return _nobody_goes(inputs, wanted)
+    if other := victims.still_coming(inputs, remove):
+        message = f"worker {other} is to stay, and the cluster would take it first, for it is still coming: wait"
+        return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
+    if other := victims.taken_instead(inputs, remove):
+        message = f"worker {other} is to stay, and the cluster, which calls it not ready, would take it first: wait"
+        return ScalingDecision(inputs.replicas, Term.UNREADY, message)
+    if inputs.starting:
         term, message = Term.UNNEEDED_STARTS, f"{counted(len(remove), 'starting worker')} not needed any more"
     else:
-        over_maximum = inputs.replicas > inputs.scaling.workers_max
-        allowed = Stay(0.0, 0.0) if over_maximum else stay
-        remove = victims.idle(inputs, surplus, allowed.seconds, allowed.last_seconds)
         term = Term.MAXIMUM if over_maximum else Term.IDLE
         waited_seconds = allowed.last_seconds if len(remove) == inputs.replicas else allowed.seconds
         message = f"{counted(len(remove), 'worker')} idle for {waited_seconds:g} s; {wanted.message}"
-    if not remove:
-        held = wanted.term is Term.STABILIZATION
-        term = Term.STABILIZATION if held else Term.STEADY
-        message = wanted.message if held else f"{wanted.message}; idle workers stay for idleTimeout"
-    if remove and (other := victims.still_coming(inputs, remove)):
-        message = f"worker {other} is to stay, and the cluster would take it first, for it is still coming: wait"
-        return ScalingDecision(inputs.replicas, Term.UNSETTLED, message)
-    if remove and (other := victims.taken_instead(inputs, remove)):
-        message = f"worker {other} is to stay, and the cluster, which calls it not ready, would take it first: wait"
-        return ScalingDecision(inputs.replicas, Term.UNREADY, message)
     return ScalingDecision(inputs.replicas - len(remove), term, message, remove)
+
+
+def _nobody_goes(inputs: ScalingInputs, wanted: Proposal) -> ScalingDecision:
+    if wanted.term is Term.STABILIZATION:
+        return ScalingDecision(inputs.replicas, wanted.term, wanted.message)
+    return ScalingDecision(inputs.replicas, Term.STEADY, f"{wanted.message}; idle workers stay for idleTimeout")
 
 
 def _shadow(

@@ -1,13 +1,13 @@
 """From one decision to the next: what is learned from the facts before a decision is made. Pure and idempotent."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from submodel_operator.api.v1alpha1 import ScalerType
 from submodel_operator.scaling import history
-from submodel_operator.scaling.signals import ScalingInputs, StartingWorker, Trouble
+from submodel_operator.scaling.signals import ScalingInputs, Trouble
 from submodel_operator.scaling.state import ScalerState, Wanted, not_after
 
 COLD_STARTS: Final = 20
@@ -102,10 +102,12 @@ def _starts(inputs: ScalingInputs, state: ScalerState) -> ScalerState:
         return state
     watched = set(state.starting)
     up = [worker for worker in inputs.workers if worker.name in watched] if watched else []
-    cold_starts = (*state.cold_starts, *sorted([round(worker.start_seconds, 1) for worker in up]))[-COLD_STARTS:]
+    took = sorted([round(worker.start_seconds, 1) for worker in up]) if up else ()
+    cold_starts = (*state.cold_starts, *took)[-COLD_STARTS:]
     failed = _failed(inputs, state.failed, bool(up))
-    starting = tuple(sorted([worker.name for worker in inputs.starting if _from_its_beginning(worker, watched)]))
-    starting = starting[:WATCHED_STARTS]
+    # Whose start was seen. One that has worked and lost the gateway for a while looks like a late starter.
+    seen = [each.name for each in inputs.starting if each.age_seconds < SEEN_SECONDS or each.name in watched]
+    starting = tuple(sorted(seen)[:WATCHED_STARTS])
     if (starting, failed, cold_starts) == (state.starting, state.failed, state.cold_starts):
         return state
     return msgspec.structs.replace(state, starting=starting, failed=failed, cold_starts=cold_starts)
@@ -116,9 +118,5 @@ def _failed(inputs: ScalingInputs, before: tuple[str, ...], proven: bool) -> tup
     if before and (proven or any(worker.name in before for worker in inputs.workers)):
         before = ()
     failing = {worker.name for worker in inputs.troubled(Trouble.FAILING)}
-    return (*before, *sorted(failing.difference(before)))[-FAILED_STARTS:]
-
-
-def _from_its_beginning(worker: StartingWorker, watched: Set[str]) -> bool:
-    """Whether its start was seen. One that has worked and lost the gateway for a while looks like a late starter."""
-    return worker.age_seconds < SEEN_SECONDS or worker.name in watched
+    new = sorted(failing.difference(before)) if failing else ()
+    return (*before, *new)[-FAILED_STARTS:]

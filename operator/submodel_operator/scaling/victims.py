@@ -59,4 +59,4 @@ def seconds_until_due(inputs: ScalingInputs, stay: Sequence[float]) -> list[floa
     """When workers will have been idle (or starting) for as long as idle workers stay, by any of these."""
     ages = [worker.idle_seconds for worker in inputs.workers if worker.idle_seconds is not None]
     ages += [worker.age_seconds for worker in inputs.starting]
-    return [after_seconds - age for after_seconds in stay for age in ages if age < after_seconds]
+    return [after_seconds - age for after_seconds in set(stay) for age in ages if age < after_seconds]
