@@ -79,6 +79,30 @@ async def test_the_database_of_another_program_is_refused(open_store: Open, tmp_
     assert found(tmp_path) == before
 
 
+@pytest.mark.parametrize(
+    "meta",
+    [
+        "CREATE TABLE meta (id INTEGER)",
+        "CREATE TABLE meta (name TEXT, value INTEGER)",
+        "CREATE TABLE meta AS SELECT 'schema' AS name, 'public' AS value",
+        "CREATE TABLE meta AS SELECT 'schema' AS name, 0 AS value",
+    ],
+)
+@pytest.mark.parametrize("in_log", [False, True])
+async def test_tables_of_another_program_that_are_named_like_ours_are_no_store(
+    open_store: Open, tmp_path: Path, meta: str, in_log: bool
+) -> None:
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as other:
+        other.execute(f"PRAGMA journal_mode={'WAL' if in_log else 'DELETE'}")
+        for statement in (meta, "CREATE TABLE job (id TEXT)", "CREATE TABLE tally (id TEXT)"):
+            other.execute(statement)
+        other.commit()
+        before = found(tmp_path)
+        with pytest.raises(StoreUnusable, match="is a database of another program; choose another path"):
+            open_store()
+        assert found(tmp_path)["jobs.db"] == before["jobs.db"]
+
+
 async def test_a_database_in_use_by_another_program_is_refused_with_its_log(open_store: Open, tmp_path: Path) -> None:
     write_foreign(tmp_path / "jobs.db")
     with closing(sqlite3.connect(tmp_path / "jobs.db")) as other:

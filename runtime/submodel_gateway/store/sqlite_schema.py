@@ -17,6 +17,8 @@ _HEADER = b"SQLite format 3\0"
 _MIGRATIONS = {1: "schema_1_to_2.sql", 2: "schema_2_to_3.sql"}
 """How a file of each older version becomes one of the next."""
 
+OLDEST = min(_MIGRATIONS)
+
 
 def check(path: Path) -> None:
     """Raises `StoreUnusable` when the file is there and is no store of ours."""
@@ -41,15 +43,13 @@ def _check_tables(path: Path) -> None:
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
         try:
             tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-            ours = {"meta", "job", "tally"} <= tables
-            version = _version(connection) if ours else None
+            if not tables:
+                return
+            version = _version(connection) if {"meta", "job", "tally"} <= tables else None
         except sqlite3.Error:
             # Not a statement about the file as a whole: part of it may be in a log that a crash has left behind.
             return
-    if tables and not ours:
-        raise StoreUnusable(f"the job store {path} is a database of another program; choose another path")
-    if version is not None:
-        _check_version(path, version)
+    _check_version(path, version)
 
 
 def create(path: Path) -> None:
@@ -66,9 +66,7 @@ def prepare(writer: sqlite3.Connection, path: Path) -> int:
     try:
         if not writer.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             _run(writer, "schema.sql")
-        version = _version(writer)
-        _check_version(path, version)
-        for step in range(version, SCHEMA):
+        for step in range(_check_version(path, _version(writer)), SCHEMA):
             _run(writer, _MIGRATIONS[step])
         (epoch,) = writer.execute(
             "UPDATE meta SET value = value + 1 WHERE name = 'owner_epoch' RETURNING value"
@@ -113,16 +111,25 @@ _REMEDIES = {
 }
 
 
-def _version(connection: sqlite3.Connection) -> int:
-    (version,) = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    return int(version)
+def _version(connection: sqlite3.Connection) -> int | None:
+    """The version that the file says it has; None when it says nothing that a store of ours would."""
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    except sqlite3.Error as error:
+        if primary_code(error) == sqlite3.SQLITE_ERROR:  # no such table, or no such column
+            return None
+        raise
+    return row[0] if row and isinstance(row[0], int) and row[0] >= OLDEST else None
 
 
-def _check_version(path: Path, version: int) -> None:
+def _check_version(path: Path, version: int | None) -> int:
+    if version is None:
+        raise StoreUnusable(f"the job store {path} is a database of another program; choose another path")
     if version > SCHEMA:
         raise StoreUnusable(
             f"the job store {path} has schema {version}, this gateway knows up to {SCHEMA}; run a newer version"
         )
+    return version
 
 
 def _run(writer: sqlite3.Connection, script: str) -> None:
