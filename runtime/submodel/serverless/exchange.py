@@ -27,6 +27,10 @@ from submodel.serverless.settings import Settings
 _HOPELESS = {400: REFUSED_UNREADABLE, 413: REFUSED_TOO_LARGE, 422: REFUSED_UNREADABLE}
 """What no further try changes, with the reason. Only a request that carries one job's items may be blamed on them."""
 
+read_answer = msgspec.json.Decoder(ExchangeAnswer).decode
+"""Made here and not by the threads: two that meet a model for the first time at once crash in msgspec, which offers it
+to all of them while it still learns the models within."""
+
 TOKEN_SECONDS = 10.0
 """How long a token from a file is used before the file is read again: it is renewed long before it expires."""
 
@@ -125,7 +129,7 @@ class Exchange(Conversation):
                 reply = link.send(
                     "POST", path, body, hold_seconds + ANSWER_MARGIN_SECONDS, again=lambda: self._again(flight)
                 )
-                return wire.decode(checked(reply), ExchangeAnswer)
+                return read_answer(checked(reply))
             except (GatewayUnavailable, GatewayRefused, msgspec.DecodeError) as error:
                 if isinstance(error, GatewayRefused):
                     self._credential.refused()

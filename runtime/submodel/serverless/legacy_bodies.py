@@ -84,10 +84,13 @@ class _Policy(msgspec.Struct, rename="camel"):
     execution_timeout: float = 0
 
 
+_POLICY = msgspec.json.Decoder(_Policy)
+
+
 def _policy(raw: msgspec.Raw | None) -> JobPolicy:
     """The limits that came with a job. They are another platform's affair: what cannot be read is no limit."""
     try:
-        limit_ms = msgspec.json.decode(raw, type=_Policy).execution_timeout if raw is not None else 0
+        limit_ms = _POLICY.decode(raw).execution_timeout if raw is not None else 0
     except msgspec.DecodeError:
         limit_ms = 0
     return JobPolicy(execution_timeout_ms=max(0, round(limit_ms)))

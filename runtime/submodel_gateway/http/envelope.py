@@ -41,6 +41,7 @@ class Policy(Message, forbid_unknown_fields=True):
 
 
 _NO_POLICY = Policy()
+_POLICY = msgspec.json.Decoder(Policy | None)
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -191,7 +192,7 @@ def _text(name: str, raw: msgspec.Raw, remedy: str) -> str | None:
 
 def _policy(raw: msgspec.Raw) -> Policy:
     try:
-        policy = msgspec.json.decode(raw, type=Policy | None) or Policy()
+        policy = _POLICY.decode(raw) or Policy()
     except msgspec.ValidationError as error:
         raise InvalidRequest(f'"policy" does not fit: {error}') from error
     _within("policy.executionTimeout", policy.execution_timeout, limits.EXECUTION_TIMEOUT_MS_MIN)
