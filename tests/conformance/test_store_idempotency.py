@@ -108,6 +108,33 @@ async def test_a_deleted_endpoint_takes_its_keys_along(store: Store) -> None:
     assert again == base.Repeated("b", JobState.IN_QUEUE)
 
 
+async def test_the_keys_of_a_deleted_endpoint_go_in_batches_and_its_registration_with_the_last(store: Store) -> None:
+    store.apply([base.PutEndpoint(endpoint=ENDPOINT, registration=b"{}")], NOW)
+    for id in "abcde":
+        applied(store, submit(id, idempotency=keyed(id)))
+    applied(store, submit("f", endpoint="other", idempotency=keyed("a")))
+    delete = base.DeleteEndpoint(endpoint=ENDPOINT, limit=2)
+    assert one(store, delete) == base.Stored(more=True)
+    assert await store.endpoints() == {ENDPOINT: b"{}"}
+    assert store.apply([delete, delete], NOW) == [base.Stored(more=True), base.Stored()]
+    assert await store.endpoints() == {}
+    for id in "abcde":
+        assert applied(store, submit(f"{id}2", idempotency=keyed(id))).id == f"{id}2"
+    again = one(store, submit("g", endpoint="other", idempotency=keyed("a")))
+    assert again == base.Repeated("f", JobState.IN_QUEUE)
+
+
+async def test_a_key_that_went_with_a_batch_is_free_for_the_rest_of_its_group(store: Store) -> None:
+    applied(store, submit("a", idempotency=keyed("k\0")))
+    delete = base.DeleteEndpoint(endpoint=ENDPOINT, limit=1)
+    again, deleted, fresh = store.apply(
+        [submit("b", idempotency=keyed("k\0")), delete, submit("c", idempotency=keyed("k\0"))], NOW
+    )
+    assert (again, deleted) == (base.Repeated("a", JobState.IN_QUEUE), base.Stored(more=True))
+    assert isinstance(fresh, base.Applied)
+    assert one(store, submit("d", idempotency=keyed("k\0"))) == base.Repeated("c", JobState.IN_QUEUE)
+
+
 async def test_a_refused_submit_leaves_no_key(store: Store) -> None:
     applied(store, submit("a"))
     one(store, submit("a", idempotency=keyed()))

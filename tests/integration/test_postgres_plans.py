@@ -31,6 +31,7 @@ PLANS: list[tuple[str, Sequence[Any], set[str]]] = [
     (sql.DROP_RESULTS, (["a"],), {"result_pkey", "blob_part_pkey"}),
     (sql.DUE_WEBHOOKS, (NOW, 9), {"webhook_due"}),
     (sql.EXPIRE_KEYS, (NOW, 9), {"idempotency_expiry", "idempotency_pkey"}),
+    (sql.DROP_ENDPOINTS_KEYS, (ENDPOINT, 9), {"idempotency_pkey"}),
     (sql.NEW_JOBS, ("[]", NOW), {"job_pkey", "idempotency_pkey"}),
     (sql.READ_JOBS, (["a"],), {"job_pkey"}),
     (sql.RESULTS, (["a"],), {"result_pkey", "job_pkey"}),

@@ -123,7 +123,9 @@ class Registry:
             if (known is None and stored is None) or (stored and epoch not in (None, stored.epoch)):
                 return
             await self._end_all(endpoint)
-            await self._stores.of(endpoint).one(base.DeleteEndpoint(endpoint=endpoint))
+            delete = base.DeleteEndpoint(endpoint=endpoint, limit=DELETE_BATCH)
+            while await self._stores.of(endpoint).one(delete) == base.Stored(more=True):
+                pass
             await self._sharing.forget(endpoint)
             self._stores.forget(endpoint)
             self._deleted(endpoint)

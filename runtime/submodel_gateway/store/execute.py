@@ -96,8 +96,11 @@ class Rows(Protocol):
         """Webhooks whose `next_at` has come, the earliest first, then by the job's id."""
 
     def put_endpoint(self, endpoint: str, registration: bytes) -> None: ...
-    def delete_endpoint(self, endpoint: str) -> None:
-        """Drop the registration, the breaker and the idempotency keys of an endpoint."""
+    def delete_endpoint(self, endpoint: str, limit: int) -> bool:
+        """Drop up to `limit` idempotency keys of an endpoint and, when there were fewer, its breaker and registration.
+
+        Returns whether there may be more keys.
+        """
 
 
 def execute(rows: Rows, operation: base.Operation, now: int) -> base.Outcome:
@@ -294,8 +297,7 @@ def _put_endpoint(rows: Rows, op: base.PutEndpoint, now: int) -> base.Outcome:
 
 
 def _delete_endpoint(rows: Rows, op: base.DeleteEndpoint, now: int) -> base.Outcome:
-    rows.delete_endpoint(op.endpoint)
-    return base.Stored()
+    return base.Stored(more=rows.delete_endpoint(op.endpoint, op.limit))
 
 
 _OnJob = base.JobOperation | base.SettleWebhook | base.ReplayWebhook | base.Shorten

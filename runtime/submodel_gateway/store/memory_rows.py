@@ -160,10 +160,15 @@ class MemoryRows:
     def put_endpoint(self, endpoint: str, registration: bytes) -> None:
         self.endpoints[endpoint] = registration
 
-    def delete_endpoint(self, endpoint: str) -> None:
+    def delete_endpoint(self, endpoint: str, limit: int) -> bool:
+        dropped = [place for place in self.keys if place[0] == endpoint][:limit]
+        for place in dropped:
+            del self.keys[place]
+        if len(dropped) == limit:
+            return True
         self.endpoints.pop(endpoint, None)
         self.breakers.pop(endpoint, None)
-        self.keys = {place: entry for place, entry in self.keys.items() if place[0] != endpoint}
+        return False
 
     def queued(self, endpoint: str) -> list[Job]:
         """In order of the queue."""

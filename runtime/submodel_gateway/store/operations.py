@@ -259,9 +259,14 @@ class PutEndpoint(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeleteEndpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Forget an endpoint's registration; its jobs are ended by `Purge`. Answer: `Stored`."""
+    """Forget an endpoint; its jobs are ended by `Purge`. Answer: `Stored`.
+
+    Up to `limit` of its idempotency keys go at once, which may be a day's submits; once there are no more, so do its
+    breaker and its registration. Until then the answer says that there is `more`: ask again.
+    """
 
     endpoint: str
+    limit: int = 256
 
 
 JobOperation = Heartbeat | Progress | AppendChunk | Finish | Release | Lose | Cancel | Retry

@@ -52,7 +52,9 @@ class Swept(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A registry write is durable."""
+    """A registry write is durable. `more` when it did only a part of what was asked, and is to be asked again."""
+
+    more: bool = False
 
 
 class Repeated(msgspec.Struct, frozen=True):

@@ -310,10 +310,14 @@ class Writes(Reads):
         sql = "INSERT OR REPLACE INTO endpoint (id, registration) VALUES (?, ?)"
         self.connection.execute(sql, (endpoint, registration))
 
-    def delete_endpoint(self, endpoint: str) -> None:
+    def delete_endpoint(self, endpoint: str, limit: int) -> bool:
+        some = "SELECT rowid FROM idempotency WHERE endpoint = ? LIMIT ?"
+        dropped = self.connection.execute(f"DELETE FROM idempotency WHERE rowid IN ({some})", (endpoint, limit))
+        if dropped.rowcount == limit:
+            return True
         self.connection.execute("DELETE FROM endpoint WHERE id = ?", (endpoint,))
-        self.connection.execute("DELETE FROM idempotency WHERE endpoint = ?", (endpoint,))
         self._breakers[endpoint] = CLOSED
+        return False
 
     def load(self, endpoint: str, id: str) -> Job | None:
         if (known := self._find(id)) is not None:

@@ -9,10 +9,12 @@ from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
 from submodel_gateway.errors import InvalidRequest, NotFound, OperationFailed, Outdated
 from submodel_gateway.http.internal import internal_app
+from submodel_gateway.service import registry
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, FailingStore, Worker, World, presence, registration, settle, world
 from tests.support.legacy_worker import Call
+from tests.support.store_operations import keyed, submit
 
 
 async def test_an_older_generation_is_refused_and_the_same_one_is_fine() -> None:
@@ -117,6 +119,20 @@ async def test_a_deleted_endpoint_is_unknown_and_its_jobs_are_cancelled() -> Non
             assert job.state is JobState.CANCELLED
         assert await w.store.endpoints() == {}
         await w.gateway.registry.delete(ENDPOINT)
+
+
+async def test_a_deleted_endpoint_takes_all_its_keys_along_however_many_go_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "DELETE_BATCH", 2)
+    async with world() as w:
+        for key in "abcde":
+            w.store.apply([submit(key, ENDPOINT, idempotency=keyed(key))], 1)
+        await w.gateway.registry.delete(ENDPOINT)
+        assert await w.store.endpoints() == {}
+        for key in "abcde":
+            (outcome,) = w.store.apply([submit(f"{key}2", ENDPOINT, idempotency=keyed(key))], 1)
+            assert isinstance(outcome, base.Applied)
 
 
 async def test_a_list_that_the_store_could_not_apply_is_refused_and_does_its_work_when_it_is_repeated() -> None:

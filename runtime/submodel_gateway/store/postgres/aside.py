@@ -123,8 +123,16 @@ class Aside:
         self.wrote = True
         self._last.endpoints[endpoint] = registration
 
-    def delete_endpoint(self, endpoint: str) -> None:
+    def delete_endpoint(self, endpoint: str, limit: int) -> bool:
         self.wrote = True
+        dropped = self._transaction.fetch(sql.DROP_ENDPOINTS_KEYS, endpoint, limit)
+        if len(dropped) == limit:
+            gone = {(endpoint, *key) for key in dropped}
+            for place in [place for place in self._keys if tuple(map(text, place)) in gone]:
+                self._keys[place] = None
+                self._last.drop_key(place)
+            return True
         self._last.clear(endpoint)
         self._breakers[endpoint] = (0, CLOSED)
         self._keys = {place: entry for place, entry in self._keys.items() if place[0] != endpoint}
+        return False

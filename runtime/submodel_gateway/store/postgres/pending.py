@@ -159,13 +159,18 @@ class Last:
             for key in [key for key in table if key[0] == endpoint]:
                 del table[key]
 
+    def drop_key(self, key: Key) -> None:
+        """Its entry is gone, and nothing is to take its place."""
+        self.keys.pop(key, None)
+        self.replaced.pop(key, None)
+
     def statements(self) -> Iterator[Statement]:
         """Everything, in the order in which it can be applied."""
         if self.mark is not None:
             yield sql.PUT_MARK, (self.mark.swept_at, self.mark.hold_until)
         for endpoint in sorted(self.cleared):
             yield sql.DROP_ENDPOINTS_BREAKER, (endpoint,)
-            yield sql.DROP_ENDPOINTS_KEYS, (endpoint,)
+            yield sql.DROP_ENDPOINTS_LAST_KEYS, (endpoint,)
         yield from self._keys()
         for endpoint, (version, breaker) in sorted(self.breakers.items()):
             # Whoever read the same version finds the other's row, collides with it, and looks again.

@@ -169,6 +169,11 @@ DELETE FROM idempotency WHERE (endpoint, principal, key) IN (
     FOR UPDATE SKIP LOCKED
 )
 """
+DROP_ENDPOINTS_KEYS = """
+DELETE FROM idempotency WHERE (endpoint, principal, key) IN (
+    SELECT endpoint, principal, key FROM idempotency WHERE endpoint = %s LIMIT %s FOR UPDATE SKIP LOCKED
+) RETURNING principal, key
+"""
 DROP_KEYS = f"""
 DELETE FROM idempotency AS i USING {_records({**_KEY_ROW, "job": "text"})}
 WHERE i.endpoint = r.endpoint AND i.principal = r.principal AND i.key = r.key AND i.job = r.job
@@ -193,7 +198,7 @@ ON CONFLICT (id) DO UPDATE SET registration = excluded.registration
 """
 DROP_ENDPOINT = "DELETE FROM endpoint WHERE id = %s"
 DROP_ENDPOINTS_BREAKER = "DELETE FROM breaker WHERE endpoint = %s"
-DROP_ENDPOINTS_KEYS = "DELETE FROM idempotency WHERE endpoint = %s"
+DROP_ENDPOINTS_LAST_KEYS = "DELETE FROM idempotency WHERE endpoint = %s"
 ADD_COUNTS = f"""
 INSERT INTO tally AS t (endpoint, gateway, group_no, {_list(COUNT_FIELDS)})
 SELECT r.endpoint, %s::bigint, %s::bigint, {_list(COUNT_FIELDS, "r")} FROM {_records(_COUNT_ROW)}
