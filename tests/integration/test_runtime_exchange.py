@@ -234,6 +234,36 @@ def handler(job):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stopped", [["a"], ["a", "b"]], ids=["one", "all"])
+def test_a_worker_with_a_handler_that_cannot_be_ended_waits_for_the_others_only(
+    gateway: ScriptedGateway, tmp_path: Path, stopped: list[str]
+) -> None:
+    source = gated("""
+async def handler(job):
+    while not (job["id"] == "b" and os.path.exists("gate")):
+        try:
+            await asyncio.sleep(0.01)
+        except asyncio.CancelledError:
+            print("goes on", file=sys.stderr)
+    return "finished"
+""")
+    gateway.submit("a")
+    gateway.submit("b")
+    environment = gateway.environment(SUBMODEL_CONCURRENCY="2", SUBMODEL_DRAIN_SECONDS="600")
+    with WorkerProcess(tmp_path, source, environment) as worker:
+        gateway.wait_running("b")
+        for job_id in stopped:
+            gateway.leases.pop(job_id)
+        gateway.change(stops=list(stopped))
+        gateway.wait_phase("draining")
+        if stopped == ["a"]:
+            open_gate(tmp_path)
+            assert gateway.result("b")["output"] == "finished"
+        assert worker.exit_code() == 1
+        assert "this worker leaves" in worker.log
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["def", "async def"])
 def test_a_job_over_its_time_ends_also_when_nobody_says_so(gateway: ScriptedGateway, tmp_path: Path, kind: str) -> None:
     source = gated(f"""

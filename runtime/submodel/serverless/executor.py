@@ -75,13 +75,8 @@ class Executor:
             self._tasks[token].cancel()
 
     def runs(self, token: str) -> bool:
-        """Whether its handler was called and has not returned. From any thread, as the next ones."""
+        """Whether its handler was called and has not returned. From any thread, as the next one."""
         return token in self._begun
-
-    @property
-    def running(self) -> int:
-        """How many handlers were called and have not returned."""
-        return len(self._begun)
 
     def abandon(self, result: Outcome) -> None:
         """Give every job that runs this outcome: their handlers will not return."""

@@ -52,6 +52,9 @@ class Worker:
         self._startup = StartupClock()
         self._stage: Stage | None = None
         self._tracing = tracing
+        self._stuck = False
+        """Whether a handler runs that cannot be ended."""
+
         self.served = False
         """Whether `serve` was called."""
 
@@ -140,13 +143,13 @@ class Worker:
     def on_stuck(self, token: str) -> None:
         """This process has to end, once the other jobs are done."""
         logger.critical("A handler that shall end does not: this worker leaves.")
-        if self._stage is not None and self._stage.executor.running > 1:
-            self._lifecycle.request_leave()
-            return
-        self._lifecycle.gave_up = True
+        self._stuck = True
+        self._exchange.leave()
+        # Nothing of it is waited for any longer: the end of the other jobs is that of the process.
         self._exchange.finish(token, outcome.of_timeout(), 0)
-        self._deliver()
-        exits.end_process(1)
+        self._lifecycle.request_leave()
+        if self._settled.is_set():
+            exits.end_process(1)
 
     def on_exit(self, status: int) -> None:
         """The jobs that run get their answer first."""
@@ -164,6 +167,8 @@ class Worker:
     def _on_settled(self) -> None:
         self._lifecycle.settled()
         self._settled.set()
+        if self._stuck:  # the end of its loop would wait for that handler
+            exits.end_process(1)
         # A worker whose time is up ends in another way, with another exit code.
         if self._stage is not None and not self._lifecycle.gave_up:
             self._stage.end()
