@@ -453,6 +453,30 @@ async def handler(job):
         assert worker.exit_code() == 4
 
 
+@pytest.mark.parametrize(
+    ("ending", "text"),
+    [
+        ("signal.signal(signal.SIGALRM, late); signal.setitimer(signal.ITIMER_REAL, 0.01)", "TimeoutError: late"),
+        ("asyncio.get_running_loop().stop()", "RuntimeError: Event loop stopped"),
+    ],
+)
+def test_what_ends_the_loop_of_the_handlers_fails_the_running_job_first(
+    gateway: ScriptedGateway, tmp_path: Path, ending: str, text: str
+) -> None:
+    source = gated(f"""
+def late(*_): raise TimeoutError("late")
+async def handler(job):
+    {ending}
+    await asyncio.Event().wait()
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert "CancelledError" in gateway.result("a")["error"]
+        assert worker.exit_code() == 1
+        assert text in worker.log
+    assert gateway.requests[-1]["phase"] == "draining"
+
+
 def test_ending_a_forked_child_does_not_drain_the_worker(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 def handler(job):

@@ -99,7 +99,7 @@ class Worker:
         )
         try:
             ending = asyncio.run(self._serve(serving))
-        except (SystemExit, KeyboardInterrupt):  # raised in a task of the user's own, past the executor
+        except BaseException:  # of a task or a signal handler of the user's own, past the executor
             self._lifecycle.request_leave()
             self._settled.wait(self._settings.drain_seconds)
             raise
