@@ -88,6 +88,18 @@ HANDLERS = """
     def generator_raises(job):
         yield 1
         raise ValueError("late")
+    def closes_badly(job):
+        try:
+            yield 1
+            yield {"error": {"code": 5}}
+        finally:
+            raise ValueError("in the end")
+    async def async_closes_badly(job):
+        try:
+            yield 1
+            yield {"error": {"code": 5}}
+        finally:
+            raise ValueError("in the end")
     def generator_returns(job):
         yield 1
         return 5
@@ -136,7 +148,7 @@ HANDLERS = """
         "numpy array": returns({"a": NumpyArray(1, NumpyScalar())}), "pydantic": returns([Pydantic()]),
         "bytes": returns({"images": ["", b"png"]}), "object": returns({"a": [object()]}), "class": returns([Point]),
         "function": returns({"f": len}), "hostile": returns([Hostile()]), "loop": returns(LOOP),
-        "bad key": returns({(1, 2): 3}), "deep": returns(deep(100_000)),
+        "bad key": returns({(1, 2): 3}), "endless number": returns({"n": [10**5000]}), "deep": returns(deep(100_000)),
         "large": returns("x" * (21 * 1024 * 1024)),
         "raises": raises(ValueError("wrong")), "raises unnamed": raises(HostileError()),
         "raises cancel": raises(asyncio.CancelledError()), "raises generator exit": raises(GeneratorExit()),
@@ -158,6 +170,7 @@ HANDLERS = """
         "yields falsy error": yields({"error": None}), "yields bytes": yields(1, {"a": [b"x"]}, 2),
         "yields refresh": yields({"refresh_worker": True}), "yields nan": yields(math.nan),
         "yields large": yields(1, "x" * (2 * 1024 * 1024)),
+        "closes badly": closes_badly, "async closes badly": async_closes_badly,
     }
 
     def handler(job):
@@ -224,6 +237,7 @@ FAILURES = {
     "hostile": "output[0]: __main__.Hostile cannot be sent as JSON",
     "loop": "output[0]: the value contains itself",
     "bad key": "output: a key is of type tuple",
+    "endless number": "output.n[0]: the number has too many digits to be sent as JSON",
     "deep": "output: nested too deeply",
     "large": "output: 21.0 MiB is more than the limit of 20 MiB",
 }
@@ -260,6 +274,8 @@ STREAMS: dict[str, tuple[list[Any], str | None]] = {
     "async raises": ([1], "handler: late \ntraceback: Traceback (most recent call last):\n"),
     "yields error": ([1], '{"code":5}'),
     "yields falsy error": ([{"error": None}], None),
+    "closes badly": ([1], '{"code":5}'),
+    "async closes badly": ([1], '{"code":5}'),
     "yields bytes": ([1], "stream[1].a[0]: bytes cannot be sent as JSON"),
     "yields refresh": ([{"refresh_worker": True}], None),
     "yields nan": ([None], None),

@@ -89,8 +89,10 @@ def _mended(value: object, root: str) -> Any:
 
 def _plain(value: Any, path: str, above: tuple[int, ...]) -> Any:
     """A copy of `value` made of JSON's own types; `above` are the ids of the containers around it."""
-    if value is None or isinstance(value, str | int):
+    if value is None or isinstance(value, str):
         return value
+    if isinstance(value, int):
+        return _number(value, path)
     if isinstance(value, float):
         return value if value - value == 0 else None
     if id(value) in above:
@@ -105,6 +107,14 @@ def _plain(value: Any, path: str, above: tuple[int, ...]) -> Any:
     except Exception as error:
         raise Unencodable(f"{path}: {error}") from None
     return _plain(simpler, path, inside)
+
+
+def _number(value: int, path: str) -> int:
+    try:
+        int.__repr__(value)
+    except ValueError:  # of a number with thousands of digits, which Python turns into no text
+        raise Unencodable(f"{path}: the number has too many digits to be sent as JSON; return it as hex(…)") from None
+    return value
 
 
 def _key(key: Any, path: str) -> Any:

@@ -7,6 +7,7 @@ lambdas around any kind work.
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -175,7 +176,8 @@ class Executor:
                     await asyncio.to_thread(self._exchange.wait_for_room)
         finally:
             if isinstance(values, AsyncGeneratorType):
-                await values.aclose()
+                with section, _closing(job):
+                    await values.aclose()
 
     def _stream_blocking(self, job: LeasedJob, values: Iterator[Any]) -> Outcome:
         stream = _Stream(job.token, self._exchange, self._serving.aggregate)
@@ -193,7 +195,8 @@ class Executor:
                     self._exchange.wait_for_room()
         finally:
             if isinstance(values, GeneratorType):
-                values.close()
+                with section, _closing(job):
+                    values.close()
 
 
 class _Stream:
@@ -222,6 +225,15 @@ class _Stream:
         if self._aggregate:
             self.collected.append(chunk)
         return None
+
+
+@contextlib.contextmanager
+def _closing(job: LeasedJob) -> Iterator[None]:
+    """Around the end of a generator that is not wanted any longer: its job has an outcome already, which stays."""
+    try:
+        yield
+    except Exception as error:
+        logger.error("The generator failed when it was closed: %s.", _where(error), extra=about(job.id))
 
 
 def _job_dict(job: LeasedJob) -> dict[str, Any]:
