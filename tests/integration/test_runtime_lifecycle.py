@@ -373,6 +373,31 @@ def test_a_forked_child_that_comes_out_of_the_handler_ends_there_and_the_worker_
         assert worker.terminate() == 0
 
 
+def test_progress_in_a_forked_child_is_not_waited_for_and_said(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    source = gated("""
+def handler(job):
+    held, forked = threading.Event(), threading.Event()
+    def converse():
+        with submodel.serverless._process_worker._exchange._lock:
+            held.set()
+            forked.wait()
+    threading.Thread(target=converse).start()
+    held.wait()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)
+        submodel.serverless.progress_update(job, 1)
+        os._exit(5)
+    forked.set()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+""")
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, source, gateway.environment()) as worker:
+        assert gateway.result("a")["output"] == 5
+        assert "progress_update() does nothing in a forked process" in worker.log
+        assert worker.terminate() == 0
+
+
 def test_a_forked_child_that_streams_ends_there(gateway: ScriptedGateway, tmp_path: Path) -> None:
     source = gated("""
 def handler(job):

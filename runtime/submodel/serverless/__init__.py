@@ -107,7 +107,7 @@ def progress_update(job: "Job | dict[str, Any]", progress: Any) -> None:
     """Publish `progress` as that of a running job; the newest one wins. Callable from any thread.
 
     Raises `TypeError` when `progress` cannot be sent as JSON, or is larger than a streamed item may be (1 MiB). Does
-    nothing when the job is not running here (any more).
+    nothing when the job is not running here (any more), and in a forked process.
     """
     publish = _process_worker.progress if _process_worker is not None else _progress
     if publish is not None:

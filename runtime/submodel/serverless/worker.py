@@ -4,6 +4,7 @@ Start-up has two steps: `announce` (phase `starting`, before the handler's file 
 """
 
 import asyncio
+import os
 import socket
 import sys
 import threading
@@ -52,6 +53,7 @@ class Worker:
         self._startup = StartupClock()
         self._stage: Stage | None = None
         self._tracing = tracing
+        self._process = os.getpid()
         self._stuck = False
         """Whether a handler runs that cannot be ended."""
 
@@ -114,6 +116,9 @@ class Worker:
     def progress(self, job_id: str, value: Any) -> None:
         """See `submodel.serverless.progress_update`."""
         text = outcome.progress(value)
+        if os.getpid() != self._process:  # a thread that is not here may have held the lock when it was forked
+            logger.warning("progress_update() does nothing in a forked process: call it in the handler's own.")
+            return
         with undisturbed:
             self._exchange.set_progress(job_id, text)
 
