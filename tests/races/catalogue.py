@@ -67,11 +67,11 @@ _FINISH = _write(base.Finish, token=TOKEN, output=b'"done"')
 _FAIL = _write(base.Finish, token=TOKEN, error="boom")
 _RELEASE = _write(base.Release, token=TOKEN)
 
-_LEASE_WEBHOOK = base.LeaseWebhooks(limit=10, nonce=NONCE, lease_ms=LEASE_MS)
+_LEASE_WEBHOOK = base.LeaseWebhooks(limit=10_000, nonce=NONCE, lease_ms=LEASE_MS)
 
 
 def _lease_webhook(_: int) -> base.Operation:
-    """Meets the webhook of the job that ended just before: all others are leased or settled."""
+    """Meets the webhook of the job that ended just before; others were leased or settled, or are left from a race."""
     return _LEASE_WEBHOOK
 
 
@@ -101,6 +101,8 @@ OPERATIONS: Mapping[str, Make] = {
     "retry": _write(base.Retry),
     "shorten": _write(base.Shorten, keep_ms=LEASE_MS),
     "settle webhook": _write(base.SettleWebhook, gen=1, nonce=NONCE, delivered=True),
+    "release webhook": _write(base.ReleaseWebhook, gen=1, nonce=NONCE, delay_ms=LEASE_MS),
+    "replay webhook": _write(base.ReplayWebhook),
     "worker gone": _queue(base.WorkerGone, worker=WORKER, reason="it was evicted"),
     "purge": _queue(base.Purge, up_to=EVER, limit=10),
 }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from submodel_gateway.jobs.record import WebhookState
 from submodel_gateway.store import base
 from tests.races.catalogue import endpoint_of, id_of
 
@@ -35,5 +36,6 @@ async def end(store: base.Store, number: int, *, shared: bool) -> Sequence[objec
     job = await store.job(endpoint, id_of(number))
     content = await store.content(job) if job else None
     items = await store.chunks(job, 0, 99) if job and (job.chunks or not shared) else []
+    webhook = await store.webhook(endpoint, id_of(number)) if job and job.webhook is not WebhookState.NONE else None
     beside = None if shared else (store.tally(endpoint), await store.breaker(endpoint))
-    return job, content, items, beside
+    return job, content, items, webhook, beside

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.slow
 
 JOBS = 400
 STORM_STARTS = ("queued", "running", "given back", "failed")
+STORM = [name for name in OPERATIONS if name != "replay webhook"]
+"""A webhook that is sent again makes a record anew that was there before: of such, no chain is put together."""
+
 ENDPOINT = "crowd"
 
 
@@ -23,7 +26,7 @@ async def test_all_operations_at_once_leave_each_job_one_history(arena: Arena) -
     races = {number: STORM_STARTS[number % len(STORM_STARTS)] for number in arena.numbers(JOBS)}
     await arena.prepare([make(number) for number, start in races.items() for make in STARTS[start]])
     starts = {number: await read(arena, number) for number in races}
-    rivals = [[make(number) for make in OPERATIONS.values() for _ in range(2)] for number in races]
+    rivals = [[OPERATIONS[name](number) for name in STORM for _ in range(2)] for number in races]
     for number, operations, outcomes in zip(races, rivals, await arena.race(rivals), strict=True):
         records = chain(starts[number], [change for outcome in outcomes for change in base.changes(outcome)])
         assert records[-1] == await read(arena, number)
