@@ -23,13 +23,10 @@ class JobState(_Word):
     CANCELLED = "CANCELLED"
     TIMED_OUT = "TIMED_OUT"
 
-    @property
-    def terminal(self) -> bool:
-        """Whether the state is final: a terminal job changes only by an explicit retry."""
-        return self not in _ALIVE
-
-
-_ALIVE = (JobState.IN_QUEUE, JobState.IN_PROGRESS)
+    def __init__(self, text: str) -> None:
+        self.terminal = text not in ("IN_QUEUE", "IN_PROGRESS")
+        """Whether the state is final: a terminal job changes only by an explicit retry. Kept, for the engine asks a
+        dozen times for each job."""
 
 
 class WorkerPhase(_Word):

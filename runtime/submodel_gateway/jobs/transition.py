@@ -70,17 +70,21 @@ class Transition(msgspec.Struct, frozen=True):
     @property
     def reopened(self) -> bool:
         """Whether a new generation began; the outcome of the one before is void."""
-        return self.before is not None and self.before.state.terminal and _state(self.after) is JobState.IN_QUEUE
+        before, after = self.before, self.after
+        if after is None or after.state is not JobState.IN_QUEUE:  # most are told apart by this
+            return False
+        return before is not None and before.state.terminal
 
     @property
     def ended(self) -> bool:
         """Whether the job became final by this."""
-        return self.after is not None and self.after.state.terminal and not _terminal(self.before)
+        before, after = self.before, self.after
+        return after is not None and after.state.terminal and (before is None or not before.state.terminal)
 
     @property
     def delivered(self) -> bool:
         """Whether a worker delivered an outcome, good or bad: it lived to the end of the execution."""
-        return self.ended and self.after is not None and self.after.result_attempt is not None
+        return self.after is not None and self.after.result_attempt is not None and self.ended
 
 
 def transition(job: Job | None, event: events.Event, now: int) -> Transition | Refusal:
@@ -94,10 +98,6 @@ def transition(job: Job | None, event: events.Event, now: int) -> Transition | R
 
 def _state(job: Job | None) -> JobState | None:
     return job.state if job else None
-
-
-def _terminal(job: Job | None) -> bool:
-    return job is not None and job.state.terminal
 
 
 def _new(event: events.Submitted, now: int) -> Job:
