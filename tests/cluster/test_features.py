@@ -172,7 +172,9 @@ def test_a_start_a_run_and_a_wait_end_at_their_limits(namespace: str, api: JobAp
     parked = apply_ready(namespace, {**inline(LOOK, {"workersMax": 0}), "jobs": _limits(5_000, 10_000)}, "parked")
     waiting = api.run(parked)
     endpoint = apply_ready(namespace, {**inline(SLOW), "jobs": _limits(5_000, 600_000)}, "slow")
-    assert api.finished(endpoint, api.run(endpoint))["status"] == "TIMED_OUT"
+    ended = api.finished(endpoint, api.run(endpoint))
+    # A gateway that was started less than a lease ago ends no job that runs; then its worker does, a moment later.
+    assert ended["status"] == "TIMED_OUT" or "longer than its execution timeout" in ended["error"]
     assert api.finished(parked, waiting)["status"] == "TIMED_OUT"
     words = wait_not_ready(namespace, Reason.STARTUP_DEADLINE, "never")
     assert "it did not ask for a job within 10 s of its start" in words
