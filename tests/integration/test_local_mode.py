@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from submodel_operator.cli.local_status import read_local_status
 from tests.support.following import Following
 
 SUBMODEL = str(Path(sys.executable).with_name("submodel"))
@@ -209,6 +210,8 @@ def test_a_revision_whose_jobs_fail_stops_its_rollout_and_the_one_before_takes_j
         write(tmp_path, GATED, workersMax=1, idleTimeout=60)
         gate.touch()
         first = finished(url, long)
+        while len(read_local_status(tmp_path / "data")[1]["revisions"]) > 1:  # until then either may take a job
+            call(f"{url}/health")
         again = call(f"{url}/runsync", {"input": {"gate": str(gate)}})
         assert (first["status"], again["status"]) == ("COMPLETED", "COMPLETED")
         assert again["workerId"] == first["workerId"]
