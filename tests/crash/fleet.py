@@ -43,7 +43,8 @@ class Fleet:
             self._exit.enter_context(gateway)
 
     def __enter__(self) -> Self:
-        register(self.gateways[0])
+        for gateway in self.gateways:  # one hears of what another was told within half a second; the clients begin now
+            register(gateway)
         for number in range(WORKERS):
             self._start_worker(f"w-{number}")
         return self
