@@ -60,6 +60,11 @@ def touch(file: str, *pods: str, namespace: str) -> None:
         kubectl("exec", pod, "-n", namespace, "--", "python", "-c", f"open('/tmp/{file}', 'w')")
 
 
+def touch_all(file: str, namespace: str) -> None:
+    """Let them end in all workers that are not on their way out."""
+    touch(file, *(pod["metadata"]["name"] for pod in staying(namespace)), namespace=namespace)
+
+
 def put(namespace: str, kind: str, name: str, api_version: str = "v1", **fields: Any) -> None:
     """Apply an object."""
     document = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **fields}

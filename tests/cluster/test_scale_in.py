@@ -10,7 +10,17 @@ from typing import Any
 import pytest
 
 from submodel_operator.api.constants import DELETION_COST_ANNOTATION as COST
-from tests.cluster.endpoints import OURS, WAIT, apply_ready, condition, inline, staying, touch, wait_for_reason
+from tests.cluster.endpoints import (
+    OURS,
+    WAIT,
+    apply_ready,
+    condition,
+    inline,
+    staying,
+    touch,
+    touch_all,
+    wait_for_reason,
+)
 from tests.cluster.holding import MARK, SHRINK, UNMARK, hold, holds, release_hold
 from tests.cluster.job_api import JobApi
 from tests.cluster.killing import Operator
@@ -35,7 +45,7 @@ class ScaleIn:
 
     def begin(self) -> None:
         """The two jobs end, and the workers that ran them are to go."""
-        self._tell("begun")
+        touch_all("begun", self.namespace)
         results = [self._api.finished(self._endpoint, job) for job in self._short]
         self.idle = {str(each["output"]) for each in results}
         assert len(self.idle) == 2
@@ -53,7 +63,7 @@ class ScaleIn:
         """All run; they are told to end. Returns the pods that ran them."""
         wait_for_path("sme/it", ".status.workers.busy", "3", self.namespace)
         assert self.marked() == set(), "a worker that is busy must not go first"
-        self._tell("once-more")
+        touch_all("once-more", self.namespace)
         results = [self._api.finished(self._endpoint, job) for job in jobs]
         assert [(each["status"], each["retries"]) for each in results] == [("COMPLETED", 0)] * 2
         return {str(each["output"]) for each in results}
@@ -65,7 +75,7 @@ class ScaleIn:
         (pod,) = get("pods", OURS, "-n", self.namespace)["items"]
         assert self.marked() == set()
         assert [each["spec"]["replicas"] for each in get("deployments", OURS, "-n", self.namespace)["items"]] == [1]
-        self._tell("the-end")
+        touch_all("the-end", self.namespace)
         result = self._api.finished(self._endpoint, self._long)
         assert (result["status"], result["retries"], result["output"]) == ("COMPLETED", 0, pod["metadata"]["name"])
         wait_for_path("sme/it", ".status.phase", "Idle", self.namespace)
@@ -75,9 +85,6 @@ class ScaleIn:
         """Pods that are marked to go first, and are not on their way."""
         pods = staying(self.namespace)
         return {pod["metadata"]["name"] for pod in pods if COST in pod["metadata"].get("annotations", {})}
-
-    def _tell(self, until: str) -> None:
-        touch(until, *(pod["metadata"]["name"] for pod in staying(self.namespace)), namespace=self.namespace)
 
 
 @pytest.fixture(scope="module")

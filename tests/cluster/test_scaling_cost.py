@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from submodel_operator.api.constants import SAFE_TO_EVICT_ANNOTATION
-from tests.cluster.endpoints import WAIT, apply_ready, inline, staying, touch
+from tests.cluster.endpoints import WAIT, apply_ready, inline, touch_all
 from tests.cluster.job_api import JobApi
 from tests.cluster.kubernetes import wait_for_path
 
@@ -45,8 +45,7 @@ class Ledger:
     def end(self, until: str, count: int) -> Counter[str]:
         """So many jobs end; the writes until their workers are gone."""
         self._busy -= count
-        pods = [pod["metadata"]["name"] for pod in staying(self._namespace)]
-        touch(until, *pods, namespace=self._namespace)
+        touch_all(until, self._namespace)
         wait_for_path("sme/it", ".status.workers.total", str(self._busy), self._namespace)
         return self._charged()
 
