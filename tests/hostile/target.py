@@ -94,6 +94,17 @@ def _headers(head: bytes) -> Iterable[tuple[bytes, bytes]]:
         yield name.lower(), value.strip()
 
 
+def has_come(line: socket.socket) -> bool:
+    """Whether some of an answer is there to be read; it stays there."""
+    line.setblocking(False)
+    try:
+        return bool(line.recv(1, socket.MSG_PEEK))
+    except BlockingIOError:
+        return False
+    finally:
+        line.settimeout(END_SECONDS)
+
+
 def _received(line: socket.socket) -> bytes:
     """Everything up to the end of the connection, which is brought about when the gateway waits for more."""
     parts: list[bytes] = []

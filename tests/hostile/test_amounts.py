@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from tests.hostile.target import END_SECONDS, Answer, Target, read_answers, target
+from tests.hostile.target import END_SECONDS, Answer, Target, has_come, read_answers, target
 from tests.support.gateway_ports import TOKEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -40,7 +40,7 @@ def send_until_refused(gateway: Target, first: bytes, part: bytes, size: int) ->
         line.sendall(first)
         sent = 0
         try:
-            while sent < size and not _readable(line):
+            while sent < size and not has_come(line):
                 line.sendall(part)
                 sent += len(part)
         except ConnectionError:
@@ -55,16 +55,6 @@ def send_until_refused(gateway: Target, first: bytes, part: bytes, size: int) ->
             pass  # closed with some of what was sent unread
     (answer,) = read_answers(received)
     return answer, sent
-
-
-def _readable(line: socket.socket) -> bool:
-    line.setblocking(False)
-    try:
-        return bool(line.recv(1, socket.MSG_PEEK))
-    except BlockingIOError:
-        return False
-    finally:
-        line.settimeout(20)
 
 
 CHUNK = b"%x\r\n%s\r\n" % (MEBIBYTE, b" " * MEBIBYTE)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile.target import END_SECONDS, Target, target
+from tests.hostile.target import END_SECONDS, Target, has_come, target
 from tests.support.gateway_ports import Ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -78,7 +78,7 @@ def test_large_answers_that_nobody_reads_do_not_fill_the_memory(
         before = gateway.peak_mb()
         lines = [stack.enter_context(ask(gateway, id, form)) for _ in range(READERS)]
         assert [gateway.serves() for _ in range(SOUND)] == [True] * SOUND
-        begun = [line for line in lines if _has_begun(line)]
+        begun = [line for line in lines if has_come(line)]
         assert 0 < len(begun) <= ROOM_MB * MEBIBYTE // SIZE + 1
         assert gateway.peak_mb() - before < ROOM_MB + GROWTH_MB
         # Those that waited are answered once the others have gone, or have read.
@@ -91,13 +91,3 @@ def test_large_answers_that_nobody_reads_do_not_fill_the_memory(
                 assert len(answer) > SIZE
         assert gateway.peak_mb() - before < ROOM_MB + GROWTH_MB
         assert gateway.serves()
-
-
-def _has_begun(line: socket.socket) -> bool:
-    line.setblocking(False)
-    try:
-        return bool(line.recv(1, socket.MSG_PEEK))
-    except BlockingIOError:
-        return False
-    finally:
-        line.settimeout(END_SECONDS)
