@@ -11,11 +11,16 @@ from tests.support.tcp_proxy import WAIT_SECONDS, TcpProxy
 
 
 class Balancer(TcpProxy):
-    """Forwards connections to one of `members`, in turn; a context manager. The members may be replaced at any time."""
+    """Forwards connections to one of `members`, in turn; a context manager. The members may be replaced at any time.
 
-    def __init__(self, members: list[LiveGateway]) -> None:
+    Args:
+        internal: to their internal port, where the operator calls, not to the public one.
+    """
+
+    def __init__(self, members: list[LiveGateway], *, internal: bool = False) -> None:
         super().__init__(0)
         self.members = members
+        self._internal = internal
         self._turn = 0
         self._choosing = threading.Lock()
 
@@ -31,7 +36,7 @@ class Balancer(TcpProxy):
             for place in range(len(members)):
                 member = members[(self._turn + place) % len(members)]
                 if _ready(member):
-                    where = urlsplit(member.public)
+                    where = urlsplit(member.internal if self._internal else member.public)
                     return socket.create_connection((where.hostname or "", where.port or 0), WAIT_SECONDS)
         raise ConnectionRefusedError("no gateway is ready")
 

@@ -19,6 +19,8 @@ from submodel_gateway.service.gateway import Gateway
 
 BODY_BYTES = 16 * 1024 * 1024
 SNAPSHOT_WAIT_MS_MAX = 60_000
+VERSION_MAX = 2**53
+"""Where gateways share their stores, a version of the snapshots is an instant in milliseconds since 1970."""
 
 _REGISTRATION = msgspec.json.Decoder(EndpointRegistration)
 _PUSH = msgspec.json.Decoder(WorkersPush)
@@ -86,7 +88,7 @@ class _Internal:
         return _DONE
 
     async def _snapshots(self, request: Request) -> bytes:
-        since = request.whole("since") or 0
+        since = request.whole("since", VERSION_MAX) or 0
         wait_ms = min(request.whole("waitMs") or 0, SNAPSHOT_WAIT_MS_MAX)
         boot = request.query("boot")
         await request.body(BODY_BYTES)
