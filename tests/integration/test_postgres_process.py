@@ -1,5 +1,6 @@
 """Gateways as processes on one PostgreSQL: they work as one, and outlive a restart of the database."""
 
+import hashlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -51,6 +52,26 @@ def test_a_job_of_one_gateway_runs_at_another_one_and_is_read_at_both(tmp_path: 
             assert answer.result()["output"] == "done"
             hear_of_one_completed(front)
             assert [each.ok("GET", "/v2/e/health")["jobs"]["completed"] for each in (client, other)] == [1, 1]
+
+
+def test_an_endpoint_of_which_one_was_told_a_moment_ago_is_served_by_the_other(tmp_path: Path, own_url: str) -> None:
+    with gateway(tmp_path, own_url) as front, gateway(tmp_path, own_url) as back, Http(back.public) as client:
+        for number in range(10):
+            register(front, f"new-{number}")
+            assert client.ok("POST", f"/v2/new-{number}/run", {"input": 1})["status"] == "IN_QUEUE"
+        assert client.call("POST", "/v2/never/run", {"input": 1})[0] == 404
+
+
+def test_a_key_of_which_one_was_told_a_moment_ago_is_let_in_by_the_other(tmp_path: Path, own_url: str) -> None:
+    keys = {"SUBMODEL_GATEWAY_STORE": own_url, "SUBMODEL_GATEWAY_KEYS": str(tmp_path)}
+    keys["SUBMODEL_GATEWAY_KEY_PEPPER"] = "pepper"
+    with LiveGateway(tmp_path, **keys) as front, LiveGateway(tmp_path, **keys) as back:
+        for number in range(10):
+            key = f"a-key-of-the-endpoint-that-is-long-enough-{number}"
+            told = {"id": "ci", "sha256": hashlib.sha256(key.encode()).hexdigest(), "scopes": ["read"]}
+            register(front, "e", generation=number + 1, apiKeys=[told])
+            with Http(back.public, key) as client:
+                assert client.ok("GET", "/v2/e/health")["jobs"]["inQueue"] == 0
 
 
 def test_a_restart_of_the_database_loses_no_accepted_job(

@@ -56,6 +56,7 @@ class _Public:
         self._bodies = gateway.bodies
         self._unread = gateway.unread
         self._admission = gateway.admission
+        self._registry = gateway.registry
         self._clients = gateway.clients
         self._streams = gateway.streams
         self._events = StreamEvents(gateway.clients, gateway.streams, lambda: not gateway.ready)
@@ -92,9 +93,14 @@ class _Public:
                 endpoint = rest[0]
                 if operation is operations.OPENAI:
                     request.error_body = openai_frames.error_body
+                self._arrive(request, operation)
+                try:
                     self._admit(request, operation, endpoint)
+                except (NotFound, Unauthorized):
+                    await self._registry.look_up(endpoint)
+                    self._admit(request, operation, endpoint)
+                if operation is operations.OPENAI:
                     return await self._openai.serve(request, endpoint, rest[2:])
-                self._admit(request, operation, endpoint)
                 named = ["/".join(rest[2:])] if operation is operations.MODEL else rest[2:3]
                 reply = await self._served[operation](request, endpoint, *named)
                 return answers.enveloped(reply) if base is Base.API_V1_SL else reply
@@ -105,12 +111,15 @@ class _Public:
             return document
         raise _no_path()
 
-    def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
+    def _arrive(self, request: Request, operation: Operation) -> None:
         request.operation = operation.name
         if self._spans.on:
             self._spans.arrive(request.header(b"traceparent"))
         _allow(request, operation.methods)
         _check_lengths(request)
+
+    def _admit(self, request: Request, operation: Operation, endpoint: str) -> None:
+        """Raises `NotFound` and `Unauthorized` also for what another gateway knows, and this one not yet."""
         caller = self._access.caller(request.credential(), endpoint, operation.scope)
         request.principal, request.account = caller.principal, caller.account
         request.stay = Stay(self._bodies, caller.account, patient=False)

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from submodel.contract.internal import EndpointKey, EndpointRegistration, GoneWorker, WorkerPresence
 from submodel.contract.wire import decode, encode
 from submodel_gateway.auth.keys import Scope
-from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated
+from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated, StoreError
+from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service import canary
+from submodel_gateway.service.admission import MS_NS
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.sharing import Sharing
@@ -32,6 +34,9 @@ GONE_KEPT_MS = 60_000
 
 SEQ_MAX = 2**62
 """Above every job's number."""
+
+LOOKS_PER_WINDOW = 200
+"""How often the stores are asked in ten seconds for ids that are not known here: anybody can make some up."""
 
 
 class Registry:
@@ -54,6 +59,8 @@ class Registry:
         self._deleted = deleted
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """One writer per endpoint: a push that meets a deletion waits for its end."""
+
+        self._looks = bucket.FULL
 
     def load(self, registrations: Mapping[str, bytes]) -> None:
         """Remember what a store remembers; called once for each, before anything of it is served."""
@@ -89,6 +96,26 @@ class Registry:
             state = self._endpoints.put(registration, text)
             state.end_revoked()
             self._changed(state)
+            await self._sharing.registered(endpoint)
+
+    async def look_up(self, endpoint: str) -> None:
+        """Ask for what another gateway was told a moment ago, before a caller hears that it is not there.
+
+        Raises `StoreError` when a store that may know the endpoint does not answer.
+        """
+        for name, board in self._stores.boards().items():
+            if not self._may_look():
+                return
+            try:
+                if await board.registration(endpoint) is not None:
+                    await self.learn(endpoint, name)
+            except StoreError:
+                if self._endpoints.find(endpoint) is None:
+                    raise
+
+    def _may_look(self) -> bool:
+        decision, self._looks = bucket.take(self._looks, LOOKS_PER_WINDOW, 1, self._clock.now_ms() * MS_NS)
+        return decision.allowed
 
     async def learn(self, endpoint: str, store: str) -> None:
         """Another gateway registered the endpoint in this store, or deleted it there. Raises `StoreError`."""

@@ -60,7 +60,7 @@ class Sharing:
         # What is said names all workers of an endpoint: a thousand that come at once are not told a thousand times.
         self._introductions = {
             board: Batch(partial(self._introduce, store, board), INTRODUCED_TOGETHER)
-            for store, board in self._boards().items()
+            for store, board in self._stores.boards().items()
         }
         self._unlearnt: defaultdict[str, set[str]] = defaultdict(set)
         """Endpoints whose registration changed elsewhere, by the store where it did."""
@@ -78,7 +78,7 @@ class Sharing:
 
     async def begin(self, store: str) -> None:
         """Hear what the others have said by a store. Raises `StoreError`, and may be called again."""
-        if (board := self._boards().get(store)) is not None:
+        if (board := self._stores.boards().get(store)) is not None:
             await self._hear(store, board)
             # All there were have been loaded, by now with what was said of them.
             self._unlearnt[store].clear()
@@ -89,23 +89,23 @@ class Sharing:
         Args:
             learn: called with each endpoint whose registration changed elsewhere, and the store where it did.
         """
-        if (board := self._boards().get(store)) is not None:
+        if (board := self._stores.boards().get(store)) is not None:
             self._tasks.append(asyncio.create_task(self._follow(store, board, learn)))
 
     async def close(self) -> None:
         """Say nothing any more."""
         self._closing.set()
-        for board in self._boards().values():
+        for board in self._stores.boards().values():
             board.hinted.set()
         await asyncio.gather(*self._tasks)
-        for board in self._boards().values():
+        for board in self._stores.boards().values():
             with suppress(StoreError):
                 await board.tell({endpoint: b"" for endpoint in self._told if self._board(endpoint) is board})
 
     @property
     def shared(self) -> bool:
         """Whether other gateways may serve the same endpoints."""
-        return bool(self._boards())
+        return bool(self._stores.boards())
 
     def touched(self, state: EndpointState) -> None:
         """Something that is said of its workers may be different."""
@@ -154,6 +154,12 @@ class Sharing:
                 if state.ordered == known:
                     state.ordered = 0  # it was forgotten with an endpoint of that name
 
+    async def registered(self, endpoint: str) -> None:
+        """The others hear of a registration at once; what does not reach them they find within a second."""
+        if (board := self._board(endpoint)) is not None:
+            with suppress(StoreError):
+                await board.tell({})
+
     async def forget(self, endpoint: str) -> None:
         """The endpoint is gone. Raises `StoreError`."""
         for said in (self._told, self._orders, self._words):
@@ -168,10 +174,6 @@ class Sharing:
 
     def _board(self, endpoint: str) -> base.Board | None:
         return self._stores.at(endpoint).board
-
-    def _boards(self) -> dict[str, base.Board]:
-        groups = self._stores.groups
-        return {name: board for name, group in groups.items() if (board := group.store.board) is not None}
 
     async def _follow(self, store: str, board: base.Board, learn: Callable[[str, str], Awaitable[None]]) -> None:
         while not self._closing.is_set():

@@ -18,7 +18,7 @@ from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.observing import GroupWatch
-from submodel_gateway.store.base import Backlog, Store
+from submodel_gateway.store.base import Backlog, Board, Store
 from submodel_gateway.store.group import GroupCommit, OnCommit
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,10 @@ class Stores:
         for group in self.groups.values():
             await group.close()
 
+    def boards(self) -> dict[str, Board]:
+        """Of the stores that other gateways may have too, by name."""
+        return {name: board for name, group in self.groups.items() if (board := group.store.board) is not None}
+
     def of(self, endpoint: str) -> GroupCommit:
         """The queue of operations of the endpoint's store."""
         return self.groups[self.name_of(endpoint)]
@@ -125,7 +129,7 @@ class Stores:
         """
         if self.missing:
             raise StoreAway("not all job stores have been reached yet; the endpoint may be in one of the others")
-        boards = {name: board for name, group in self.groups.items() if (board := group.store.board) is not None}
+        boards = self.boards()
         for name, board in boards.items() if len(boards) > 1 else ():
             if name not in self.away and await board.registration(endpoint) is not None:
                 self.found(endpoint, name)
