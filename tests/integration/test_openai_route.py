@@ -127,6 +127,14 @@ def test_a_failure_before_the_first_item_has_a_status_and_is_not_to_be_repeated(
     assert got.json()["error"] == {"message": "too long", "type": "Bad", "param": None, "code": 400}
 
 
+@pytest.mark.parametrize("document", [WHOLE, STREAM])
+def test_a_failure_with_a_status_that_has_no_name_is_answered_with_it(asker: Asker, document: dict[str, Any]) -> None:
+    answer, job = asker.begin(document)
+    asker.ports.exchange(results=[{**held(job), "error": '{"message": "client closed request", "code": 499}'}])
+    got = answer.result()
+    assert (got.status, got.json()["error"]["code"]) == (499, 499)
+
+
 def test_a_failure_within_a_stream_is_an_event_and_nothing_follows(asker: Asker) -> None:
     answer, job = asker.begin(STREAM)
     asker.ports.exchange(chunks=[{**held(job), "seq": 1, "items": ["data: {}\n\n"]}])
@@ -171,6 +179,18 @@ def test_a_client_that_leaves_a_held_request_cancels_its_job(asker: Asker) -> No
     http.clear()
     newest = asker.ports.client.ok("GET", "/v2/ns.app/requests?limit=1")["requests"][0]
     assert status(asker, newest) == "CANCELLED"
+
+
+def test_a_client_with_an_idempotency_key_finds_its_job_again_after_it_left(asker: Asker) -> None:
+    keyed, path = {"Idempotency-Key": "order-7"}, asker.ports.gateway.public + CHAT
+    impatient = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(read=0.3))
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        impatient.request("POST", path, body=json.dumps(WHOLE), headers=keyed)
+    impatient.clear()
+    (job,) = asker.ports.exchange(capacity=1, waitMs=20_000)["jobs"]
+    asker.ports.exchange(results=[{**held(job), "output": {"id": "c-1"}}])
+    again = urllib3.request("POST", path, body=json.dumps(WHOLE), headers=keyed, retries=False, timeout=30)
+    assert (again.status, again.json()) == (200, {"id": "c-1"})
 
 
 def test_a_client_that_leaves_a_stream_cancels_its_job(asker: Asker) -> None:

@@ -18,7 +18,9 @@ UNREAD_BYTES = 65_536
 JOINED_BYTES = 65_536
 """Up to here it costs less to join head and body than to hand on both."""
 
-_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+# All there can be, for workers name statuses too: not each of those has a phrase.
+_STATUS_LINES = {status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode() for status in range(200, 600)}
 _JSON = b"content-type: application/json\r\ncontent-length: %d\r\n"
 _STREAMED = b"content-type: %b\r\ncache-control: no-store\r\nx-accel-buffering: no\r\n"
 _CHUNKED = b"transfer-encoding: chunked\r\n"

@@ -84,16 +84,16 @@ def failed(state: JobState, text: str | None) -> Failure:
     told = _told(text or "")
     if told is None:
         return error(500, text or "the worker failed without saying why", "worker_error")
-    code, named = told.get("code"), told.get("type")
+    code, named, param = told.get("code"), told.get("type"), told.get("param")
     status = code if isinstance(code, int) and 400 <= code < 600 else 500
-    return error(status, str(told["message"]), named if isinstance(named, str) else "worker_error", code)
+    return error(status, str(told["message"]), named if isinstance(named, str) else "worker_error", code, param)
 
 
-def error(status: int, message: str, kind: str | None = None, code: object = None) -> Failure:
+def error(status: int, message: str, kind: str | None = None, code: object = None, param: object = None) -> Failure:
     """An error in OpenAI's shape."""
     kind = kind or _KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
-    code = code if isinstance(code, str | int) else None
-    return Failure(status, encode({"error": {"message": message, "type": kind, "param": None, "code": code}}))
+    code, param = code if isinstance(code, str | int) else None, param if isinstance(param, str) else None
+    return Failure(status, encode({"error": {"message": message, "type": kind, "param": param, "code": code}}))
 
 
 def error_body(status: int, text: str) -> bytes:

@@ -1,5 +1,7 @@
 """Requests in OpenAI's API as jobs: submitted, held until there is something to answer, cancelled when nobody reads.
 
+One with an idempotency key is not cancelled: its caller repeats it after an accident, and is led to the same job.
+
 A worker finds `openai_route` and `openai_input` in its input, as on the hosted platforms. `http.openai` reads the
 request and writes what comes back.
 """
@@ -37,10 +39,22 @@ class Restarted(Exception):
 
 
 class OpenAiJob:
-    """The job of one request, in the hands of the caller that waits for it."""
+    """The job of one request, in the hands of the caller that waits for it.
+
+    Args:
+        keyed: whether the caller can come back for it, with its idempotency key.
+    """
 
     def __init__(
-        self, clients: Clients, streams: Streams, endpoint: str, id: str, hangup: Hangup, shelf: Shelf | None
+        self,
+        clients: Clients,
+        streams: Streams,
+        endpoint: str,
+        id: str,
+        hangup: Hangup,
+        shelf: Shelf | None,
+        *,
+        keyed: bool,
     ) -> None:
         self._clients = clients
         self._streams = streams
@@ -48,6 +62,7 @@ class OpenAiJob:
         self._id = id
         self._hangup = hangup
         self._shelf = shelf
+        self._keyed = keyed
         self.settled = False
         """Whether the answer is complete, or the job final: leaving it alone is fine then."""
 
@@ -88,8 +103,8 @@ class OpenAiJob:
         return part
 
     async def leave(self) -> None:
-        """The caller goes. A job that nobody reads any more is cancelled."""
-        if self.settled:
+        """The caller goes. A job that nobody can read any more is cancelled."""
+        if self.settled or self._keyed:
             return
         try:
             await self._clients.cancel(self._endpoint, self._id)
@@ -132,4 +147,5 @@ class OpenAi:
             fields["openai_input"] = msgspec.Raw(call.body)
         new = NewJob(input=msgspec.json.encode(fields), key=call.key)
         submitted = await self._clients.submit(endpoint, new, sync=True)
-        return OpenAiJob(self._clients, self._streams, endpoint, submitted.id, hangup, shelf)
+        keyed = call.key is not None
+        return OpenAiJob(self._clients, self._streams, endpoint, submitted.id, hangup, shelf, keyed=keyed)

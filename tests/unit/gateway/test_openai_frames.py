@@ -65,6 +65,8 @@ FAILURES: list[tuple[JobState, str | None, int, dict[str, Any]]] = [
     (JobState.FAILED, "{'message': 'too long', 'type': 'BadRequestError', 'code': 400}", 400,
      {"message": "too long", "type": "BadRequestError", "code": 400}),
     (JobState.FAILED, '{"error": {"message": "no such model", "code": 404}}', 404, {"message": "no such model"}),
+    (JobState.FAILED, "{'message': 'too hot', 'param': 'temperature'}", 500, {"param": "temperature"}),
+    (JobState.FAILED, "{'message': 'too hot', 'param': {}}", 500, {"param": None}),
     (JobState.FAILED, '{"message": "odd", "code": 200}', 500, {"message": "odd", "code": 200}),
     (JobState.FAILED, '{"message": "named", "code": "x_y", "type": 3}', 500, {"code": "x_y", "type": "worker_error"}),
     (JobState.FAILED, TRACE, 500, {"message": "<class 'ValueError'>: boom", "type": "worker_error"}),
