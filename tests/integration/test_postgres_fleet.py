@@ -8,9 +8,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
+from msgspec import Raw
 from psycopg import AsyncConnection
 
-from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held
+from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held, Result
 from submodel.contract.internal import EndpointKey, EndpointSnapshot, GoneWorker, WorkerView
 from submodel.contract.states import JobState, WorkerPhase
 from submodel.contract.wire import decode
@@ -172,6 +173,36 @@ async def test_a_drain_reaches_the_worker_wherever_it_is_held_and_is_seen_only_t
     await one.gateway.registry.undrain(ENDPOINT, [WORKER])
     assert not (await other.say(wait_ms=20_000)).drain
     assert (await other.say(capacity=1, wait_ms=20_000)).jobs != []
+
+
+async def test_a_worker_that_is_to_be_replaced_gets_no_more_jobs_wherever_it_is_held(
+    pair: tuple[Member, Member],
+) -> None:
+    one, other = pair
+    await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))
+    (job,) = (await one.say(capacity=1, wait_ms=20_000)).jobs
+    held = asyncio.ensure_future(other.say(capacity=1, wait_ms=20_000))
+    await one.say(results=[Result(id=job.id, token=job.token, output=Raw(b"1"), stop_worker=True)])
+    assert (await held).drain
+    await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))
+    assert (await other.say(capacity=1)).jobs == []
+    await one.until_worker(lambda view: view.replace and view.draining)
+
+
+async def test_a_worker_that_is_to_be_replaced_stays_so_when_it_moves_on(pair: tuple[Member, Member]) -> None:
+    one, other = pair
+    await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))
+    (job,) = (await one.say(capacity=1, wait_ms=20_000)).jobs
+    await one.say(results=[Result(id=job.id, token=job.token, output=Raw(b"1"), stop_worker=True)])
+    await other.until_worker(lambda view: view.replace)
+    await other.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))
+    answer = await other.say(capacity=1)
+    assert (answer.drain, answer.jobs) == (True, [])
+    state = one.gateway.endpoints.get(ENDPOINT)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while WORKER in state.sessions:
+            await one.gateway.snapshots.read(one.gateway.snapshots._version, None, 1_000, here())
+    await one.until_worker(lambda view: view.replace)
 
 
 async def test_drains_that_two_are_told_at_once_both_count(pair: tuple[Member, Member]) -> None:

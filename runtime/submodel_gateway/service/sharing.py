@@ -124,6 +124,7 @@ class Sharing:
         knows what the operator told them of it. Raises `StoreError`."""
         if (board := self._board(state.id)) is not None:
             await self._introductions[board].get(state.id)
+            _replace(state)
 
     async def look(self, endpoint: str) -> None:
         """Hear at once what the others say. Raises `StoreError`."""
@@ -241,6 +242,7 @@ class Sharing:
         if posting is not None and posting.version > state.ordered:
             self._follow_order(state, posting)
         state.elsewhere = self._words.get(endpoint, [])
+        _replace(state)
         _give_way(state)
         self._to_tell.add(endpoint)
         self._changed(state)
@@ -270,10 +272,23 @@ def compare(state: EndpointState, running: list[Job], began: int, now: int) -> N
                 session.hold(job, now)
 
 
+def _replace(state: EndpointState) -> None:
+    """Hand no more jobs to workers that another gateway wants replaced: what they ask for comes to any of them."""
+    for word in state.elsewhere:
+        session = state.sessions.get(word.worker)
+        if not word.replace or word.seen_ms <= state.gone_at.get(word.worker, 0):
+            continue  # or what is said is about a process that has ended
+        if session is not None and session.id == word.session and not session.replace:
+            session.replace = word.reason
+            session.wake()
+
+
 def _give_way(state: EndpointState) -> None:
     """Forget sessions of workers that have been heard of elsewhere since."""
     for word in state.elsewhere:
         session = state.sessions.get(word.worker)
+        if session is not None and session.replace and session.id == word.session and not word.replace:
+            continue  # what is wanted of the worker is not known there yet
         if session is not None and not session.open and not session.polls and session.last_seen_ms < word.seen_ms:
             if session.id != word.session:
                 session.end()
