@@ -15,6 +15,8 @@ SOUND = [
     b"POST /v2/ns.app/runsync?wait=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
     % (len(JOB), JOB),
     b"POST /v2/ns.app/status/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
+    b"POST /v2/ns.app/runsync?wait=1 HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: %d\r\n\r\n%s"
+    % (len(JOB), JOB),
     b"GET /v2/ns.app/stream/x?wait=1&offset=0 HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /v2/ns.app/workers/w/exchange HTTP/1.1\r\nHost: x\r\nAuthorization: no\r\nContent-Length: 2\r\n\r\n{}",
 ]
@@ -27,6 +29,7 @@ LINES = [
     b"Transfer-Encoding: gzip, chunked",
     b"Content-Encoding: gzip",
     b"Upgrade: websocket\r\nConnection: Upgrade",
+    b"Upgrade: h2c\r\nConnection: Upgrade, HTTP2-Settings",
     b"Expect: 100-continue",
     b"Connection: close",
     b"Host: " + b"y" * 300,

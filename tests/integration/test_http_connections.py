@@ -54,6 +54,51 @@ async def test_a_client_that_waits_for_a_word_before_its_body_gets_it() -> None:
         writer.close()
 
 
+OFFER = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+"""How Java's client begins its connections, and curl with `--http2`."""
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n",
+    ],
+)
+async def test_a_request_that_offers_another_protocol_is_served_in_this_one(rest: bytes) -> None:
+    async with server() as listener:
+        answer = await ask(listener, OFFER + rest + LAST)
+    bodies = [part.partition(b"\r\n\r\n")[2] for part in answer.split(b"HTTP/1.1 200 OK\r\n")[1:]]
+    assert bodies == [b'{"bytes": 5}', b'{"bytes": 4}']
+
+
+async def test_the_body_of_a_request_that_offers_another_protocol_may_come_later() -> None:
+    async with server() as listener:
+        reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+        writer.write(OFFER + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"hello")
+        writer.write(LAST)
+        answer = await reader.read()
+        writer.close()
+    assert b'{"bytes": 5}' in answer
+    assert answer.endswith(b'{"bytes": 4}')
+
+
+async def test_a_request_that_asks_for_a_tunnel_is_the_last_of_its_connection() -> None:
+    async with server() as listener:
+        answer = await ask(listener, b"CONNECT /x HTTP/1.1\r\nHost: x\r\n\r\nanything else")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b"connection: close" in answer
+
+
+async def test_many_requests_that_offer_another_protocol_may_come_together() -> None:
+    async with server() as listener:
+        answer = await ask(listener, (OFFER + b"Content-Length: 5\r\n\r\nhello" + OFFER + b"\r\n") * 20 + LAST)
+    assert (answer.count(b'{"bytes": 5}'), answer.count(b'{"bytes": 0}')) == (20, 20)
+    assert answer.endswith(b'{"bytes": 4}')
+
+
 async def test_a_body_that_nobody_wants_is_passed_over_and_the_connection_goes_on() -> None:
     async with server() as listener:
         answer = await ask(listener, KEPT % (300_000, b"x" * 300_000), LAST)

@@ -67,6 +67,9 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._url = b""
         self._headers: list[Header] = []
         self._in_head = True
+        self._offered = False
+        """Whether the request whose head has just come offers another protocol."""
+
         self._head_bytes = self._body_bytes = 0
         self._frame_bytes = 0
         """What came of a body since its last content: sizes and extensions of chunks, trailer fields."""
@@ -101,9 +104,7 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # of a stream
         self._transport = transport
-        self._parser = httptools.HttpRequestParser(self)
-        # What follows a request that is the last one is no reason to refuse that request.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = self._new_parser()
         peer = transport.get_extra_info("peername")
         if self._peers.enter(self, str(peer[0]) if isinstance(peer, tuple) else ""):
             self._await(_Awaited.HEAD, self._bounds.head_seconds)
@@ -132,9 +133,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._body_bytes += nbytes
             self._frame_bytes += nbytes
         try:
-            self._parser.feed_data(_SEEN[:nbytes])
-        except httptools.HttpParserUpgrade:
-            self._deaf = True
+            self._parse(_SEEN[:nbytes])
         except httptools.HttpParserError as error:
             if isinstance(error, httptools.HttpParserCallbackError) and not isinstance(error.__context__, _BadTarget):
                 log.error("the parser of HTTP failed", exc_info=error)
@@ -185,8 +184,11 @@ class HttpConnection(asyncio.BufferedProtocol):
         method, version = self._parser.get_method().decode("ascii"), self._parser.get_http_version()
         path, query = _target(self._url)
         modern = version not in _OLD_VERSIONS
+        if self._parser.should_upgrade() and method != "CONNECT":
+            self._offered = True
+            return
         too_large = self._head_is_too_large()
-        ends = too_large or self._peers.parting or self._parser.should_upgrade()
+        ends = too_large or self._peers.parting or method == "CONNECT"
         goes_on = modern and not ends and self._parser.should_keep_alive()
         incoming = Incoming(self, head_only=method == "HEAD", chunks=modern, keep_alive=goes_on)
         request = Request(method, path, query, self._headers, incoming)
@@ -208,6 +210,8 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._newest.feed(data)
 
     def on_message_complete(self) -> None:
+        if self._offered:
+            return  # its body has not been looked at
         if self._newest is not None:
             self._newest.complete()
         self._in_head, self._head_bytes = True, 0
@@ -257,6 +261,39 @@ class HttpConnection(asyncio.BufferedProtocol):
 
     def cut(self) -> None:
         self._transport.abort()
+
+    # What comes:
+
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # What follows a request that is the last one is no reason to refuse that request.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _parse(self, seen: memoryview) -> None:
+        assert self._parser is not None, "the connection is there"
+        while True:
+            try:
+                self._parser.feed_data(seen)
+                return
+            except httptools.HttpParserUpgrade as pause:
+                seen = seen[pause.args[0] :]
+            if not self._offered:
+                self._deaf = True
+                return
+            self._decline()
+
+    def _decline(self) -> None:
+        """Read the head again without the protocol that it offers: the parser takes what follows for that one.
+
+        Java's client offers HTTP/2 with the first request of a connection, and sends its body all the same.
+        """
+        assert self._parser is not None, "the connection is there"
+        line = b"%b %b HTTP/%b" % (self._parser.get_method(), self._url, self._parser.get_http_version().encode())
+        fields = [b"%b: %b" % header for header in self._headers if header[0] != b"upgrade"]
+        self._offered = False
+        self._parser = self._new_parser()
+        self._parser.feed_data(b"\r\n".join([line, *fields, b"", b""]))
 
     # One request after another:
 
