@@ -1,8 +1,10 @@
 """A PostgreSQL that does not answer, or must not: what callers hear, and that everything goes on by itself."""
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from submodel_gateway.errors import StoreAway, StoreUnreachable
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store import base
 from submodel_gateway.store.postgres import PostgresStore, line, store, writer
+from submodel_gateway.store.postgres.asking import Desk
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.postgres_store import started
@@ -104,6 +107,22 @@ async def test_a_server_that_stands_still_is_given_up_and_found_again(
         assert [job.id for job in jobs if job.id != "b"] == ["c", "a"]
         assert postgres.tally(ENDPOINT).queued == len(jobs)
         await postgres.close()
+
+
+async def test_readers_in_line_behind_one_who_waited_in_vain_do_not_each_wait_in_vain() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        desk = Desk(f"postgresql://nobody@127.0.0.1:{port}/none?connect_timeout=2", patience_seconds=0.1)
+        outcomes = await asyncio.gather(*(desk.fetch("SELECT 1") for _ in range(5)), return_exceptions=True)
+        await desk.close()
+        silent.setblocking(False)
+        came = 0
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                came += 1
+    assert [type(outcome) for outcome in outcomes] == [StoreAway] * 5
+    assert came == 1
 
 
 async def test_what_has_an_outcome_waits_for_the_standby_and_signs_of_life_do_not(

@@ -34,6 +34,9 @@ class Desk:
         self._patience_seconds = patience_seconds
         self._connection: AsyncConnection[Row] | None = None
         self._turn = asyncio.Lock()
+        self._gone: ConnectionGone | None = None
+        """Why the last one in line gave up; None once another one got through."""
+
         self._closing = asyncio.Event()
 
     async def fetch(self, statement: str, *values: Any) -> list[Row]:
@@ -51,16 +54,23 @@ class Desk:
         """Do something on the connection, again on a new one when it is lost. Raises `StoreAway` and `StoreError`."""
         deadline = time.monotonic() + self._patience_seconds
         async with self._turn:
+            if self._gone is not None and time.monotonic() > deadline:
+                # Each would wait in vain for as long as the one before, and who is last in line for minutes.
+                raise away(self._gone)
             while True:
                 if self._closing.is_set():
                     raise StoreAway("the job store is being closed")
                 try:
-                    return await self._once(work)
+                    done = await self._once(work)
                 except (ConnectionGone, Collision) as gone:
                     if isinstance(gone, ConnectionGone):
                         await self._hang_up()
                     if time.monotonic() > deadline:
+                        self._gone = gone if isinstance(gone, ConnectionGone) else None
                         raise away(gone) from gone
+                else:
+                    self._gone = None
+                    return done
                 await self._pause()
 
     async def close(self) -> None:
