@@ -15,7 +15,7 @@ SOUND = [
     b"POST /v2/ns.app/runsync?wait=1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
     % (len(JOB), JOB),
     b"POST /v2/ns.app/status/x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n{}",
-    b"POST /v2/ns.app/runsync?wait=1 HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: %d\r\n\r\n%s"
+    b"POST /v2/ns.app/run HTTP/1.1\r\nHost: x\r\nUpgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: %d\r\n\r\n%s"
     % (len(JOB), JOB),
     b"GET /v2/ns.app/stream/x?wait=1&offset=0 HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST /v2/ns.app/workers/w/exchange HTTP/1.1\r\nHost: x\r\nAuthorization: no\r\nContent-Length: 2\r\n\r\n{}",

@@ -54,7 +54,9 @@ async def test_a_client_that_waits_for_a_word_before_its_body_gets_it() -> None:
         writer.close()
 
 
-OFFER = b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+OFFER = (
+    b"POST / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+)
 """How Java's client begins its connections, and curl with `--http2`."""
 
 

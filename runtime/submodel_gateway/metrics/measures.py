@@ -4,7 +4,7 @@ All methods are called on the event loop's thread.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +28,9 @@ class Distribution:
 @dataclass(slots=True)
 class Measures:
     """Counters and distributions by metric and label values."""
+
+    owner: Callable[[str], str] = lambda id: ""
+    """Whose an endpoint is, as `<namespace>.<name>`; empty for who is called like the id."""
 
     counts: dict[Metric, dict[Labels, int]] = field(
         default_factory=lambda: {each: {} for each in table.METRICS if each.kind is Kind.COUNTER}
@@ -62,13 +65,14 @@ class Measures:
         if labels is None:
             if len(self._endpoints) >= table.ENDPOINTS_MAX:
                 return table.OTHER
-            namespace, dot, name = id.partition(".")
+            namespace, dot, name = (self.owner(id) or id).partition(".")
             labels = self._endpoints[id] = (namespace, name) if dot else ("", id)
         return labels
 
     def keep(self, endpoints: Iterable[str]) -> None:
         """Forget the series of endpoints that are no more."""
         gone = {self._endpoints.pop(id) for id in self._endpoints.keys() - set(endpoints)}
+        gone -= {*self._endpoints.values()}
         if gone:
             for metric in table.METRICS:
                 if metric.labels[:2] == table.ENDPOINT:

@@ -13,7 +13,7 @@ This page is made from the code (`make manifests`).
 """
 
 _NOTES = (
-    "An endpoint is `endpoint_namespace` and `endpoint_name`. "
+    "An endpoint is `endpoint_namespace` and `endpoint_name`, also one with an id of its own. "
     f"The first {ENDPOINTS_MAX} endpoints of a process have series of their own; all further ones are `other`.",
     "ᶠ Of several gateways on one PostgreSQL each shows the value of all: aggregate with `max`, not with `sum`. "
     "Everything else counts what this process did: aggregate with `sum`.",

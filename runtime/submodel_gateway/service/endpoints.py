@@ -214,6 +214,11 @@ class Endpoints:
         """What is known of it; None for one that the operator has not registered here."""
         return self._states.get(endpoint)
 
+    def owner(self, endpoint: str) -> str:
+        """Whose it is, as the registration says; empty where nobody does."""
+        state = self.find(endpoint)
+        return "" if state is None else state.registration.owner
+
     def put(self, registration: EndpointRegistration, text: bytes = b"") -> EndpointState:
         """Add an endpoint or replace its registration, which came as `text`."""
         state = self._states.get(registration.endpoint_id)

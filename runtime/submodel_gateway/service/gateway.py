@@ -84,9 +84,9 @@ class Gateway:
         self.clock = clock
         spans = self.spans = spans or Spans()
         self.ready = False
-        self.measures = Measures()
-        self._stores = Stores(stores, lambda done: self._commits.committed(done), self.measures)
         self.endpoints = Endpoints()
+        self.measures = Measures(self.endpoints.owner)
+        self._stores = Stores(stores, lambda done: self._commits.committed(done), self.measures)
         self.bodies = bodies.Bodies(body_bytes, self.measures)
         self.unread = unread.Unread(answer_bytes, self.measures)
         self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures, self.bodies, self.unread)

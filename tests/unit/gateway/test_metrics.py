@@ -1,5 +1,6 @@
 """What Prometheus gets to read: counted as it happens, bounded in series, without payloads."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,7 +18,9 @@ from submodel_gateway.http.public import public_app
 from submodel_gateway.metrics import table
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.metrics.reference import page
+from submodel_gateway.service import gauges
 from submodel_gateway.service.access import Open
+from submodel_gateway.service.clients import NewJob
 from submodel_gateway.store import base
 from submodel_gateway.store.memory import MemoryStore
 from tests.support.gateway_world import ENDPOINT, Worker, World, world
@@ -142,6 +145,50 @@ async def test_while_the_store_is_away_all_that_is_known_is_told_and_nothing_is_
         ages = {dict(labels)["endpoint_name"]: age for labels, age in samples[OLDEST].items()}
         assert ages == {"idle": 0}, "how old the queue of the other is, nobody knows"
         assert "submodel_webhook_overdue_seconds" not in samples
+
+
+async def test_a_store_that_stands_still_holds_no_scraper_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "ANSWER_SECONDS", 0.01)
+
+    class Still(MemoryStore):
+        asked = 0
+        goes_on = asyncio.Event()
+
+        async def next_webhook(self) -> int | None:
+            self.asked += 1
+            await self.goes_on.wait()
+            return await super().next_webhook()
+
+    store = Still()
+    async with world(store) as w:
+        await w.submit()
+        for _ in range(3):
+            samples = await scraped(w)
+            assert value(samples, "submodel_jobs_queued", **HERE) == 1
+            assert value(samples, "submodel_store_up", store="1") == 0
+            assert OLDEST not in samples
+        assert store.asked == 1, "nobody asks again what is being asked already"
+        store.goes_on.set()
+        while value(samples := await scraped(w), "submodel_store_up", store="1") == 0:
+            continue
+        assert value(samples, OLDEST, **HERE) == 0
+
+
+async def test_an_endpoint_with_an_id_of_its_own_is_called_by_its_namespace_and_name(w: World) -> None:
+    await w.register("chat", owner="team.llm")
+    await w.gateway.clients.submit("chat", NewJob(input=b"1"))
+    samples = await scraped(w)
+    named = {"endpoint_namespace": "team", "endpoint_name": "llm"}
+    assert value(samples, "submodel_jobs_queued", **named) == 1
+    assert value(samples, "submodel_jobs_submitted_total", **named) == 1
+
+
+def test_the_series_of_an_endpoint_stay_with_the_one_that_took_its_name() -> None:
+    measures = Measures(lambda id: "ns.e")
+    for id in ("first", "second"):
+        measures.count(table.SUBMITTED, measures.endpoint(id))
+    measures.keep(["second"])
+    assert measures.counts[table.SUBMITTED] == {("ns", "e"): 2}
 
 
 def test_series_are_bounded_and_go_with_their_endpoints() -> None:
