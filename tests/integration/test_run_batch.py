@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from submodel_gateway.auth.keys import digest_of, key_text
 from tests.support.gateway_ports import Ports, register
@@ -92,13 +93,17 @@ def test_a_batch_beyond_the_rate_is_accepted_as_far_as_the_rate_goes(tmp_path: P
     settings = {
         "SUBMODEL_GATEWAY_KEYS": str(tmp_path / "keys"),
         "SUBMODEL_GATEWAY_KEY_PEPPER": "pepper",
-        "SUBMODEL_GATEWAY_RATE_LIMITS": "run=3/off/0",
+        "SUBMODEL_GATEWAY_RATE_LIMITS": "run=4/1/0",
     }
     with LiveGateway(tmp_path, **settings) as gateway:
         register(gateway, "ns.app")
         with Http(gateway.public, key_text("mine", "k" * 43)) as client:
-            told = client.ok("POST", BATCH, {"requests": [{"input": 1}] * 5})["requests"]
-            assert [each.get("code", 200) for each in told] == [200, 200, 200, 429, 429]
+            url, body = gateway.public + BATCH, b'{"requests": [{"input": 1}, {"input": 2}, {"input": 3}]}'
+            answer = urllib3.request("POST", url, body=body, headers=client.headers)
+            assert [each.get("code", 200) for each in answer.json()["requests"]] == [200] * 3
+            assert answer.headers["RateLimit-Remaining"] == "1"
+            told = client.ok("POST", BATCH, {"requests": [{"input": 1}] * 3})["requests"]
+            assert [each.get("code", 200) for each in told] == [200, 429, 429]
             assert client.call("POST", "/v2/ns.app/run", {"input": 1})[0] == 429
 
 

@@ -25,7 +25,7 @@ from submodel_gateway.http.messages import Answer, App, Header, Reply, Request, 
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.ratelimit import bucket
-from submodel_gateway.service.admission import RateExceeded
+from submodel_gateway.service.admission import NotAdmitted
 from submodel_gateway.service.clients import Health, JobView, Submitted, Waiting
 from submodel_gateway.service.streams import StreamPart
 from submodel_gateway.service.webhooks import WebhookView
@@ -121,7 +121,8 @@ def _refusal(request: Request, status: int, text: str, *headers: Header) -> Answ
 def _retry_after(error: errors.GatewayError, status: int) -> list[Header]:
     if isinstance(error, errors.Overloaded):
         retry = (b"retry-after", b"%d" % error.retry_after_seconds)
-        return [retry, *_rate(error.decision)] if isinstance(error, RateExceeded) else [retry]
+        decision = error.decision if isinstance(error, NotAdmitted) else None
+        return [retry, *_rate(decision)] if decision else [retry]
     return [(b"retry-after", b"1")] if status == 503 else []
 
 

@@ -6,7 +6,7 @@ from functools import partial
 from submodel_gateway.errors import GatewayError, InvalidRequest
 from submodel_gateway.http import answers, envelope
 from submodel_gateway.http.messages import Request
-from submodel_gateway.http.operations import RUN, RUN_BATCH
+from submodel_gateway.http.operations import RUN_BATCH
 from submodel_gateway.service.admission import Admission
 from submodel_gateway.service.clients import Clients, NewJob, Submitted
 
@@ -32,8 +32,8 @@ class Batches:
         self, request: Request, endpoint: str, number: int, new: NewJob | InvalidRequest
     ) -> Submitted | GatewayError:
         try:
-            if number:
-                self._admission.enter(endpoint, RUN.group, request.account).end()
+            if number and request.admitted is not None:
+                self._admission.count(request.admitted)
             return new if isinstance(new, InvalidRequest) else await self._clients.submit(endpoint, new)
         except GatewayError as error:
             return error

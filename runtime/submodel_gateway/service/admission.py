@@ -37,6 +37,8 @@ class _Account:
 class _Counter:
     """What is known of one endpoint, group and account."""
 
+    endpoint: str
+    group: str
     figures: Figures
     account: _Account
     full_at_ns: int = bucket.FULL
@@ -49,12 +51,14 @@ class _Counter:
 class Pass:
     """A request that was let in; it is under way until `end`."""
 
-    __slots__ = ("_counter", "decision")
+    __slots__ = ("counter", "decision")
 
     def __init__(self, counter: _Counter | None, decision: bucket.Decision | None) -> None:
-        self._counter = counter
+        self.counter = counter
+        """What it counts in, None where nothing is limited, and once it has ended."""
+
         self.decision = decision
-        """What the bucket said; None where no rate is set."""
+        """What the bucket said last; None where no rate is set."""
 
         if counter is not None:
             counter.under_way += 1
@@ -62,18 +66,22 @@ class Pass:
 
     def end(self) -> None:
         """The request was answered. A second call has no effect."""
-        counter, self._counter = self._counter, None
+        counter, self.counter = self.counter, None
         if counter is not None:
             counter.under_way -= 1
             counter.account.under_way -= 1
 
 
-class RateExceeded(Overloaded):
-    """Refused by a bucket, whose decision goes into the answer."""
+class NotAdmitted(Overloaded):
+    """A request that is not let in now; `decision` is what the bucket says, for the answer, None without a rate."""
 
-    def __init__(self, sentence: str, decision: bucket.Decision) -> None:
-        super().__init__(sentence, max(1, bucket.seconds(decision.retry_in_ns)))
+    def __init__(self, sentence: str, retry_seconds: int, decision: bucket.Decision | None) -> None:
+        super().__init__(sentence, retry_seconds)
         self.decision = decision
+
+
+class RateExceeded(NotAdmitted):
+    """Refused by a bucket."""
 
 
 class Admission:
@@ -99,16 +107,16 @@ class Admission:
         self._forget_at = 0
 
     def enter(self, endpoint: str, group: str, account: str) -> Pass:
-        """Let a request in; of a batch, each of its jobs is one.
+        """Let a request in.
 
         Args:
             group: the operations that share a limit, a name of `figures`.
             account: whose limits count.
 
         Raises `NotFound` for an endpoint that is not registered, so that names made up by callers leave nothing
-        behind, `RateExceeded` and `Overloaded`.
+        behind, and `NotAdmitted`.
         """
-        state = self._endpoints.get(endpoint)
+        self._endpoints.get(endpoint)
         if not self._figures:
             return _FREE
         now = self._clock.now_ms()
@@ -116,23 +124,43 @@ class Admission:
             self._forget(now)
         counter = self._counters.get((endpoint, group, account)) or self._new(endpoint, group, account)
         if self._overall is not None and counter.account.under_way >= self._overall:
-            raise _too_many(self._overall, "this API key" if account else "callers without a key")
+            raise self._too_many(counter, now, self._overall, "this API key" if account else "callers without a key")
         at_once = counter.figures.concurrent
         if at_once is not None and counter.under_way >= at_once:
-            raise _too_many(at_once, f"{group} at this endpoint")
-        if now >= counter.limit_until_ms:
-            counter.limit = counter.figures.effective(state.working(), self._gateways(endpoint))
-            counter.limit_until_ms = now + REFRESH_MS
-        if counter.limit is None:
-            return Pass(counter, None)
-        decision, counter.full_at_ns = bucket.take(counter.full_at_ns, counter.limit, 1, now * MS_NS)
+            raise self._too_many(counter, now, at_once, f"{group} at this endpoint")
+        return Pass(counter, self._take(counter, now))
+
+    def count(self, admitted: Pass) -> None:
+        """A request that is under way counts once more. Raises `RateExceeded`; `NotFound` once the endpoint is gone."""
+        if admitted.counter is not None:
+            admitted.decision = self._take(admitted.counter, self._clock.now_ms())
+
+    def _take(self, counter: _Counter, now: int) -> bucket.Decision | None:
+        limit = self._limit(counter, now)
+        if limit is None:
+            return None
+        decision, counter.full_at_ns = bucket.take(counter.full_at_ns, limit, 1, now * MS_NS)
         if not decision.allowed:
             raise RateExceeded(
-                f"more than {counter.limit} requests of {group} in {bucket.seconds(bucket.WINDOW_NS)} s "
+                f"more than {limit} requests of {counter.group} in {bucket.seconds(bucket.WINDOW_NS)} s "
                 "at this endpoint; come back later",
+                max(1, bucket.seconds(decision.retry_in_ns)),
                 decision,
             )
-        return Pass(counter, decision)
+        return decision
+
+    def _limit(self, counter: _Counter, now: int) -> int | None:
+        if now >= counter.limit_until_ms:
+            workers = self._endpoints.get(counter.endpoint).working()
+            counter.limit = counter.figures.effective(workers, self._gateways(counter.endpoint))
+            counter.limit_until_ms = now + REFRESH_MS
+        return counter.limit
+
+    def _too_many(self, counter: _Counter, now: int, most: int, whose: str) -> NotAdmitted:
+        limit = self._limit(counter, now)
+        decision = None if limit is None else bucket.take(counter.full_at_ns, limit, 0, now * MS_NS)[0]
+        sentence = f"{most} requests of {whose} are under way; wait for one of them"
+        return NotAdmitted(sentence, RETRY_CONCURRENT_SECONDS, decision)
 
     def __len__(self) -> int:
         """How many counters are kept."""
@@ -140,7 +168,8 @@ class Admission:
 
     def _new(self, endpoint: str, group: str, account: str) -> _Counter:
         overall = self._accounts.setdefault(account, _Account())
-        counter = self._counters[endpoint, group, account] = _Counter(self._figures.get(group, _UNLIMITED), overall)
+        figures = self._figures.get(group, _UNLIMITED)
+        counter = self._counters[endpoint, group, account] = _Counter(endpoint, group, figures, overall)
         return counter
 
     def _forget(self, now: int) -> None:
@@ -156,7 +185,3 @@ class Admission:
 
 _UNLIMITED = Figures(None, None)
 _FREE = Pass(None, None)
-
-
-def _too_many(limit: int, whose: str) -> Overloaded:
-    return Overloaded(f"{limit} requests of {whose} are under way; wait for one of them", RETRY_CONCURRENT_SECONDS)

@@ -8,7 +8,7 @@ from submodel.contract.states import WorkerPhase
 from submodel_gateway.errors import ConfigurationError, NotFound, Overloaded
 from submodel_gateway.http import operations
 from submodel_gateway.ratelimit.figures import ALL, STANDARD, Figures, figures
-from submodel_gateway.service.admission import Admission, RateExceeded
+from submodel_gateway.service.admission import Admission, NotAdmitted, RateExceeded
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.session import Session
 from tests.support.gateway_world import ENDPOINT, TestClock, World, presence, registration
@@ -96,6 +96,33 @@ def test_a_key_has_a_bound_over_all_that_it_does() -> None:
     with pytest.raises(Overloaded, match="2 requests of this API key are under way"):
         door.admission.enter(ENDPOINT, "cancel", "ci")
     door.admission.enter(ENDPOINT, "cancel", "")
+
+
+def test_a_refusal_for_too_many_at_once_says_what_is_left_too() -> None:
+    door = Door({"run": Figures(5, 1), ALL: Figures(None, 2)})
+    door.admission.enter(ENDPOINT, "run", "ci")
+    for _ in range(2):
+        with pytest.raises(NotAdmitted, match="run at this endpoint") as refused:
+            door.admission.enter(ENDPOINT, "run", "ci")
+        assert refused.value.decision is not None
+        assert (refused.value.decision.limit, refused.value.decision.remaining) == (5, 4)
+    door.admission.enter(ENDPOINT, "cancel", "ci")
+    with pytest.raises(NotAdmitted, match="this API key") as refused:
+        door.admission.enter(ENDPOINT, "status", "ci")
+    assert refused.value.decision is None, "this group has no rate"
+
+
+def test_the_parts_of_a_request_count_for_its_rate_and_are_no_more_requests_at_once() -> None:
+    door = Door({"run": Figures(4, 1), ALL: Figures(None, 1)})
+    passed = door.admission.enter(ENDPOINT, "run", "ci")
+    for left in (2, 1, 0):
+        door.admission.count(passed)
+        assert passed.decision is not None
+        assert passed.decision.remaining == left
+    with pytest.raises(RateExceeded):
+        door.admission.count(passed)
+    passed.end()
+    assert door.passed(9) == 0
 
 
 def test_what_was_refused_for_being_too_many_at_once_used_nothing_up() -> None:
