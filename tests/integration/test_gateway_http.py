@@ -92,7 +92,7 @@ def test_the_root_says_what_this_is(ports: Ports) -> None:
 
 BAD_REQUESTS = [
     ("POST", "/v2/ns.app/run", b"hello", 400, "not JSON"),
-    ("POST", "/v2/ns.app/run", b"", 400, "not JSON"),
+    ("POST", "/v2/ns.app/run", b"", 400, "the body is empty"),
     ("POST", "/v2/ns.app/run", b"{}", 400, '"input" is missing'),
     ("POST", "/v2/ns.app/run", b'{"input":1,"webhook":"http://a.example/"}', 400, "use https"),
     ("POST", "/v2/ns.app/run", b'{"input":1,"policy":{"ttl":1}}', 400, "policy.ttl"),

@@ -3,7 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
+import urllib3
 
+from submodel.contract import limits
+from submodel_gateway.http.openapi import PREFIX, document
 from submodel_gateway.http.operations import OPENAI, OPERATIONS, Base, Operation
 from tests.support.gateway_ports import Ports, register
 from tests.support.live_gateway import LiveGateway
@@ -39,6 +42,18 @@ def test_every_spelling_answers_to_the_methods_of_its_operation(ports: Ports, ba
             status, answer = ports.client.call(method, url, {"input": 1})
             assert (status == 405) == (method not in operation.methods), (method, url, answer)
             assert "nothing at this path" not in str(answer)
+
+
+@pytest.mark.parametrize("operation", JOB_API, ids=lambda operation: operation.path)
+def test_what_is_said_of_odd_bodies_is_in_the_document(ports: Ports, operation: Operation) -> None:
+    said = document()["paths"][PREFIX + operation.path]
+    url = ports.gateway.public + "/v2/ns.app/" + operation.path.format(id="unknown", model="m")
+    large = b'"' + b"x" * limits.RUNSYNC_BODY_BYTES + b'"'
+    for method in operation.methods:
+        for body, headers in ((large, {}), (b"{}", {"Content-Encoding": "gzip"}), (b"", {})):
+            with urllib3.PoolManager(retries=False, timeout=30) as client:
+                answer = client.request(method, url, body=body, headers=headers)
+            assert str(answer.status) in said[method.lower()]["responses"], (method, headers, answer.data)
 
 
 @pytest.mark.requirement("client.base.envelope")

@@ -48,6 +48,8 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 
 def parse(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     """Decode a body. Raises `InvalidRequest` that says where it does not fit."""
+    if not body:
+        raise InvalidRequest("the body is empty; send a JSON document")
     try:
         if not body.isascii():
             # Raw values are passed on unseen: text that is no UTF-8 would break its reader instead of its sender.

@@ -63,7 +63,10 @@ class Operation:
         return self.path.partition("/")[0]
 
 
-_SUBMIT = (413, 415, 422)
+_READ = (413, 415)
+"""Of an operation that reads a body, also one that has no use for it."""
+
+_SUBMIT = (*_READ, 422)
 
 RUN = Operation(
     "run",
@@ -98,7 +101,7 @@ RUN_BATCH = Operation(
     documents.Batch,
     body=Body.BATCH,
     body_bytes=limits.RUN_BODY_BYTES,
-    refusals=(413, 415),
+    refusals=_READ,
 )
 STATUS = Operation(
     "status/{id}",
@@ -118,6 +121,7 @@ STATUS_SYNC = Operation(
     "The job once it is final, or as it is when the time is up.",
     documents.JobStatus,
     parameters=(parameters.WAIT,),
+    refusals=_READ,
 )
 STREAM = Operation(
     "stream/{id}",
@@ -127,6 +131,7 @@ STREAM = Operation(
     "Streamed items that are new to the reader.",
     documents.StreamStatus,
     parameters=(parameters.STREAM_WAIT, parameters.OFFSET),
+    refusals=_READ,
     events=True,
 )
 CANCEL = Operation(

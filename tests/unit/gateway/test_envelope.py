@@ -68,7 +68,7 @@ def test_empty_options_are_no_options(option: bytes) -> None:
 @pytest.mark.parametrize(
     ("body", "sentence"),
     [
-        (b"", "not JSON"),
+        (b"", "the body is empty; send"),
         (b"hello", r"not JSON.*byte 0"),
         (b'{"input": NaN}', r"not JSON.*byte 10"),
         (b'{"input": 1', "not JSON"),
