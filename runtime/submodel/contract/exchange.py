@@ -82,9 +82,9 @@ class ExchangeRequest(Message):
     """What a worker has to say.
 
     `session` is random per process start: a restarted container under the same name is another worker. `request`
-    grows by one per new request; the same number again gets the stored answer again, so that a lost answer never
-    loses a lease. A request with `wait_ms` 0 flushes and is answered at once, without jobs being handed out unless
-    `capacity` is above 0.
+    grows by one per new request; the same number again gets the stored answer again, or the jobs of one that was
+    not kept, so that a lost answer never loses a lease. A request with `wait_ms` 0 flushes and is answered at once,
+    without jobs being handed out unless `capacity` is above 0.
 
     A worker has several requests under way at once, so they may arrive out of order. What the answer to request `k`
     handed out can stand in `running` only when that answer has been read: a lease of answer `k` is missing from

@@ -55,6 +55,9 @@ class EndpointState:
     elsewhere: list[Word] = field(default_factory=list)
     """What the other gateways say of workers."""
 
+    swelling: float = 1.0
+    """How much larger the inputs of the last take were than what its store keeps of them."""
+
     runs_ms: deque[int] = field(default_factory=lambda: deque(maxlen=RUNS_KEPT))
     """How long the last jobs that completed were with their workers."""
 

@@ -164,7 +164,7 @@ class LegacyWorkers:
         if not isinstance(outcome, base.Taken) or not outcome.leases:
             return ()
         caller.memory.idle_at = None
-        return await self._takes.whole(outcome.leases, session)
+        return await self._takes.whole(state, outcome.leases, session)
 
     async def _lose_forgotten(self, caller: Caller) -> int | None:
         """End what the store says the worker holds and the worker says it does not run.

@@ -13,6 +13,10 @@ from submodel_gateway.service.waiting import Hold
 ANSWERS_KEPT = 8
 """A bound against workers that name too many; ours has at most three requests under way."""
 
+ANSWER_KEPT_BYTES = 65_536
+"""Larger ones are not kept: those of some hundred workers would fill the memory. Their jobs go out again instead, as
+after a restart of the gateway."""
+
 FORMER_KEPT = 16
 
 
@@ -96,7 +100,7 @@ class Session:
     stops_told: set[str] = field(default_factory=set)
     drain_told: bool = False
     answers: dict[int, bytes] = field(default_factory=dict)
-    """The last answers by request number, for a worker that did not get them."""
+    """The last answers by request number, for a worker that did not get them; empty where one was too large to keep."""
 
     newest: int = 0
     """Number of the newest request that was heard, whenever it came."""
@@ -165,7 +169,7 @@ class Session:
 
     def keep_answer(self, number: int, answer: bytes) -> None:
         """Store an answer, forgetting the oldest."""
-        self.answers[number] = answer
+        self.answers[number] = answer if len(answer) <= ANSWER_KEPT_BYTES else b""
         while len(self.answers) > ANSWERS_KEPT:
             del self.answers[next(iter(self.answers))]
 

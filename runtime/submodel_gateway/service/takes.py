@@ -1,7 +1,8 @@
 """Jobs on their way to a worker, and back when nobody will read the answer that carries them."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec.structs import replace
 
@@ -56,6 +57,7 @@ class Takes:
             limit=min(limit, TAKE_MAX),
             nonce=self._random_bits(63),
             lease_ms=limits.LEASE_MS,
+            max_bytes=int(base.TAKE_BYTES / state.swelling),
         )
 
     async def applied(
@@ -72,9 +74,28 @@ class Takes:
             if state.drains(session):
                 self._changed(state)
 
-    async def whole(self, leases: Iterable[base.Lease], session: Session) -> tuple[base.Lease, ...]:
-        """The leases with their inputs as clients sent them, less those that ended meanwhile and took theirs along."""
-        whole = [lease for each in leases if (lease := await self._whole(each)) is not None]
+    async def whole(
+        self, state: EndpointState, leases: Iterable[base.Lease], session: Session
+    ) -> tuple[base.Lease, ...]:
+        """The leases with their inputs as clients sent them, less those that ended meanwhile and took theirs along.
+
+        A store bounds a take by the bytes that it keeps. What is too much once it is unpacked goes back, uncharged.
+        """
+        whole: list[base.Lease] = []
+        rest = deque(leases)
+        kept = read = 0
+        while rest:
+            lease = await self._whole(rest[0])
+            if lease is not None:
+                kept, read = kept + base.size_of(rest[0].input), read + base.size_of(lease.input)
+                if whole and read > base.TAKE_BYTES:
+                    break
+                whole.append(lease)
+            rest.popleft()
+        state.swelling = max(1.0, read / kept) if kept else 1.0
+        lease = None  # it may be a large one that goes back
+        left = [await self._whole(each) for each in await self.give_back(rest)]
+        whole.extend(lease for lease in left if lease is not None)
         return tuple([self._traced(lease, session) for lease in whole] if self._spans.on else whole)
 
     def _traced(self, lease: base.Lease, session: Session) -> base.Lease:
@@ -84,7 +105,7 @@ class Takes:
             holding.trace = trace
         return replace(lease, extra=carried(lease.extra, trace))
 
-    async def give_back(self, leases: Sequence[base.Lease]) -> tuple[base.Lease, ...]:
+    async def give_back(self, leases: Collection[base.Lease]) -> tuple[base.Lease, ...]:
         """Let the next worker have the jobs, unharmed. Returns what could not be given back."""
         if not leases:
             return ()

@@ -81,7 +81,7 @@ class Workers:
         now = self._clock.now_ms()
         new = Session(worker, request.session, revision, last_seen_ms=now, idle_since_ms=now)
         session = await self._sessions.of(state, new, request.request)
-        if (answer := session.answers.get(request.request)) is not None:
+        if answer := session.answers.get(request.request):
             return answer
         if (earlier := session.open.get(request.request)) is not None:
             # The worker gave up on its connection before the gateway noticed: what that request got is the answer.
@@ -195,7 +195,7 @@ class Workers:
         for lease in outcome.leases:
             if (holding := turn.session.held.get(lease.job.id)) is not None:
                 holding.request = turn.request.request
-        turn.leases = await self._takes.whole(outcome.leases, turn.session)
+        turn.leases = await self._takes.whole(turn.endpoint, outcome.leases, turn.session)
 
     async def _kept_outputs(self, turn: Turn) -> dict[str, base.Payload]:
         """Outputs by lease token, as their operations carry them; one that is too large is not kept."""
@@ -224,21 +224,23 @@ class Workers:
         return {each.token: self._spans.result(each.trace, endpoint, each.id) for each in turn.request.results}
 
     async def _unread(self, turn: Turn) -> list[base.Release]:
-        """Jobs in an answer that died with another gateway, or with this one's last process: they never began.
+        """Jobs in an answer to this very request that was not read, and is not kept: they never began.
 
-        Only a request that offers capacity brings jobs, and a worker has one of these under way at a time: what it got
-        by earlier ones is listed in this one. Those jobs are released, uncharged, and go out with its answer.
+        Those jobs are released, uncharged, and go out with the next answer. Where another gateway gave that answer, or
+        this one's last process, nobody knows what was in it. But only a request that offers capacity brings jobs, and a
+        worker has one of these under way at a time: what it got by earlier ones is listed in this one.
         """
-        request = turn.request
-        if not request.repeated or not turn.wants:
+        request, session, endpoint = turn.request, turn.session, turn.endpoint.id
+        unread: dict[str, str] = {}
+        if request.request in session.answers:
+            unread = {id: each.token for id, each in session.held.items() if each.request == request.request}
+        if request.repeated and turn.wants:
+            held = await self._stores.at(endpoint).held(endpoint, session.worker)
+            unread |= {job.id: job.token for job in held if job.session == session.id}
+        if not unread:
             return []
         listed = {item.token for items in (request.running, request.results, request.released) for item in items}
-        held = await self._stores.at(turn.endpoint.id).held(turn.endpoint.id, turn.session.worker)
-        return [
-            base.Release(endpoint=job.endpoint, id=job.id, token=job.token)
-            for job in held
-            if job.session == turn.session.id and job.token not in listed
-        ]
+        return [base.Release(endpoint=endpoint, id=id, token=unread[id]) for id in unread if unread[id] not in listed]
 
 
 def _end_span(ends: Mapping[str, Callable[[JobState], None]], operation: base.Finish, outcome: base.Applied) -> None:

@@ -25,6 +25,7 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.store.operations import (
     BLOB_BYTES,
+    TAKE_BYTES,
     AppendChunk,
     Blob,
     Cancel,
@@ -74,6 +75,7 @@ __all__ = [
     "BLOB_BYTES",
     "LATE_MAX",
     "SCAN_MAX",
+    "TAKE_BYTES",
     "USUAL_MAX",
     "AppendChunk",
     "Applied",

@@ -6,6 +6,9 @@ MEBIBYTE = 1024 * 1024
 BLOB_BYTES = MEBIBYTE
 """Payloads above this are stashed before the operation that refers to them, outside its transaction."""
 
+TAKE_BYTES = 16 * MEBIBYTE
+"""Inputs that one answer to a worker brings at most, unless a single one has more."""
+
 
 class Blob(msgspec.Struct, frozen=True):
     """A large payload that is durable already, under a name of the engine's choice; see `Store.stash`."""
@@ -73,7 +76,7 @@ class Take(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     nonce: int
     lease_ms: int
-    max_bytes: int = 16 * MEBIBYTE
+    max_bytes: int = TAKE_BYTES
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):

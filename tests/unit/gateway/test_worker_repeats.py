@@ -6,8 +6,9 @@ import pytest
 
 from submodel.contract import limits
 from submodel.contract.exchange import Held
-from submodel.contract.states import JobState
+from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import Unavailable
+from submodel_gateway.service.session import ANSWER_KEPT_BYTES
 from submodel_gateway.store import base
 from tests.support.gateway_world import (
     ENDPOINT,
@@ -21,6 +22,8 @@ from tests.support.gateway_world import (
     settle,
     world,
 )
+
+LARGE_INPUT = b'"' + b"x" * ANSWER_KEPT_BYTES + b'"'
 
 
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
@@ -52,6 +55,37 @@ async def test_answers_that_were_read_are_not_kept() -> None:
             await worker.say(request=number)
         session = w.gateway.workers._endpoints.get(ENDPOINT).sessions["w-1"]
         assert list(session.answers) == [5]
+
+
+async def test_a_large_answer_is_not_kept_and_its_jobs_go_out_again_uncharged_to_a_worker_that_lacks_it() -> None:
+    async with world() as w:
+        ids = [await w.submit(LARGE_INPUT) for _ in range(2)]
+        worker = Worker(w)
+        lost = await worker.take(capacity=2, request=1)
+        session = w.gateway.workers._endpoints.get(ENDPOINT).sessions["w-1"]
+        assert session.answers == {1: b""}
+        jobs = await worker.take(capacity=2, request=1, repeated=True, running=[])
+        assert [job.id for job in jobs] == ids
+        assert not {job.token for job in lost} & {job.token for job in jobs}
+        for job in jobs:
+            await worker.finish(job, b"1")
+        assert [(await w.status(id)).job.state for id in ids] == [JobState.COMPLETED] * 2
+        assert [(await w.status(id)).job.used for id in ids] == [1, 1]
+
+
+async def test_a_worker_that_leaves_and_lacks_a_large_answer_leaves_its_jobs_to_others_uncharged() -> None:
+    async with world() as w:
+        read, other = [await w.submit(LARGE_INPUT) for _ in range(2)]
+        worker = Worker(w)
+        await worker.take(request=1)
+        await worker.take(request=2)
+        await worker.say(request=2, phase=WorkerPhase.DRAINING, running=[held(worker, read)])
+        jobs = [(await w.status(id)).job for id in (read, other)]
+        assert [(job.state, job.used) for job in jobs] == [(JobState.IN_PROGRESS, 1), (JobState.IN_QUEUE, 0)]
+
+
+def held(worker: Worker, id: str) -> Held:
+    return Held(id=id, token=worker.held[id].token)
 
 
 async def test_a_request_repeated_while_it_is_held_answers_both() -> None:
