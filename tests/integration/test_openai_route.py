@@ -1,6 +1,7 @@
 """OpenAI's API in front of jobs: what passes, what is held, what fails, and what a client that leaves does."""
 
 import json
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,7 @@ import urllib3
 
 from tests.support.gateway_ports import TOKEN, Ports, register
 from tests.support.live_gateway import LiveGateway
+from tests.support.postgres import shared_server
 
 CHAT = "/v2/ns.app/openai/v1/chat/completions"
 STREAM = {"model": "m", "messages": [], "stream": True}
@@ -278,4 +280,42 @@ def test_a_gateway_that_goes_down_sends_held_requests_elsewhere(tmp_path: Path) 
     with LiveGateway(tmp_path) as gateway:
         ports = Ports(gateway)
         assert ports.client.ok("GET", f"/v2/ns.app/status/{job['id']}")["status"] == "CANCELLED"
+        ports.close()
+
+
+def test_a_stream_is_told_that_no_worker_reaches_the_gateway_until_it_is_another(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path) as gateway:
+        ports = Ports(gateway)
+        asker = Asker(ports)
+        answer, job = asker.begin(STREAM)
+        ports.exchange(chunks=[{**held(job), "seq": 1, "items": ["data: {}\n\n"]}])
+        got = answer.result()
+        assert got.read1() == b"data: {}\n\n"
+        gateway.process.send_signal(signal.SIGUSR2)
+        assert "going down" in json.loads(got.read().strip().removeprefix(b"data: "))["error"]["message"]
+        asker.close()
+        ports.close()
+    assert "given up" not in "".join(gateway.log)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("document", [WHOLE, STREAM])
+def test_what_runs_is_answered_by_a_gateway_that_leaves_where_another_one_serves(
+    tmp_path: Path, document: dict[str, Any]
+) -> None:
+    with shared_server().database() as url, LiveGateway(tmp_path, SUBMODEL_GATEWAY_STORE=url) as gateway:
+        ports = Ports(gateway)
+        asker = Asker(ports)
+        answer, job = asker.begin(document)
+        queued = asker._threads.submit(asker.ask, document)
+        while not ports.client.ok("GET", "/v2/ns.app/health")["jobs"]["inQueue"]:
+            continue
+        gateway.process.send_signal(signal.SIGUSR2)
+        assert queued.result().status == 503
+        assert not answer.done()
+        ports.worker.close()  # its connection has ended with the process
+        ports.exchange(results=[{**held(job), "output": {"id": "c-1"}}])
+        got = answer.result()
+        assert (got.status, b'{"id": "c-1"}' in got.read()) == (200, True)
+        asker.close()
         ports.close()

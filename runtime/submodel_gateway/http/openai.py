@@ -52,7 +52,7 @@ class OpenAiRoutes:
             await job.leave()
 
     async def _whole(self, job: OpenAiJob) -> Reply:
-        view = await job.end(self._openai.closing)
+        view = await job.end()
         if view.job.state is not JobState.COMPLETED:
             return _answer(openai_frames.failed(view.job.state, view.error))
         if view.job.chunks:
@@ -64,7 +64,7 @@ class OpenAiRoutes:
 
     async def _stream(self, job: OpenAiJob) -> Reply:
         try:
-            part = await job.first(self._openai.closing)
+            part = await job.first()
             if not part.items and part.job.state is not JobState.COMPLETED:
                 return _answer(openai_frames.failed(part.job.state, (await job.view()).error))
         except BaseException:

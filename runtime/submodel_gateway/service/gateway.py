@@ -98,7 +98,7 @@ class Gateway:
             self._stores, payloads, self.endpoints, self._watchers, random_bits, rules, queue_limit, spans
         )
         self.streams = Streams(self._stores, self.endpoints, self._watchers)
-        self.openai = OpenAi(self.clients, self.streams, self.endpoints, lambda: not self.ready)
+        self.openai = OpenAi(self.clients, self.streams, self.endpoints, clock)
         self.webhooks = Webhooks(self._stores, self.endpoints, clock, self.clients.view, random_bits, outgoing)
         sharing = self._sharing = Sharing(self._stores, self.endpoints, clock, self.snapshots.changed)
         self.records = Records(lambda id: self.endpoints.find(id) is not None)
@@ -176,6 +176,7 @@ class Gateway:
         self.webhooks.stop()
         self.workers.close()
         self.legacy_posts.drain()
+        self.openai.drain(shared=all(group.store.shared for group in self._stores.groups.values()))
         self._watchers.end_all()
         self.snapshots.end_all()
 
