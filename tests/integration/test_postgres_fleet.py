@@ -11,7 +11,7 @@ import pytest_asyncio
 from msgspec import Raw
 from psycopg import AsyncConnection
 
-from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, Held, Result
+from submodel.contract.exchange import Chunks, ExchangeAnswer, ExchangeRequest, Held, Result
 from submodel.contract.internal import EndpointKey, EndpointSnapshot, GoneWorker, WorkerView
 from submodel.contract.states import JobState, WorkerPhase
 from submodel.contract.wire import decode
@@ -203,6 +203,40 @@ async def test_a_worker_that_is_to_be_replaced_stays_so_when_it_moves_on(pair: t
         while WORKER in state.sessions:
             await one.gateway.snapshots.read(one.gateway.snapshots._version, None, 1_000, here())
     await one.until_worker(lambda view: view.replace)
+
+
+@pytest.mark.requirement("client.stream.once")
+async def test_an_item_of_a_stream_is_read_once_whichever_gateway_is_asked(
+    pair: tuple[Member, Member], url: str
+) -> None:
+    one, other = pair
+    id = (await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))).id
+    (job,) = (await one.say(capacity=1, wait_ms=20_000)).jobs
+    chunks = Chunks(id=job.id, token=job.token, seq=1, items=[Raw(b"1"), Raw(b"2")])
+    await one.say(chunks=[chunks])
+    assert (await one.gateway.streams.once(ENDPOINT, id, 0, here())).items == [b"1", b"2"]
+    assert (await other.gateway.streams.once(ENDPOINT, id, 0, here())).items == []
+    await one.say(chunks=[Chunks(id=job.id, token=job.token, seq=3, items=[Raw(b"3")])])
+    assert (await other.gateway.streams.once(ENDPOINT, id, 20_000, here())).items == [b"3"]
+    assert (await one.gateway.streams.once(ENDPOINT, id, 0, here())).items == []
+    late = Member(url)
+    await late.gateway.start()
+    assert (await late.gateway.streams.once(ENDPOINT, id, 0, here())).items == []
+    assert (await late.gateway.streams.after(ENDPOINT, id, 0, 0, here())).items == [b"1", b"2", b"3"]
+    await late.gateway.close()
+
+
+@pytest.mark.requirement("client.stream.once")
+async def test_readers_of_a_stream_at_the_same_time_share_its_items(pair: tuple[Member, Member]) -> None:
+    one, other = pair
+    id = (await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))).id
+    (job,) = (await one.say(capacity=1, wait_ms=20_000)).jobs
+    streams = [member.gateway.streams for member in (one, one, other, other)]
+    reads = [asyncio.ensure_future(each.once(ENDPOINT, id, 20_000, here())) for each in streams]
+    for number in range(1, 5):
+        await one.say(chunks=[Chunks(id=job.id, token=job.token, seq=number, items=[Raw(b"%d" % number)])])
+    await one.say(results=[Result(id=job.id, token=job.token, output=Raw(b"[]"))])
+    assert sorted([item for part in await asyncio.gather(*reads) for item in part.items]) == [b"1", b"2", b"3", b"4"]
 
 
 async def test_drains_that_two_are_told_at_once_both_count(pair: tuple[Member, Member]) -> None:

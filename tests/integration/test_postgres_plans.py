@@ -39,6 +39,7 @@ PLANS: list[tuple[str, Sequence[Any], set[str]]] = [
     (sql.BACKLOGS, ([ENDPOINT], [NOW]), {"job_waiting", "job_low"}),
     (sql.AHEAD, (ENDPOINT, NOW, 9), {"job_ready"}),
     (sql.NEXT_DUE, (NOW,), {"job_due", "job_delayed", "idempotency_expiry"}),
+    (sql.READER, ("a",), {"reader_pkey"}),
 ]
 
 

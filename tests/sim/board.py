@@ -34,6 +34,7 @@ class Room:
     versions: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     orders: dict[str, base.Posting] = field(default_factory=dict)
     words: dict[tuple[str, int], Said] = field(default_factory=dict)
+    readers: dict[str, tuple[int, int]] = field(default_factory=dict)
     boards: list["SimulatedBoard"] = field(default_factory=list)
 
     def later(self, callback: Callable[..., object], *arguments: object, context: object = None) -> None:
@@ -112,6 +113,18 @@ class SimulatedBoard:
         jobs = [job for worker in await store.holders(endpoint) for job in await store.held(endpoint, worker)]
         await self._reach()
         return jobs
+
+    async def reader(self, job: str) -> tuple[int, int]:
+        await self._reach()
+        return self._room.readers.get(job, (0, 0))
+
+    async def read_on(self, job: str, attempt: int, after: int, to: int) -> bool:
+        await self._reach()
+        first = self._room.readers.get(job, (0, 0)) <= (attempt, after)
+        if first:
+            self._room.readers[job] = (attempt, to)
+        await self._reach()
+        return first
 
     def _hint(self) -> None:
         for board in self._room.boards:

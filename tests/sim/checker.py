@@ -146,8 +146,8 @@ class _Checker:
             self._say(event.at, f"{event.job} is {event.state} with {len(execution.items)} items; {end} were told")
 
     def _check_cursor(self, event: history.Streamed) -> None:
-        """A reader without offset gets an item twice only from another gateway."""
-        place = (event.reader, event.attempt, event.gateway)
+        """A reader without offset gets an item twice only from a gateway that came after the one it had."""
+        place = (event.reader, event.attempt, "" if self._several else event.gateway)
         read_to = self._read.get(place, 0)
         if event.items and event.offset < read_to:
             self._say(event.at, f"{event.job} streamed items after {event.offset} again, {read_to} were read")

@@ -286,7 +286,7 @@ class Client:
 async def _streamed(
     gateway: Gateway, job: str, offset: int | None, wait_ms: int, hangup: Hangup
 ) -> tuple[str, StreamPart]:
-    """With the name of the gateway's process: each remembers by itself what a reader without offset has read."""
+    """With the name of the gateway's process: one that is alone forgets with its end what was read without offset."""
     if offset is None:
         return process_name(), await gateway.streams.once(ENDPOINT, job, wait_ms, hangup)
     return process_name(), await gateway.streams.after(ENDPOINT, job, offset, wait_ms, hangup)

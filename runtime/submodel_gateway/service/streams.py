@@ -1,6 +1,9 @@
-"""What workers stream, as readers get it: each item once, from an offset, or one after another to the end."""
+"""What workers stream, as readers get it: each item once, from an offset, or one after another to the end.
 
-from collections.abc import Callable
+How far readers without an offset have come is remembered here, and where gateways share a store also there.
+"""
+
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from submodel.contract.states import JobState
@@ -19,6 +22,9 @@ CURSORS_MAX = 100_000
 
 _Start = Callable[[Job], int]
 """The offset at which a reader goes on, given the job as it is now."""
+
+_Claim = Callable[["StreamPart"], Awaitable[bool]]
+"""Whether a reader may have these items; else another one was faster."""
 
 _Over = Callable[[Job], bool]
 """Whether the attempt that is being read has ended without an outcome."""
@@ -76,20 +82,18 @@ class Streams:
     ) -> StreamPart:
         """The items that no such read has returned before, waiting up to `wait_ms` while the job goes on.
 
-        The gateway keeps a cursor per job, which starts again when another attempt does. Raises `NotFound`, and
-        `StreamEnded` once the end of a cancelled job was told: clients of the hosted platforms would read on for ever.
+        There is a cursor per job, which starts again when another attempt does. Raises `NotFound`, and `StreamEnded`
+        once the end of a cancelled job was told: clients of the hosted platforms would read on for ever.
         """
         if self._told_cancelled.get(id) == endpoint:
             raise StreamEnded(f"job {id} was cancelled and its stream was read to its end; an offset reads it again")
-        part = await self._held(endpoint, id, self._cursor, wait_ms, hangup, shelf)
-        if not hangup.done():
-            # One answer may overtake another; what has been read is not read again.
-            place = self._cursors.pop(id, part.place)
-            self._cursors[id] = max(place, part.place)
-            if len(self._cursors) > CURSORS_MAX:
-                self.forget(next(iter(self._cursors)))
-            if part.job.state is JobState.CANCELLED and not part.items:
-                self._told_cancelled[id] = endpoint
+
+        async def claim(part: StreamPart) -> bool:
+            return hangup.done() or await self._claimed(part)
+
+        part = await self._held(endpoint, id, self._cursor, wait_ms, hangup, shelf, claim=claim)
+        if part.job.state is JobState.CANCELLED and not part.items and not hangup.done():
+            self._told_cancelled[id] = endpoint
         return part
 
     async def after(
@@ -126,6 +130,7 @@ class Streams:
         hangup: Hangup,
         shelf: Shelf | None,
         over: _Over = lambda job: False,
+        claim: _Claim | None = None,
     ) -> StreamPart:
         self._endpoints.get(endpoint)
         with Hold(wait_ms, hangup) as hold:
@@ -135,11 +140,11 @@ class Streams:
                     part = await self._part(endpoint, id, start)
                     if not (part.items or part.job.state.terminal or hold.ended or over(part.job)):
                         await hold.woken()
-                    elif shelf is None or shelf.fits(size := part.size):
-                        return part
-                    else:
+                    elif shelf is not None and not shelf.fits(size := part.size):
                         del part
                         await shelf.wait(size)
+                    elif claim is None or await claim(part):
+                        return part
             finally:
                 self._watchers.remove(endpoint, id, hold)
 
@@ -159,6 +164,27 @@ class Streams:
         limit = job.chunks if job.state.terminal else STREAM_ITEMS
         items = await self._stores.at(job.endpoint).chunks(job, offset, limit) if job.chunks > offset else []
         return StreamPart(job, offset, items)
+
+    async def _claimed(self, part: StreamPart) -> bool:
+        """Let no other reader without an offset have the items; False when one of them has some already."""
+        job, place = part.job, part.place
+        if part.items:
+            board = self._stores.at(job.endpoint).board
+            if board is not None and job.id not in self._cursors:
+                self._remember(job.id, Place(*await board.reader(job.id)))
+            if self._cursor(job) != part.offset:
+                return False
+            if board is not None and not await board.read_on(job.id, job.attempt, part.offset, place.offset):
+                self._remember(job.id, Place(*await board.reader(job.id)))
+                return False
+        self._remember(job.id, place)
+        return True
+
+    def _remember(self, id: str, place: Place) -> None:
+        # One answer may overtake another; what has been read is not read again.
+        self._cursors[id] = max(self._cursors.pop(id, place), place)
+        if len(self._cursors) > CURSORS_MAX:
+            self.forget(next(iter(self._cursors)))
 
     def _cursor(self, job: Job) -> int:
         place = self._cursors.get(job.id, BEGINNING)

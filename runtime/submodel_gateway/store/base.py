@@ -231,6 +231,15 @@ class Board(Protocol):
     async def running(self, endpoint: str) -> list[Job]:
         """The jobs that workers hold."""
 
+    async def reader(self, job: str) -> tuple[int, int]:
+        """How far those have come who read the job's stream and name no place: an attempt and a number of its items.
+
+        Zeros when nobody knows.
+        """
+
+    async def read_on(self, job: str, attempt: int, after: int, to: int) -> bool:
+        """One of them gets the items `after + 1` to `to`; False when some of these went to another one before."""
+
 
 class Store(Protocol):
     """A job store. `apply` is called by one thread at a time, everything else by the event loop's thread only.

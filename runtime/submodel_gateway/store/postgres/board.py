@@ -74,6 +74,13 @@ class PostgresBoard:
     async def running(self, endpoint: str) -> list[Job]:
         return [job_of(row) for row in await self._desk.fetch(sql.READ_RUNNING, endpoint)]
 
+    async def reader(self, job: str) -> tuple[int, int]:
+        rows = await self._desk.fetch(sql.READER, job)
+        return (rows[0][0], rows[0][1]) if rows else (0, 0)
+
+    async def read_on(self, job: str, attempt: int, after: int, to: int) -> bool:
+        return bool(await self._desk.fetch(sql.READ_ON, job, attempt, to, after))
+
     async def _hint(self) -> None:
         await self._desk.fetch(sql.NOTIFY, news.CHANNEL, f"{self._gateway()} {news.WORDS}")
 

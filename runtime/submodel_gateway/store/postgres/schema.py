@@ -16,7 +16,7 @@ from submodel_gateway.errors import StoreUnusable
 from submodel_gateway.store.postgres.faults import ConnectionGone, fault
 from submodel_gateway.store.postgres.session import SCHEMA, connect
 
-VERSION = 3
+VERSION = 4
 """The newest migration in `migrations/`."""
 
 COMPATIBLE = 1

@@ -325,6 +325,13 @@ ORDER_NEXT = f"""
 {_DURABLE} UPDATE word SET version = greatest({_VERSION}, version + 1), document = %b, told_at = clock_timestamp()
 FROM durable WHERE endpoint = %s AND teller = 0 AND version = %s RETURNING version
 """
+READER = "SELECT attempt, place FROM reader WHERE job = %s"
+READ_ON = """
+INSERT INTO reader AS r (job, attempt, place) VALUES (%s, %s, %s)
+ON CONFLICT (job) DO UPDATE SET attempt = excluded.attempt, place = excluded.place, read_at = excluded.read_at
+WHERE (r.attempt, r.place) <= (excluded.attempt, %s) RETURNING 1
+"""
+DROP_OLD_READERS = "DELETE FROM reader WHERE read_at < clock_timestamp() - interval '1 hour'"
 DIGESTS = "SELECT id, md5(registration) FROM endpoint"
 READ_REGISTRATION = "SELECT registration FROM endpoint WHERE id = %s"
 READ_RUNNING = f"{JOBS} WHERE endpoint = %s AND state = 'IN_PROGRESS'"

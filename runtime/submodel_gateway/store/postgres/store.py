@@ -191,6 +191,7 @@ class PostgresStore:
         await self._desk.fetch(sql.STAY, gateway)
         await self._desk.fetch(sql.FOLD, gateway)
         await self._desk.fetch(sql.DROP_OLD_WORDS)
+        await self._desk.fetch(sql.DROP_OLD_READERS)
         await self._blobs.drop_orphans()
 
     def _committed(self, endpoints: frozenset[str]) -> None:
