@@ -8,13 +8,13 @@ from tests.sim.runs import EXECUTIONS_PER_JOB_MAX
 
 SEEDS = range(5)
 FOUND_IN = {
-    "a result is accepted without the token": 12,
+    "a result is accepted without the token": 5,
     "leases are not extended after an outage": 2,
     "a lost answer is not given again": 76,
     "a late request takes jobs": 15,
-    "idempotency keys are ignored": 0,
-    "chunks are appended unseen": 3,
-    "a purge spares nothing": 39,
+    "idempotency keys are ignored": 1,
+    "chunks are appended unseen": 0,
+    "a purge spares nothing": 24,
     "heartbeats renew nothing": 0,
     "a shortened job goes too soon": 0,
 }
