@@ -1,7 +1,7 @@
 """Room in memory that callers share: who gets some, who waits, and when it is free again. `bodies` and `unread` use it.
 
-Nobody may hold more than half: what one key, or the workers of one endpoint, take up slowly must not shut out everybody
-else.
+Nobody may hold more than half of what the others leave: what some keys, or the workers of some endpoints, take up
+slowly must not shut out everybody else. Two of them leave a quarter of it, three an eighth.
 """
 
 import asyncio
@@ -28,7 +28,6 @@ class Room:
     def __init__(self, total_bytes: int) -> None:
         self.total_bytes = total_bytes
         self.held_bytes = 0
-        self._share_bytes = total_bytes // 2
         self._held: Counter[Hashable] = Counter()
         self._waiting: deque[_Waiting] = deque()
 
@@ -78,7 +77,8 @@ class Room:
 
     def _may_hold(self, owner: Hashable, size: int) -> bool:
         """As with the room, one that is larger than its share gets in when its owner holds nothing else."""
-        return owner == NOBODY or not self._held[owner] or self._held[owner] + size <= self._share_bytes
+        held = self._held[owner]
+        return owner == NOBODY or not held or 2 * (held + size) <= self.total_bytes - (self.held_bytes - held)
 
     def _let_in(self) -> None:
         """In the order in which they came; one that waits for its own kind holds nobody else up."""

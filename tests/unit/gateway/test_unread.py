@@ -191,6 +191,14 @@ async def test_no_key_leaves_more_than_half_of_it_unread() -> None:
     assert again.fits(FREE_BYTES)
 
 
+async def test_keys_that_read_nothing_leave_room_for_those_that_do() -> None:
+    _, shelf = shelves()
+    for owner in ("a", "b", "c"):
+        while shelf(owner).fits(TOTAL // 50):
+            pass
+    assert shelf("d").fits(TOTAL // 10)
+
+
 async def test_one_that_waits_with_another_size_in_hand_gives_that_up_first() -> None:
     some, shelf = shelves()
     mine, other = shelf("a"), shelf("b")
