@@ -1,6 +1,6 @@
 """The numbers, kept as plain dictionaries: counting costs a look-up, and nothing is formatted before it is asked for.
 
-All methods are called on the event loop's thread.
+All methods are called on the event loop's thread, a `copy` may be read by any.
 """
 
 from bisect import bisect_left
@@ -27,7 +27,11 @@ class Distribution:
 
 @dataclass(slots=True)
 class Measures:
-    """Counters and distributions by metric and label values."""
+    """Counters and distributions by metric and label values.
+
+    Counters are there with a 0 before there is anything to count, as far as their labels are known: one that begins
+    with its first event hides this event from whoever asks how much it grew.
+    """
 
     owner: Callable[[str], str] = lambda id: ""
     """Whose an endpoint is, as `<namespace>.<name>`; empty for who is called like the id."""
@@ -39,6 +43,15 @@ class Measures:
         default_factory=lambda: {each: {} for each in table.METRICS if each.kind is Kind.HISTOGRAM}
     )
     _endpoints: dict[str, Labels] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for metric in self.counts:
+            if len(metric.labels) == bool(metric.words):
+                self._begin(metric)
+
+    def store(self, label: str) -> None:
+        """There is a store of this name."""
+        self._begin_all(table.STORE, (label,))
 
     def count(self, metric: Metric, labels: Labels = (), by: int = 1) -> None:
         """Add to a counter."""
@@ -67,6 +80,7 @@ class Measures:
                 return table.OTHER
             namespace, dot, name = (self.owner(id) or id).partition(".")
             labels = self._endpoints[id] = (namespace, name) if dot else ("", id)
+            self._begin_all(table.ENDPOINT, labels)
         return labels
 
     def keep(self, endpoints: Iterable[str]) -> None:
@@ -79,9 +93,26 @@ class Measures:
                     self._forget(self.counts.get(metric, {}), gone)
                     self._forget(self.distributions.get(metric, {}), gone)
 
+    def _begin_all(self, names: Labels, labels: Labels) -> None:
+        for metric in self.counts:
+            if metric.labels[: len(names)] == names:
+                self._begin(metric, labels)
+
+    def _begin(self, metric: Metric, labels: Labels = ()) -> None:
+        for series in [(*labels, word) for word in metric.words] or [labels]:
+            self.counts[metric].setdefault(series, 0)
+
     def _forget(self, series: dict[Labels, Any], gone: set[Labels]) -> None:
         for labels in [each for each in series if each[:2] in gone]:
             del series[labels]
+
+    def copy(self) -> "Measures":
+        """All numbers as they are now, for a reader that takes its time."""
+        distributions = {
+            metric: {labels: Distribution([*each.buckets], each.total) for labels, each in series.items()}
+            for metric, series in self.distributions.items()
+        }
+        return Measures(self.owner, {metric: {**series} for metric, series in self.counts.items()}, distributions)
 
     def changed(self, change: Transition, *, expired: bool) -> None:
         """A job's state is another one; `expired` when a lease had come to its end by then."""

@@ -17,7 +17,8 @@ _NOTES = (
     f"The first {ENDPOINTS_MAX} endpoints of a process have series of their own; all further ones are `other`.",
     "ᶠ Of several gateways on one PostgreSQL each shows the value of all: aggregate with `max`, not with `sum`. "
     "Everything else counts what this process did: aggregate with `sum`.",
-    "Counters begin again with the process that serves, which a crash or an upgrade replaces.",
+    "Counters are there with a 0 before their first event, but for `submodel_http_requests_total`. "
+    "They begin again with the process that serves, which a crash or an upgrade replaces.",
     "`process_…` (CPU, memory, open files) are those of the serving process.",
 )
 

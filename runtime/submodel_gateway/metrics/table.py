@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from submodel.contract.states import JobState
+
 ENDPOINT = ("endpoint_namespace", "endpoint_name")
 """Not `namespace` and `endpoint`: scrapers overwrite these with what they know of the gateway's own pod."""
 
@@ -11,6 +13,7 @@ ENDPOINTS_MAX = 500
 """Endpoints that get series of their own; those beyond share one."""
 
 OTHER = ("other", "other")
+STORE = ("store",)
 
 _LONG = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600)
 _SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 120)
@@ -34,6 +37,9 @@ class Metric:
     buckets: tuple[float, ...] = ()
     everywhere: bool = False
     """Whether each gateway on one store shows the value of all of them."""
+
+    words: tuple[str, ...] = ()
+    """All values of the last label, where these are known."""
 
     @property
     def shown(self) -> str:
@@ -74,7 +80,11 @@ WORKERS: Final = Metric(
 )
 SUBMITTED: Final = Metric("submodel_jobs_submitted", Kind.COUNTER, ENDPOINT, "Jobs stored, retries included.")
 FINISHED: Final = Metric(
-    "submodel_jobs_finished", Kind.COUNTER, (*ENDPOINT, "state"), "Jobs that became final, by their state."
+    "submodel_jobs_finished",
+    Kind.COUNTER,
+    (*ENDPOINT, "state"),
+    "Jobs that became final, by their state.",
+    words=tuple(state for state in JobState if state.terminal),
 )
 REDELIVERED: Final = Metric(
     "submodel_jobs_redelivered", Kind.COUNTER, ENDPOINT, "Jobs handed out that had been handed out before."
@@ -100,24 +110,21 @@ EXECUTION: Final = Metric(
 COMMIT: Final = Metric(
     "submodel_store_commit_seconds",
     Kind.HISTOGRAM,
-    ("store",),
+    STORE,
     "Time of a group's transaction; `store` is its place in the setting, from 1.",
     _SHORT,
 )
 GROUP: Final = Metric(
-    "submodel_store_group_operations", Kind.HISTOGRAM, ("store",), "Operations in a group's transaction.", _COUNTS
+    "submodel_store_group_operations", Kind.HISTOGRAM, STORE, "Operations in a group's transaction.", _COUNTS
 )
-STORE_UP: Final = Metric(
-    "submodel_store_up", Kind.GAUGE, ("store",), "1 while the job store answers, 0 while it does not."
-)
-FAILURES: Final = Metric(
-    "submodel_store_failures", Kind.COUNTER, ("store",), "Operations that the store could not apply."
-)
+STORE_UP: Final = Metric("submodel_store_up", Kind.GAUGE, STORE, "1 while the job store answers, 0 while it does not.")
+FAILURES: Final = Metric("submodel_store_failures", Kind.COUNTER, STORE, "Operations that the store could not apply.")
 WEBHOOKS: Final = Metric(
     "submodel_webhook_tries",
     Kind.COUNTER,
     ("outcome",),
     "Webhooks sent: `delivered`, `failed` (to be tried again) or `given_up`.",
+    words=("delivered", "failed", "given_up"),
 )
 BODY_BYTES: Final = Metric(
     "submodel_http_body_bytes", Kind.GAUGE, (), "Bytes of request bodies above 16 KiB that are in memory."
@@ -127,6 +134,7 @@ BODIES_REFUSED: Final = Metric(
     Kind.COUNTER,
     ("caller",),
     "Requests that were told to come back because there was no room for their bodies: of a `client` or a `worker`.",
+    words=("client", "worker"),
 )
 ANSWER_BYTES: Final = Metric(
     "submodel_http_answer_bytes",
@@ -143,17 +151,15 @@ ANSWERS_REFUSED: Final = Metric(
 CANARY_SECONDS: Final = Metric(
     "submodel_canary_seconds",
     Kind.HISTOGRAM,
-    ("store",),
+    STORE,
     "Time in which the gateway's own job, one per minute, was submitted, taken and finished.",
     _SHORT,
 )
-CANARY_FAILURES: Final = Metric(
-    "submodel_canary_failures", Kind.COUNTER, ("store",), "Such jobs that did not get through."
-)
+CANARY_FAILURES: Final = Metric("submodel_canary_failures", Kind.COUNTER, STORE, "Such jobs that did not get through.")
 WEBHOOKS_OVERDUE: Final = Metric(
     "submodel_webhook_overdue_seconds",
     Kind.GAUGE,
-    ("store",),
+    STORE,
     "For how long the webhook that is due the longest has been; 0 when none is.",
     everywhere=True,
 )
@@ -162,6 +168,7 @@ REVIEWS: Final = Metric(
     Kind.COUNTER,
     ("outcome",),
     "Questions to the API server about tokens of workers: `accepted`, `refused` or `unanswered`.",
+    words=("accepted", "refused", "unanswered"),
 )
 
 METRICS: Final = (

@@ -17,6 +17,7 @@ class GroupWatch:
     def __init__(self, measures: Measures, store: str) -> None:
         self._measures = measures
         self._store = store
+        measures.store(store)
 
     def __call__(
         self, groups: Iterable[tuple[Sequence[base.Operation], Sequence[base.Outcome]]], seconds: float

@@ -112,7 +112,7 @@ async def test_a_worker_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) 
     some.enter("client", TOTAL)
     with pytest.raises(Unavailable, match="no room for what the worker sends"):
         await some.wait("worker", 1)
-    assert measures.counts[table.BODIES_REFUSED] == {("worker",): 1}
+    assert measures.counts[table.BODIES_REFUSED] == {("client",): 0, ("worker",): 1}
     some.leave("client", TOTAL)
     assert some.held_bytes == 0
 
@@ -209,7 +209,7 @@ async def test_a_client_hears_429_with_the_time_to_come_back_and_small_requests_
         assert (answer.status, answer.headers[b"retry-after"]) == (429, b"1")
         assert "as many bytes of requests as it may" in answer.json["error"]
         assert (await front.send("run", job(100)).answer()).status == 200
-        assert w.gateway.measures.counts[table.BODIES_REFUSED] == {("client",): 1}
+        assert w.gateway.measures.counts[table.BODIES_REFUSED] == {("client",): 1, ("worker",): 0}
         told = await Call(internal_app(w.gateway, "token"), "GET", "/metrics", {}, b"").answer()
         assert b"submodel_http_body_bytes 1e+06" in told.body
 

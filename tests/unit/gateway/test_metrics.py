@@ -174,6 +174,33 @@ async def test_a_store_that_stands_still_holds_no_scraper_up(monkeypatch: pytest
         assert value(samples, OLDEST, **HERE) == 0
 
 
+async def test_others_are_served_while_a_long_text_is_made(w: World) -> None:
+    measures = w.gateway.measures
+    for number in range(table.ENDPOINTS_MAX):
+        await w.register(f"ns.e-{number}")
+        measures.observe(table.DELAY, 1, measures.endpoint(f"ns.e-{number}"))
+    scrape = asyncio.create_task(scraped(w))
+    turns = 0
+    while not scrape.done():
+        turns += 1
+        measures.count(table.REQUESTS, ("run", str(turns)))
+        await asyncio.wait([scrape], timeout=0)
+    assert turns > 100
+    assert value(await scrape, "submodel_job_delay_seconds_count", endpoint_namespace="ns", endpoint_name="e-1") == 1
+
+
+async def test_counters_are_there_before_anything_happens_so_that_the_first_event_is_seen_to_come(w: World) -> None:
+    samples = await scraped(w)
+    for metric in table.METRICS:
+        if metric.kind is table.Kind.COUNTER and metric is not table.REQUESTS:
+            assert metric.shown in samples
+            assert set(samples[metric.shown].values()) == {0}
+    for state in ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT"):
+        assert value(samples, "submodel_jobs_finished_total", **HERE, state=state) == 0
+    for outcome in ("delivered", "failed", "given_up"):
+        assert value(samples, "submodel_webhook_tries_total", outcome=outcome) == 0
+
+
 async def test_an_endpoint_with_an_id_of_its_own_is_called_by_its_namespace_and_name(w: World) -> None:
     await w.register("chat", owner="team.llm")
     await w.gateway.clients.submit("chat", NewJob(input=b"1"))
