@@ -5,8 +5,10 @@ together drift towards the wall time of the store, by at most one millisecond pe
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from submodel_gateway.store.base import StoreTime
 
@@ -16,6 +18,11 @@ MARK_FRESH_MS = 10_000
 SLEW_PER_MS = 0.001
 DRIFT_MS = 5
 """How far a gateway lets the common time drift towards wall time between two marks."""
+
+TRIP_MS_MAX = 50
+"""A reading that was asked for and there within this is no older: good enough to begin by."""
+
+READINGS_MAX = 5
 
 
 class Clock(Protocol):
@@ -61,6 +68,25 @@ class SteeredClock:
         most = (now - self._followed_at) * SLEW_PER_MS
         self._followed_at = now
         self._offset += max(-most, min(most, target_ms(reading) - (now + self._offset)))
+
+
+async def beginning(read: Callable[[], Awaitable[StoreTime]], clock: Clock) -> StoreTime:
+    """What a gateway that has just come up begins its clock by: the store's time, as of now.
+
+    A reading was true when the store gave it. A clock that began by one which was two seconds on its way would be two
+    seconds behind the others for half an hour, and they would end too soon whatever its gateway promised until some
+    instant. So the store is asked again then; the quickest answer counts, and is taken for half as old as its trip.
+    """
+    readings: list[tuple[int, int, StoreTime]] = []
+    while len(readings) < READINGS_MAX:
+        asked_at = clock.now_ms()
+        reading = await read()
+        trip_ms = clock.now_ms() - asked_at
+        readings.append((trip_ms, asked_at + trip_ms // 2, reading))
+        if trip_ms <= TRIP_MS_MAX:
+            break
+    _, read_at, reading = min(readings, key=lambda each: each[0])
+    return replace(reading, wall_ms=reading.wall_ms + clock.now_ms() - read_at)
 
 
 def starting_ms(reading: StoreTime) -> int:

@@ -16,7 +16,7 @@ from submodel_gateway.errors import NotFound, StoreAway
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.metrics.measures import Measures
-from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.clock import Clock, beginning
 from submodel_gateway.service.observing import GroupWatch
 from submodel_gateway.store.base import Backlog, Board, Store
 from submodel_gateway.store.group import GroupCommit, OnCommit
@@ -71,7 +71,8 @@ class Stores:
         if name not in self._started:
             await group.store.start(news)
             self._started.add(name)
-        self.clocks[name].begin(await group.store.time())
+        clock = self.clocks[name]
+        clock.begin(await beginning(group.store.time, clock))
         stored = await group.store.endpoints()
         return {endpoint: stored[endpoint] for endpoint in stored if self.found(endpoint, name)}
 

@@ -1,10 +1,16 @@
 """A store's clock is steered gently: gateways agree, and a step of a wall clock moves nobody."""
 
+from collections.abc import Iterable
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from submodel_gateway.metrics.measures import Measures
 from submodel_gateway.service.clock import MARK_FRESH_MS, SteeredClock, starting_ms
+from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.store.base import StoreTime
+from submodel_gateway.store.memory import MemoryStore
 
 HOUR_MS = 3_600_000
 START_MS = 1_700_000_000_000
@@ -18,6 +24,29 @@ class Monotonic:
 
     def __call__(self) -> int:
         return self.ms
+
+
+class Distant(MemoryStore):
+    """A store whose answers about its time are on their way for a while, each for the next of `trips_ms`."""
+
+    def __init__(self, monotonic: Monotonic, trips_ms: Iterable[int]) -> None:
+        super().__init__(wall_ms=lambda: START_MS + monotonic.ms)
+        self._monotonic = monotonic
+        self._trips_ms = iter(trips_ms)
+
+    async def time(self) -> StoreTime:
+        reading = await super().time()
+        self._monotonic.ms += next(self._trips_ms)
+        return reading
+
+
+async def begun_behind_ms(*trips_ms: int) -> int:
+    """How far behind its store a gateway begins."""
+    monotonic = Monotonic()
+    clock = SteeredClock(monotonic)
+    store = Distant(monotonic, trips_ms)
+    await Stores([NamedStore("a", store, clock)], lambda done: None, Measures()).begin("a", lambda changed: None)
+    return START_MS + monotonic.ms - clock.now_ms()
 
 
 def alone(wall_ms: int, mark_ms: int = 0) -> StoreTime:
@@ -78,3 +107,14 @@ def test_gateways_that_share_a_store_come_together() -> None:
         first.follow(mark)
         second.follow(mark)
     assert abs(first.now_ms() - second.now_ms()) <= 1
+
+
+async def test_a_gateway_does_not_begin_by_a_reading_that_was_long_on_its_way() -> None:
+    assert await begun_behind_ms(2_000, 0) == 0
+
+
+@pytest.mark.parametrize("trips_ms", [(900, 2_000, 300, 400, 2_000), (300, 2_000, 2_000, 2_000, 2_000)])
+async def test_of_slow_readings_the_quickest_counts_and_is_taken_for_half_as_old_as_its_trip(
+    trips_ms: tuple[int, ...],
+) -> None:
+    assert await begun_behind_ms(*trips_ms) == 150
