@@ -148,6 +148,31 @@ async def test_jobs_that_come_due_during_the_hold_are_held_too(store: Store) -> 
     assert (await read(store)).lease_until == back + LEASE_MS
 
 
+@pytest.mark.parametrize("fields", DUE[:2])
+async def test_a_job_that_is_taken_after_an_outage_ends_by_its_own_limits(store: Store, fields: dict[str, Any]) -> None:
+    back = NOW + 100_000
+    one(store, sweep_after_an_outage(), back)
+    running(store, now=back, **fields)
+    assert swept(store, back + 4_999) == []
+    assert swept(store, back + 5_000) == ["a"]
+    assert await state(store) is JobState.TIMED_OUT
+
+
+async def test_what_was_taken_before_an_outage_was_noticed_is_held_however_late(store: Store) -> None:
+    back = NOW + 100_000
+    running(store, now=back - 1, execution_timeout_ms=5_000)
+    assert swept(store, back, sweep_after_an_outage()) == []
+    assert swept(store, back + 4_999) == ["a"]
+    assert (await read(store)).due_at == back + LEASE_MS
+
+
+async def test_a_second_outage_holds_what_was_taken_after_the_first(store: Store) -> None:
+    one(store, sweep_after_an_outage(), NOW)
+    running(store, now=NOW, execution_timeout_ms=8_000)
+    assert swept(store, NOW + 8_000, sweep_after_an_outage()) == ["a"]
+    assert (await read(store)).due_at == NOW + 8_000 + LEASE_MS
+
+
 async def test_queued_and_ended_jobs_are_not_held(store: Store) -> None:
     applied(store, finish(running(store, "done")))
     applied(store, submit("queued", ttl_ms=5_000))

@@ -167,7 +167,11 @@ MUTANTS = (
     ),
     _core(
         "after an outage running jobs are not held",
-        Edit(TRANSITION, "if running and now < event.hold_until:", "if running and now < 0:"),
+        Edit(TRANSITION, "if running and now < event.hold_until and", "if running and now < 0 and"),
+    ),
+    _core(
+        "after an outage what is taken then is held too",
+        Edit(TRANSITION, "and (job.taken_at or 0) < event.back_at:", "and event.back_at:"),
     ),
     _core(
         "every sweep is taken for the end of an outage",

@@ -245,6 +245,15 @@ class StoreComparison(StoreMachine):
         self.some_lease(pick)
         self.advance_and_sweep(LEASE_MS, size, seen=True)
 
+    @rule(endpoint=endpoints, size=sizes)
+    def see_an_outage_in_between(self, endpoint: str, size: int) -> None:
+        """Jobs with a short limit, of which one is taken before and one after it."""
+        for gap_ms in (6_000, 1):
+            self.submit_one(endpoint, execution_timeout_ms=5_000, max_attempts=1)
+            self.take(endpoint, "w", "s", 1)
+            self.advance_and_sweep(gap_ms, size, seen=False)
+        self.advance_and_sweep(5_000, size, seen=True)
+
     @rule(limit=st.integers(1, 3))
     def lease_webhooks(self, limit: int) -> None:
         self.number += 1

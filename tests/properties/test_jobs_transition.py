@@ -63,7 +63,7 @@ def event(name: str, token: str, nonce: int, gen: int, now: int) -> events.Event
         case "due":
             return events.Due()
         case "held":
-            return events.Due(hold_until=now + 2_000)
+            return events.Due(back_at=now, hold_until=now + 2_000)
         case "retry":
             return events.Retried(nonce)
         case "settle":
@@ -158,7 +158,9 @@ def test_a_generation_is_executed_no_more_often_than_allowed_plus_what_was_not_c
 @given(steps)
 def test_a_running_job_is_not_ended_by_the_sweeper_while_it_is_held(taken: list[Step]) -> None:
     for job, happens, answer, now in history(taken):
-        if isinstance(happens, events.Due) and job.state is JobState.IN_PROGRESS and now < happens.hold_until:
+        if not isinstance(happens, events.Due) or job.state is not JobState.IN_PROGRESS:
+            continue
+        if (job.taken_at or now) < happens.back_at and now < happens.hold_until:
             after = answer.job if isinstance(answer, Refusal) else answer.after
             assert after is not None
             assert (after.state, after.token) == (job.state, job.token)

@@ -62,6 +62,14 @@ def _no_hold(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _all_held(patch: pytest.MonkeyPatch) -> None:
+    """After an outage time stands still for jobs that are taken then, too."""
+    due = transition._RULES[events.Due]
+    patch.setitem(
+        transition._RULES, events.Due, lambda job, event, now: due(job, replace(event, back_at=event.hold_until), now)
+    )
+
+
 def _no_answers_kept(patch: pytest.MonkeyPatch) -> None:
     """A take whose answer was lost is answered anew: the leases in the first answer are nobody's."""
     patch.setattr(Session, "keep_answer", lambda session, number, answer: None)
@@ -117,6 +125,7 @@ def _shortened_too_far(patch: pytest.MonkeyPatch) -> None:
 BUGS: Mapping[str, Patch] = {
     "a result is accepted without the token": _any_token,
     "leases are not extended after an outage": _no_hold,
+    "after an outage all jobs are held": _all_held,
     "a lost answer is not given again": _no_answers_kept,
     "a late request takes jobs": _late_requests_served,
     "idempotency keys are ignored": _keys_ignored,

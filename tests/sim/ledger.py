@@ -355,10 +355,16 @@ class Ledger:
             elif change.after.state is JobState.TIMED_OUT:
                 self._timed_out(event, entry, change)
             elif change.after.state is RUNNING:
-                # Held, because nobody could renew: what would have ended it meanwhile waits too.
-                entry.deadline = max(entry.deadline, change.after.deadline)
+                self._held(event, entry, change.after)
             else:
                 self._expired(event, entry, change)
+
+    def _held(self, event: Committed, entry: Entry, after: Job) -> None:
+        """Nobody could renew: what would have ended it meanwhile waits too."""
+        entry.deadline = max(entry.deadline, after.deadline)
+        live = entry.live
+        if live is None or live.taken_at > self._back_at(event) + SLACK_MS:
+            self._say(event, f"{entry.submit.id} is held, although it was taken after the last outage")
 
     def _forgotten(self, event: Committed, entry: Entry, change: Transition) -> None:
         final = entry.finals.get(entry.gen)
@@ -449,10 +455,13 @@ class Ledger:
             entry.live = None
 
     def _check_silence(self, event: Committed, execution: Execution) -> None:
-        awake = max((at for at in self._awakenings if at <= event.at), default=0)
-        silent = event.at - max(execution.signed_at, self._outage_over_at, awake)
+        silent = event.at - max(execution.signed_at, self._back_at(event))
         if silent > limits.LEASE_MS + SWEEP_LATE_MS:
             self._say(event, f"{execution.job} was left with {execution.session}, silent for {silent} ms")
+
+    def _back_at(self, event: Committed) -> int:
+        """When the last time was over in which workers may not have been heard."""
+        return max([self._outage_over_at, *(at for at in self._awakenings if at <= event.at)])
 
 
 SWEEP_LATE_MS = 25_000

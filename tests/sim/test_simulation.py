@@ -10,6 +10,7 @@ SEEDS = range(5)
 FOUND_IN = {
     "a result is accepted without the token": 5,
     "leases are not extended after an outage": 2,
+    "after an outage all jobs are held": 2,
     "a lost answer is not given again": 76,
     "a late request takes jobs": 15,
     "idempotency keys are ignored": 1,

@@ -90,7 +90,7 @@ class Promises:
 
         self.endpoints: dict[str, bytes] = {}
         self.swept_at = 0
-        self.hold_until = 0
+        self.back_at = self.hold_until = 0
         self.seq = 0
 
     def saw(self, operation: base.Operation, outcome: base.Outcome, now: int) -> None:
@@ -328,14 +328,14 @@ class Promises:
             assert expected >= {*found}, "nobody else's jobs, no running ones, none that came later"
         for change in changes:
             assert change.before is not None
-            was_running = change.before.state is RUNNING
+            is_held = now < self.hold_until and (change.before.taken_at or now) < self.back_at
             overtime = change.before.deadline <= now or (change.before.exec_limit or now + 1) <= now
             known = self._changed(op, change, now)
             if isinstance(op, base.WorkerGone):
                 self._lost(known, now, charged=op.charged)
             elif isinstance(op, base.Purge):
                 assert known.state is JobState.CANCELLED
-            elif change.after is not None and was_running and now < self.hold_until:
+            elif change.after is not None and is_held:
                 assert known.state is RUNNING, "while jobs are held, none of them ends by itself"
             elif change.after is not None and overtime:
                 assert known.state is JobState.TIMED_OUT
@@ -344,7 +344,7 @@ class Promises:
 
     def _marked(self, op: base.Sweep, now: int) -> None:
         if now - max(self.swept_at, op.seen_at) > op.away_ms:
-            self.hold_until = now + op.hold_ms
+            self.back_at, self.hold_until = now, now + op.hold_ms
         self.swept_at = now
 
     def _swept(self, op: base.Sweep, changes: tuple[Transition, ...], now: int) -> None:

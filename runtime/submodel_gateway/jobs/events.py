@@ -76,9 +76,10 @@ class Lost(msgspec.Struct, frozen=True):
 class Due(msgspec.Struct, frozen=True):
     """The sweeper looks at the job: time to live, execution limit, lease and retention, in this order.
 
-    Nobody could renew or finish for a while: running jobs last at least until `hold_until`.
+    Nobody could renew or finish for a while before `back_at`: jobs that ran then last at least until `hold_until`.
     """
 
+    back_at: int = 0
     hold_until: int = 0
 
 

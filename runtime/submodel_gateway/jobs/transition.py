@@ -198,7 +198,7 @@ def _due(job: Job, event: events.Due, now: int) -> Transition | Refusal:
     if job.state.terminal:
         return Transition(job, None)
     running = job.state is JobState.IN_PROGRESS
-    if running and now < event.hold_until:
+    if running and now < event.hold_until and (job.taken_at or 0) < event.back_at:
         return Transition(job, _held_until(job, event.hold_until))
     if job.deadline <= now:
         error = f"the job did not finish within its time to live of {job.ttl_ms} ms"

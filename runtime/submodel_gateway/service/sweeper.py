@@ -1,8 +1,8 @@
 """Expiry: limits, leases and retention, every second or at the next known deadline.
 
 Time stops while nobody can renew a lease. The store remembers when it was last swept; a sweep after a longer gap (all
-gateways were away, this one was frozen, the store did not answer) holds running jobs for another lease before any of
-them may expire.
+gateways were away, this one was frozen, the store did not answer) holds the jobs that run by then for another lease
+before any of them may expire.
 """
 
 import asyncio

@@ -31,7 +31,8 @@ class KeyEntry(msgspec.Struct, frozen=True):
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """When a gateway last swept, and until when running jobs are held because nobody could renew before."""
+    """When a gateway last swept, and until when jobs are held because nobody could renew: `hold_ms` from the end of
+    that."""
 
     swept_at: int = 0
     hold_until: int = 0
@@ -243,7 +244,8 @@ def _sweep(rows: Rows, op: base.Sweep, now: int) -> base.Outcome:
     mark = Mark(now, now + op.hold_ms if away else mark.hold_until)
     rows.put_mark(mark)
     rows.expire_keys(now, op.limit)
-    return _each(rows, rows.due(now, op.limit), lambda job: events.Due(mark.hold_until), now)
+    due = events.Due(back_at=mark.hold_until - op.hold_ms, hold_until=mark.hold_until)
+    return _each(rows, rows.due(now, op.limit), lambda job: due, now)
 
 
 def _lease_webhooks(rows: Rows, op: base.LeaseWebhooks, now: int) -> base.Outcome:

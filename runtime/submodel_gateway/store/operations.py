@@ -198,8 +198,8 @@ class Sweep(msgspec.Struct, frozen=True, kw_only=True):
     """Decide about up to `limit` jobs that are due: limits, leases, retention. Answer: `Swept`, most overdue first.
 
     Time stops while nobody can renew: when neither `seen_at` nor the last sweep of any gateway is within `away_ms`,
-    running jobs last at least another `hold_ms`. `seen_at` is when this gateway last reached the store. Removes
-    expired idempotency keys too.
+    jobs that run by now last at least another `hold_ms`, which is the same for all gateways. `seen_at` is when this
+    gateway last reached the store. Removes expired idempotency keys too.
     """
 
     limit: int = 256

@@ -396,22 +396,29 @@ def test_a_queued_job_past_its_time_to_live_times_out_and_nobody_is_stopped() ->
 @pytest.mark.parametrize("due", [{"lease_until": NOW}, {"exec_limit": NOW}, {"deadline": NOW}])
 def test_a_running_job_that_comes_due_while_held_lasts_until_the_hold_ends(due: dict[str, int]) -> None:
     job = replace(running(), **due)
-    held = after(job, events.Due(hold_until=NOW + 9_000))
+    hold = events.Due(back_at=NOW + 1, hold_until=NOW + 9_000)
+    held = after(job, hold)
     assert held.state is JobState.IN_PROGRESS
     assert held.due_at == NOW + 9_000
     assert (held.token, held.used) == (job.token, job.used)
     assert after(held, OK, NOW + 8_999).state is JobState.COMPLETED
-    assert did(held, events.Due(hold_until=NOW + 9_000), NOW + 9_000).after != held
+    assert did(held, hold, NOW + 9_000).after != held
+
+
+@pytest.mark.parametrize("due", [{"exec_limit": NOW + 5_000}, {"deadline": NOW + 5_000}])
+def test_a_job_that_was_taken_when_its_worker_could_be_heard_again_is_not_held(due: dict[str, int]) -> None:
+    job = replace(running(), **due)
+    assert after(job, events.Due(back_at=NOW, hold_until=NOW + 9_000), NOW + 5_000).state is JobState.TIMED_OUT
 
 
 def test_a_hold_never_shortens_what_a_job_has() -> None:
     job = replace(running(), lease_until=NOW, exec_limit=None)
-    held = after(job, events.Due(hold_until=NOW + 1))
+    held = after(job, events.Due(back_at=NOW + 1, hold_until=NOW + 1))
     assert (held.deadline, held.exec_limit, held.lease_until) == (job.deadline, None, NOW + 1)
 
 
 def test_queued_and_ended_jobs_are_not_held() -> None:
-    hold = events.Due(hold_until=NOW + 10 * TTL_MS)
+    hold = events.Due(back_at=NOW + 10 * TTL_MS, hold_until=NOW + 10 * TTL_MS)
     assert after(new(), hold, NOW + TTL_MS).state is JobState.TIMED_OUT
     assert did(ended(JobState.COMPLETED), hold, NOW + RETENTION_MS).after is None
 
