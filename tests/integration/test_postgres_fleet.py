@@ -38,13 +38,26 @@ LIMIT = 300
 KEY = "a-key-of-the-endpoint-that-is-long-enough"
 
 
+class Interrupted(PostgresStore):
+    """A store that lets `meanwhile` happen once, just before it is read who holds jobs."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def holders(self, endpoint: str) -> dict[str, int]:
+        meanwhile, self.meanwhile = self.meanwhile, None
+        if meanwhile is not None:
+            await meanwhile()
+        return await super().holders(endpoint)
+
+
 class Member:
     """One of the gateways, and what a test does there."""
 
     def __init__(self, url: str) -> None:
         clock = SteeredClock()
         rates = {"run": Figures(LIMIT, None)}
-        self.gateway = Gateway([NamedStore("one", PostgresStore(url), clock)], clock, rates=rates)
+        self.store = Interrupted(url)
+        self.gateway = Gateway([NamedStore("one", self.store, clock)], clock, rates=rates)
         self._numbers = itertools.count(1)
 
     async def say(self, worker: str = WORKER, **fields: object) -> ExchangeAnswer:
@@ -294,6 +307,16 @@ async def test_a_list_that_does_not_name_it_yet_ends_no_worker_of_another_gatewa
     status = (await one.gateway.clients.status(ENDPOINT, job.id)).job
     assert status.state is JobState.IN_QUEUE
     await other.until_no_worker()
+
+
+async def test_a_list_ends_no_worker_that_takes_its_first_job_elsewhere_at_that_moment(
+    pair: tuple[Member, Member],
+) -> None:
+    one, other = pair
+    job = await one.gateway.clients.submit(ENDPOINT, NewJob(input=b"1"))
+    one.store.meanwhile = lambda: other.say(capacity=1, wait_ms=20_000)
+    await one.gateway.registry.put_workers(ENDPOINT, [presence("w-2")], one.gateway.clock.now_ms())
+    assert (await one.gateway.clients.status(ENDPOINT, job.id)).job.state is JobState.IN_PROGRESS
 
 
 async def test_a_worker_that_is_gone_is_gone_everywhere(pair: tuple[Member, Member]) -> None:

@@ -190,10 +190,10 @@ class Registry:
         state = self._endpoints.get(endpoint)
         listed = {worker.worker: worker for worker in workers}
         async with state.pushes:
+            holders = await self._stores.at(endpoint).holders(endpoint)
+            # After the holders: whoever hands out a first job has told the others of its worker before.
             await self._sharing.look(endpoint)
-            gone = _missing(
-                state, listed, began_ms, self._clock.now_ms(), await self._stores.at(endpoint).holders(endpoint)
-            )
+            gone = _missing(state, listed, began_ms, self._clock.now_ms(), holders)
             await self._end(state, [GoneWorker(worker=name, reason="it no longer exists") for name in gone])
             await self._sharing.order(state, lambda: setattr(state, "presence", listed))
             for name in listed:
