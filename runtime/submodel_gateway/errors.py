@@ -22,6 +22,7 @@ GatewayError
     ├── Unsupported        a form of the body that is not taken
     ├── Overloaded         no more work is taken for now
     └── Unavailable        the process is going down, or its store is away; the caller comes back
+        └── Unsure         a submit's, whose job is stored, or may be; `job` is its id
 """
 
 
@@ -119,3 +120,11 @@ class Overloaded(RequestError):
 
 class Unavailable(RequestError):
     """Not now; the same request may succeed later."""
+
+
+class Unsure(Unavailable):
+    """What became of a submit cannot be told now: `job` was accepted, or may have been."""
+
+    def __init__(self, sentence: str, job: str) -> None:
+        super().__init__(sentence)
+        self.job = job

@@ -68,21 +68,25 @@ class FailingStore(MemoryStore):
 
 
 class UnsureStore(MemoryStore):
-    """The store in memory behind a network: its answer to the first result is lost, which `arrives` all the same."""
+    """The store in memory behind a network: the answer to the first operation of this kind, a result, is lost.
 
-    def __init__(self) -> None:
+    The operation `arrives` all the same.
+    """
+
+    def __init__(self, kind: type[Operation] = Finish) -> None:
         super().__init__()
+        self._kind = kind
         self._lost: tuple[Sequence[Operation], int] | None = None
 
     def apply(self, operations: Sequence[Operation], now: int) -> list[Outcome]:
-        if self._lost is None and any(isinstance(operation, Finish) for operation in operations):
+        if self._lost is None and any(isinstance(operation, self._kind) for operation in operations):
             self._lost = operations, now
             raise StoreAway("nobody answers")
         return super().apply(operations, now)
 
     def arrives(self) -> None:
         """The commit whose answer was lost goes through."""
-        assert self._lost is not None, "a result was sent"
+        assert self._lost is not None, "it was sent"
         super().apply(*self._lost)
 
 

@@ -108,14 +108,19 @@ async def _reply(route: Route, request: Request) -> Reply:
         status = status_of(error)
         if status >= 500:
             log.error("%s answered with %d: %s", request.method, status, error)
-        return _refusal(request, status, str(error), *_retry_after(error, status))
+        return _refusal(request, status, str(error), *_retry_after(error, status), job=_job_of(error))
     except Exception:
         log.exception("%s failed", request.method)
         return _refusal(request, 500, "the gateway failed on this request; its log says why")
 
 
-def _refusal(request: Request, status: int, text: str, *headers: Header) -> Answer:
-    return Answer(status, request.error_body(status, text), headers)
+def _refusal(request: Request, status: int, text: str, *headers: Header, job: str = "") -> Answer:
+    return Answer(status, request.error_body(status, text, job), headers)
+
+
+def _job_of(error: errors.GatewayError) -> str:
+    """The job that there is, or may be, although its submit failed."""
+    return error.job if isinstance(error, errors.Unsure) else ""
 
 
 def _retry_after(error: errors.GatewayError, status: int) -> list[Header]:
@@ -153,7 +158,7 @@ def batch_answer(outcomes: Iterable[Submitted | errors.GatewayError]) -> bytes:
 def _batch_item(outcome: Submitted | errors.GatewayError) -> BatchItem:
     if isinstance(outcome, Submitted):
         return BatchItem(id=outcome.id, status=outcome.state)
-    return BatchItem(error=str(outcome), code=status_of(outcome))
+    return BatchItem(id=_job_of(outcome) or msgspec.UNSET, error=str(outcome), code=status_of(outcome))
 
 
 def enveloped(reply: Reply) -> Reply:

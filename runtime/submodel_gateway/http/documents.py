@@ -26,7 +26,10 @@ class Accepted(Message):
 class BatchItem(Message):
     """One request of a batch: the job that it made, or why it made none."""
 
-    id: Annotated[str | UnsetType, Meta(description="Of a request that was accepted: the job's id.")] = UNSET
+    id: Annotated[
+        str | UnsetType,
+        Meta(description="Of a request that was accepted, or with code 503 may have been: the job's id."),
+    ] = UNSET
     status: Annotated[JobState | UnsetType, Meta(description="And its state.")] = UNSET
     error: Annotated[str | UnsetType, Meta(description="Of a request that was refused: why, in one sentence.")] = UNSET
     code: Annotated[int | UnsetType, Meta(description="And the status that `run` would have answered with.")] = UNSET
@@ -161,3 +164,6 @@ class Failure(Message):
     """A request that was refused, in one sentence."""
 
     error: str
+    id: Annotated[
+        str | UnsetType, Meta(description="With 503 to a submit: the job that was accepted, or may have been.")
+    ] = UNSET

@@ -17,8 +17,8 @@ from submodel_gateway.service.unread import FREE_BYTES, Shelf, Unread
 from submodel_gateway.service.waiting import Hangup
 
 Header = tuple[bytes, bytes]
-ErrorBody = Callable[[int, str], bytes]
-"""The JSON text of an error, from its status and its sentence."""
+ErrorBody = Callable[[int, str, str], bytes]
+"""The JSON text of an error, from its status, its sentence, and the id of the job that there may be all the same."""
 
 Grow = Callable[[int], Awaitable[None]]
 
@@ -46,9 +46,9 @@ Reply = bytes | Answer | Streamed | None
 """What a route returns: the JSON text of a 200, more than that, or None for a 204."""
 
 
-def sentence(status: int, text: str) -> bytes:
+def sentence(status: int, text: str, job: str = "") -> bytes:
     """An error as most callers read it."""
-    return encode({"error": text})
+    return encode({"error": text, "id": job} if job else {"error": text})
 
 
 class Line(ABC):

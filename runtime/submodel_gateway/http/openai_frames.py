@@ -96,8 +96,8 @@ def error(status: int, message: str, kind: str | None = None, code: object = Non
     return Failure(status, encode({"error": {"message": message, "type": kind, "param": param, "code": code}}))
 
 
-def error_body(status: int, text: str) -> bytes:
-    """How callers of this route read the gateway's own errors."""
+def error_body(status: int, text: str, job: str = "") -> bytes:
+    """How callers of this route read the gateway's own errors; the sentence names the job."""
     return error(status, text).body
 
 

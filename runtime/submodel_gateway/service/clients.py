@@ -1,6 +1,7 @@
 """The job API's use cases: submit, wait, read, list, cancel, retry, purge, health; streams are in `streams`."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -8,7 +9,18 @@ import msgspec
 from submodel.contract import limits
 from submodel.contract.internal import EndpointRegistration
 from submodel.contract.states import JobState
-from submodel_gateway.errors import Conflict, InvalidRequest, KeyReused, OperationFailed, Overloaded, TargetRefused
+from submodel_gateway.errors import (
+    Conflict,
+    InvalidRequest,
+    KeyReused,
+    OperationFailed,
+    Overloaded,
+    StoreAway,
+    StoreError,
+    TargetRefused,
+    Unavailable,
+    Unsure,
+)
 from submodel_gateway.jobs import breaker
 from submodel_gateway.jobs.ids import is_sync, job_id
 from submodel_gateway.jobs.record import Job
@@ -123,7 +135,8 @@ class Clients:
         """Store a job; it is durable then. A known key leads to the job that it made before.
 
         Raises `NotFound`, `InvalidRequest` for a webhook that may not be sent, `KeyReused` for a key that came with
-        another body, `Overloaded` when the queue is too long or the store takes no more jobs, and `StoreError`.
+        another body, `Overloaded` when the queue is too long or the store takes no more jobs, `StoreError` when nothing
+        was stored, and `Unsure` when nobody knows.
         """
         return await self._submit(endpoint, new, self._new_id(endpoint, sync=sync))
 
@@ -138,7 +151,8 @@ class Clients:
     ) -> JobView:
         """`submit` for a caller who waits for the outcome as in `wait`. Raises what they do.
 
-        `stored` is called when the job is, and `new` is needed no more.
+        `stored` is called when the job is, and `new` is needed no more. From then on errors of the store, and
+        `Unavailable`, are `Unsure`.
         """
         id = self._new_id(endpoint, sync=True)
         with OutcomeHold(wait_ms, hangup) as hold:
@@ -149,11 +163,13 @@ class Clients:
                 del new  # the wait is long
                 stored()
                 if submitted.id == id:
-                    job = await self._outcome(endpoint, id, hold)
-                    return await self._seen(job, hold.take_content(job), shelf)
+                    with _accepted(id):
+                        job = await self._outcome(endpoint, id, hold)
+                        return await self._seen(job, hold.take_content(job), shelf)
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        return await self.wait(endpoint, submitted.id, wait_ms, hangup, shelf)
+        with _accepted(submitted.id):
+            return await self.wait(endpoint, submitted.id, wait_ms, hangup, shelf)
 
     def _new_id(self, endpoint: str, *, sync: bool) -> str:
         self._endpoints.get(endpoint)
@@ -173,7 +189,11 @@ class Clients:
         submit = self._new_submit(state, id, new, kept, webhook and behind_url(webhook, trace), trace)
         # Waking a take before the submit is queued lets both travel in one transaction.
         state.wake_takers(1)
-        outcome = await self._stores.of(endpoint).one(submit)
+        try:
+            outcome = await self._stores.of(endpoint).one(submit)
+        except StoreAway as error:
+            remedy = "ask for its status, or repeat the request if it had an Idempotency-Key"
+            raise Unsure(f"job {id} may or may not have been accepted: {error}; {remedy}", id) from error
         if isinstance(outcome, base.Applied):
             return Submitted(submit.id, JobState.IN_QUEUE)
         await self._payloads.drop(endpoint, submit.input)
@@ -351,6 +371,15 @@ class Clients:
         except OperationFailed as error:
             raise unknown_job(job.id) from error
         return JobView(job, output, content.error)
+
+
+@contextmanager
+def _accepted(id: str) -> Iterator[None]:
+    """Whatever keeps the caller from the outcome, it hears which job it has."""
+    try:
+        yield
+    except (StoreError, Unavailable) as error:
+        raise Unsure(f"job {id} was accepted, but cannot be shown now; ask for its status: {error}", id) from error
 
 
 def _bytes(content: base.Content) -> int:
