@@ -1,6 +1,7 @@
 """A job's trace, from the client's own span to the webhook: real gateways, a real worker, a real collector."""
 
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -167,6 +168,20 @@ def test_a_client_without_a_trace_begins_one_and_a_broken_header_is_none(
     submits = [span for span in collector.collect() if span.name == "submit"]
     assert [span.parent for span in submits] == ["", ""]
     assert len({span.trace for span in submits}) == 2
+
+
+def test_a_collector_that_answers_nothing_keeps_no_process_from_its_end(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        waits = {
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",
+        }
+        with LiveGateway(tmp_path, **waits) as gateway:
+            register(gateway)
+            with WorkerProcess(tmp_path, HANDLER, native(gateway) | waits) as worker:
+                assert run(gateway, {"input": {}})["status"] == "COMPLETED"
+                assert worker.terminate() == 0
+            assert gateway.terminate() == 0
 
 
 def test_any_gateway_of_several_continues_a_trace(tmp_path: Path, collector: TraceCollector) -> None:

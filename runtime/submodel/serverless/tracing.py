@@ -6,6 +6,7 @@ The span is current while the handler runs, so that what the handler or the libr
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Thread
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -20,7 +21,7 @@ from submodel.contract import tracing as names
 from submodel.contract.exchange import LeasedJob
 
 SERVICE = "submodel-worker"
-FLUSH_MS = 3_000
+FLUSH_SECONDS = 3.0
 _W3C = TraceContextTextMapPropagator()
 
 
@@ -63,7 +64,10 @@ class Tracing:
 
     def close(self) -> None:
         """Export what is left. Blocks for seconds at most."""
-        self._provider.force_flush(FLUSH_MS)
+        # Beside this thread: the exporter takes its own time, half a minute and more for a collector that is away.
+        flush = Thread(target=self._provider.force_flush, name="traces", daemon=True)
+        flush.start()
+        flush.join(FLUSH_SECONDS)
 
 
 def exporting(service: str, endpoint: str, worker: str) -> Tracing:

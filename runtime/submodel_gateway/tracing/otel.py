@@ -5,6 +5,7 @@ How, where and how many is said by OpenTelemetry's own environment variables, wh
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from threading import Thread
 
 from opentelemetry import context, trace
 from opentelemetry.context import Context
@@ -22,7 +23,7 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.tracing.spans import Spans
 
 SERVICE = "submodel-gateway"
-FLUSH_MS = 3_000
+FLUSH_SECONDS = 3.0
 _MS_NS = 1_000_000
 _FAILED = frozenset({JobState.FAILED, JobState.TIMED_OUT})
 _W3C = TraceContextTextMapPropagator()
@@ -94,7 +95,10 @@ class OtelSpans(Spans):
         return {"traceparent": _text(span)}, end
 
     def close(self) -> None:
-        self._provider.force_flush(FLUSH_MS)
+        # Beside this thread: the exporter takes its own time, half a minute and more for a collector that is away.
+        flush = Thread(target=self._provider.force_flush, name="traces", daemon=True)
+        flush.start()
+        flush.join(FLUSH_SECONDS)
 
 
 def exporting(environ: Mapping[str, str]) -> OtelSpans:
