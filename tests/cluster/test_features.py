@@ -2,6 +2,8 @@
 
 from contextlib import closing
 
+import pytest
+
 from submodel_operator.api.conditions import Reason
 from tests.cluster.endpoints import LOOK, apply_ready, apply_spec, inline, put, wait_not_ready, worker
 from tests.cluster.helm import IMAGE_PREFIX, IMAGE_TAG, RELEASE
@@ -78,12 +80,14 @@ def test_a_worker_is_nobody_and_writes_only_where_it_may(namespace: str, api: Jo
     }
 
 
+@pytest.mark.requirement("platform.volume")
 def test_a_network_volume_is_where_the_hosted_platforms_mount_it(namespace: str, api: JobApi) -> None:
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
     put(namespace, "PersistentVolumeClaim", "models", spec=claim)
     endpoint = apply_ready(namespace, {**inline(LOOK), "networkVolume": {"claimName": "models"}})
-    wish = {"write": {"/runpod-volume/model": "weights"}, "files": ["/workspace/model"]}
-    assert api.finished(endpoint, api.run(endpoint, wish))["output"]["files"] == {"/workspace/model": "weights"}
+    others = ["/submodel-volume/model", "/workspace/model"]
+    wish = {"write": {"/runpod-volume/model": "weights"}, "files": others}
+    assert api.finished(endpoint, api.run(endpoint, wish))["output"]["files"] == dict.fromkeys(others, "weights")
 
 
 TOGETHER = """

@@ -39,7 +39,8 @@ class NetworkVolume(Model):
     """PersistentVolumeClaim in the endpoint's namespace. Several workers need one that several nodes may mount."""
 
     mount_path: Annotated[str, Field(pattern=r"^/[^:]+$", max_length=512)] | None = None
-    """Where the worker finds it. Unset mounts it where the hosted platforms do, at /runpod-volume and at /workspace."""
+    """Where the worker finds it. Unset mounts it where the hosted platforms do, at /runpod-volume, /submodel-volume and
+    /workspace."""
 
     read_only: bool = False
     """Whether the workers only read from it."""

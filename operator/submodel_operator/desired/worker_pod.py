@@ -17,7 +17,7 @@ TOKEN_SECONDS = 3600
 """The kubelet renews a token after four fifths of this. So workers go on for at least twelve minutes without an API
 server that could make or review one."""
 
-HOSTED_VOLUME_PATHS = ("/runpod-volume", "/workspace")
+HOSTED_VOLUME_PATHS = ("/runpod-volume", "/submodel-volume", "/workspace")
 """Where images made for the hosted platforms look for the network volume."""
 
 
