@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.cluster.endpoints import OURS
@@ -86,6 +87,7 @@ def test_ten_jobs_scale_to_workers_max_and_back_to_zero(namespace: str, api: Job
     wait_for_path("sme/tokens", ".status.phase", "Idle", namespace)
 
 
+@pytest.mark.requirement("platform.rollout")
 def test_a_changed_manifest_rolls_over_and_the_running_job_ends_where_it_runs(namespace: str, api: JobApi) -> None:
     endpoint = apply(namespace, GATED)
     job = api.run(endpoint)

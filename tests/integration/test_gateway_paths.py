@@ -33,6 +33,7 @@ def test_a_job_lives_under_every_base(ports: Ports, base: str) -> None:
     assert client.ok("GET", f"/v2/ns.app/status/{id}")["status"] == "CANCELLED"
 
 
+@pytest.mark.requirement("client.base.spellings")
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("operation", JOB_API, ids=lambda operation: operation.path)
 def test_every_spelling_answers_to_the_methods_of_its_operation(ports: Ports, base: str, operation: Operation) -> None:

@@ -48,6 +48,7 @@ def left_over(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()]
 
 
+@pytest.mark.requirement("handler.download")
 def test_files_land_in_the_jobs_folder_under_names_of_our_own(
     server: ScriptedServer, files: Files, tmp_path: Path
 ) -> None:
@@ -82,6 +83,7 @@ def test_what_cannot_be_fetched_is_none_and_the_others_are_there(
     assert "secret" not in log
 
 
+@pytest.mark.requirement("handler.download")
 @pytest.mark.parametrize(
     "first", [Reply(503), Reply(429), Reply(body=b"half", headers={"Content-Length": "8"}, cut=True)]
 )
@@ -120,6 +122,7 @@ def test_a_single_file_is_described(server: ScriptedServer, files: Files, tmp_pa
         rp_download.file(f"{server.url}/c")
 
 
+@pytest.mark.requirement("handler.download")
 def test_a_zip_is_unpacked_beside_it(server: ScriptedServer, files: Files) -> None:
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as made:

@@ -51,6 +51,7 @@ def read(url: str) -> bytes:
         return content
 
 
+@pytest.mark.requirement("handler.upload")
 def test_a_file_is_stored_and_its_url_reads_it(bucket: BucketServer, image: str) -> None:
     url = upload_file_to_bucket("out.png", image, bucket.credentials(), "results", "job-1")
     assert bucket.objects == {"/results/job-1/out.png": b"PNG"}
@@ -72,6 +73,7 @@ def test_what_is_in_memory_is_stored(bucket: BucketServer) -> None:
     assert (bucket.objects, read(url)) == ({"/results/job-1/out.json": b"{}"}, b"{}")
 
 
+@pytest.mark.requirement("handler.upload")
 def test_the_bucket_is_the_one_of_the_credentials_or_of_the_month(bucket: BucketServer, image: str) -> None:
     upload_file_to_bucket("a", image, {**bucket.credentials(), "bucketName": "named"})
     upload_file_to_bucket("b", image, bucket.credentials())
@@ -95,6 +97,7 @@ def test_images_are_stored_under_the_jobs_id(bucket: BucketServer, image: str) -
     assert (read(url), results) == (b"PNG", [None, url])
 
 
+@pytest.mark.requirement("handler.upload")
 @pytest.mark.usefixtures("in_the_environment")
 def test_several_files_are_stored_in_their_order(bucket: BucketServer, tmp_path: Path) -> None:
     names = []

@@ -213,7 +213,7 @@ def test_what_cannot_be_read_is_named_with_a_remedy(words: str) -> None:
         figures(words.split())
 
 
-@pytest.mark.requirement("platform.rates")
+@pytest.mark.requirement("platform.queue")
 @pytest.mark.parametrize(("workers_max", "most"), [(0, 50), (1, 50), (20, 100), (None, 300)])
 async def test_a_queue_grows_to_what_its_workers_may_get_through(workers_max: int | None, most: int) -> None:
     world = World(queue_limit=5)

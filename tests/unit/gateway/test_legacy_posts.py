@@ -139,7 +139,15 @@ async def test_a_body_beyond_all_limits_fails_the_job_unread(
         assert (await outcome(w, id))[0] is JobState.FAILED
 
 
-@pytest.mark.requirement("worker.result.final", "worker.job.attempt")
+@pytest.mark.requirement("worker.result.late")
+async def test_a_result_of_an_attempt_that_was_given_up_changes_nothing_while_the_job_waits() -> None:
+    async with at_work() as (w, worker, id):
+        await w.pass_time(limits.LEASE_MS + 1_000)
+        assert (await worker.done(id, {"output": "late"})).status == 200
+        assert (await outcome(w, id))[0] is JobState.IN_QUEUE
+
+
+@pytest.mark.requirement("worker.result.final", "worker.result.late", "worker.job.attempt")
 async def test_a_late_result_of_an_attempt_that_is_over_changes_nothing() -> None:
     async with world() as w:
         id = await w.submit()

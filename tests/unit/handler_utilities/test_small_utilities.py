@@ -23,6 +23,7 @@ def test_cleaning_removes_what_jobs_leave_and_nothing_else(tmp_path: Path, monke
     rp_cleanup.clean()
 
 
+@pytest.mark.requirement("handler.gpu")
 @pytest.mark.parametrize(
     ("script", "available"),
     [
@@ -42,6 +43,7 @@ def test_a_gpu_is_there_when_nvidia_smi_says_so(
     assert rp_cuda.is_available() is available
 
 
+@pytest.mark.requirement("handler.gpu")
 @pytest.mark.parametrize(
     ("repository", "path"),
     [

@@ -317,6 +317,7 @@ async def test_a_suspended_endpoint_starts_no_worker_for_its_jobs() -> None:
     assert world.status["phase"] == "Suspended"
 
 
+@pytest.mark.requirement("platform.start")
 async def test_a_worker_that_does_not_come_to_work_is_replaced_at_its_deadline() -> None:
     world = World({"image": "x", "startupDeadlineSeconds": 10}, scaling={"workersMin": 1})
     world.gateway.say(signals())
