@@ -215,9 +215,9 @@ class _Checker:
         if undelivered and self._restarted(execution.taken_at - LATE_MS, lost_at):
             return True
         # So is one in an answer that was lost on its way, of a worker that goes on with another gateway and so gives it
-        # no time to see that the job is listed nowhere: its lease ends it.
+        # no time to see that the job is listed nowhere: its lease ends it. The request may have been the first there.
         arrivals = self._arrivals[execution.session]
-        if undelivered and self._several and any(execution.taken_at <= at <= lost_at for at in arrivals):
+        if undelivered and self._several and any(execution.taken_at - LATE_MS <= at <= lost_at for at in arrivals):
             return True
         # Leases go on while the only gateway stands still. Of two, the other one ends them, also those of workers whose
         # words lie with the one that does.
