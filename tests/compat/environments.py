@@ -79,7 +79,7 @@ def node_modules(sdk: str) -> Path:
 def _make(folder: Path, lock: Path, names: Mapping[str, str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     _uv("venv", "--python", PYTHON, str(folder))
-    _uv("pip", "install", "--python", str(folder), "--requirement", str(lock))
+    _uv("pip", "install", "--python", str(folder), "--requirement", str(lock), place=folder)
     if names:
         _rename(next(folder.glob("lib/*/site-packages/runpod")), names)
     (folder / ".complete").touch()
@@ -96,14 +96,15 @@ def _rename(package: Path, names: Mapping[str, str]) -> None:
         file.write_text(text)
 
 
-def _uv(*arguments: str) -> None:
+def _uv(*arguments: str, place: Path | None = None) -> None:
+    """`place` is outside the tree where this project's own settings of uv are not to count."""
     program = shutil.which("uv") or str(_cache() / "submodel-dev" / "uv" / "bin" / "uv")  # `make setup` fetches it
-    _run(program, *arguments, "--quiet")
+    _run(program, *arguments, "--quiet", place=place)
 
 
-def _run(program: str, *arguments: str) -> None:
+def _run(program: str, *arguments: str, place: Path | None = None) -> None:
     try:
-        ran = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+        ran = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, cwd=place)
     except OSError as error:
         raise Missing(f"{program} cannot be run ({error.strerror})") from error
     if ran.returncode:
