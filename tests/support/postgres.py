@@ -1,8 +1,8 @@
 """PostgreSQL for tests: servers that start by themselves in a temporary folder and are gone afterwards.
 
-They listen on a Unix socket in that folder alone. As root they run as an unprivileged user: PostgreSQL insists on it.
-When the test process is killed, a watchdog that reads from it sees the end of its pipe, ends the server and deletes the
-folder.
+They listen on a Unix socket in that folder alone, if not told otherwise. As root they run as an unprivileged user:
+PostgreSQL insists on it. When the test process is killed, a watchdog that reads from it sees the end of its pipe, ends
+the server and deletes the folder.
 """
 
 import atexit
@@ -98,6 +98,12 @@ class PostgresServer:
         """Returns when it takes connections again."""
         self.stop(immediate=immediate)
         self.start()
+
+    def let_in(self, network: str) -> None:
+        """Ask nobody from this network for a password, once `listen_addresses` lets them come."""
+        with (self.folder / "data" / "pg_hba.conf").open("a") as file:
+            file.write(f"host all all {network} trust\n")
+        self.execute("SELECT pg_reload_conf()")
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Rows of one statement, run by the superuser outside a transaction."""
