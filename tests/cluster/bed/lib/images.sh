@@ -1,18 +1,23 @@
 # shellcheck shell=bash
-# Container images: the tool that builds them, the project's three, and the way into the cluster.
+# Container images: the tool that builds them, the project's three and one of a user, and the way into the cluster.
 
-images=(submodel-operator submodel-gateway submodel-worker)
+images=(submodel-operator submodel-gateway submodel-worker submodel-test-runpod)
 declare -A containerfile=(
     [submodel-operator]=operator/Containerfile
     [submodel-gateway]=runtime/gateway.Containerfile
     [submodel-worker]=runtime/worker.Containerfile
+    [submodel-test-runpod]=tests/cluster/images/runpod.Containerfile
 )
+
+# The folder that an image is built from, where it is not the repository.
+declare -A context=([submodel-test-runpod]=tests)
 
 # What an image is made of, beside its Containerfile and the locked dependencies.
 declare -A sources=(
     [submodel-operator]="operator runtime"
     [submodel-gateway]=runtime
     [submodel-worker]=runtime
+    [submodel-test-runpod]="tests/compat/locks tests/compat/sdk_handler.py"
 )
 
 # buildah with a store of its own, in a mount namespace of its own: the overlay driver leaves a mount behind otherwise.
@@ -76,7 +81,7 @@ build_image() {
     trim_store
     write_build_settings
     logged "$cache/log/$1" container_tool bud "${build_options[@]}" "${build_mounts[@]}" \
-        --build-arg "PYTHON_IMAGE=$python_image" --file "$repository/${containerfile[$1]}" --tag "$image" "$repository"
+        --build-arg "PYTHON_IMAGE=$python_image" --file "$repository/${containerfile[$1]}" --tag "$image" "$repository/${context[$1]:-}"
     save_image "$image"
 }
 
