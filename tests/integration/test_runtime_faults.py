@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from submodel_gateway.service.session import ANSWER_KEPT_BYTES
 from tests.integration.test_runtime_gateway import final, stream
 from tests.integration.test_runtime_lifecycle import gated, open_gate
 from tests.support.gateway_process import GatewayProcess
@@ -23,6 +24,9 @@ GONE_SECONDS = 60
 """Longer than a lease."""
 
 HELD_SECONDS = 30
+
+PADS = pytest.mark.parametrize("pad", ["", "x" * ANSWER_KEPT_BYTES], ids=["small", "large"])
+"""Beside the input: the gateway keeps small answers for those that lack them, and gives jobs of large ones anew."""
 
 HANDLER = gated("""
 async def handler(job):
@@ -67,9 +71,10 @@ def executions(folder: Path) -> Counter[str]:
     return Counter((folder / "ran").read_text().split())
 
 
+@PADS
 @pytest.mark.parametrize("cut", Cut)
 def test_a_connection_that_is_cut_anywhere_costs_no_job_and_no_second_run(
-    gateway: GatewayProcess, tmp_path: Path, cut: Cut
+    gateway: GatewayProcess, tmp_path: Path, cut: Cut, pad: str
 ) -> None:
     with TcpProxy(gateway.port) as proxy:
         environment = gateway.environment("e", SUBMODEL_GATEWAY_URL=f"http://127.0.0.1:{proxy.port}")
@@ -77,7 +82,7 @@ def test_a_connection_that_is_cut_anywhere_costs_no_job_and_no_second_run(
             ids = []
             for _ in range(JOBS):
                 proxy.cuts += [cut, None]
-                ids.append(submit(gateway, chunks=3))
+                ids.append(submit(gateway, chunks=3, pad=pad))
                 status = final(gateway, ids[-1])
                 assert (status["status"], status["output"]) == ("COMPLETED", [0, 1, 2, "last"])
                 assert status["retries"] == 0
@@ -184,13 +189,14 @@ def handler(job):
     assert executions(tmp_path) == {id: 1}
 
 
+@PADS
 def test_workers_that_are_told_to_end_at_any_moment_cost_no_job_and_no_second_run(
-    gateway: GatewayProcess, tmp_path: Path
+    gateway: GatewayProcess, tmp_path: Path, pad: str
 ) -> None:
     """Each is told a few jobs after the one before, wherever it is then: between two jobs, in one, while delivering."""
     ids: list[str] = []
     for number in range(8):
-        new = [submit(gateway, chunks=number) for _ in range(JOBS)]
+        new = [submit(gateway, chunks=number, pad=pad) for _ in range(JOBS)]
         with WorkerProcess(tmp_path, HANDLER, gateway.environment("e", SUBMODEL_CONCURRENCY="3")) as worker:
             final(gateway, new[number])
             assert worker.terminate() == 0
