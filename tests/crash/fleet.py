@@ -9,11 +9,14 @@ from typing import Self
 
 import msgspec
 
+from submodel.contract.internal import EndpointSnapshot
 from tests.crash.fleet_clients import Clients
 from tests.crash.fleet_history import History
 from tests.crash.fleet_workers import WorkerProcesses
+from tests.support.balancer import Balancer
 from tests.support.gateway_world import registration
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.operator_ear import following
 
 ENDPOINT = "crash.fleet"
 GATEWAYS = 2
@@ -43,8 +46,7 @@ class Fleet:
             self._exit.enter_context(gateway)
 
     def __enter__(self) -> Self:
-        for gateway in self.gateways:  # one hears of what another was told within half a second; the clients begin now
-            register(gateway)
+        register(self.gateways[0])
         for number in range(WORKERS):
             self._start_worker(f"w-{number}")
         return self
@@ -63,7 +65,10 @@ class Fleet:
         self._start_worker(name)
 
     async def run(self, jobs: int, kills: int) -> History:
-        """Submit, wait and read again, killing one gateway and one worker after each share of the results."""
+        """Submit, wait and read again, killing one gateway and one worker after each share of the results.
+
+        Returns when the operator has heard of the end of all, too.
+        """
         done = 0
 
         def finished() -> None:
@@ -80,9 +85,16 @@ class Fleet:
             stubborn=True,
             seconds=lambda number: 0,
         )
-        history = await clients.run(iter(range(jobs)), finished)
+        with Balancer(self.gateways, internal=True) as service:
+            async with following(service.url, ENDPOINT) as ear:
+                history = await clients.run(iter(range(jobs)), finished)
+                await ear.until(lambda heard: _all_done(heard.snapshot, jobs))
         history.executions = self._workers.executions()
         return history
 
     def _start_worker(self, name: str) -> None:
         self._workers.start(name, self.gateways[int(name.removeprefix("w-")) % GATEWAYS].public)
+
+
+def _all_done(snapshot: EndpointSnapshot, jobs: int) -> bool:
+    return (snapshot.queued, snapshot.in_progress, snapshot.completed_total) == (0, 0, jobs)

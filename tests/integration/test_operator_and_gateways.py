@@ -1,54 +1,20 @@
 """What the operator hears of gateways that share a PostgreSQL, by the one address that it knows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from submodel.contract.internal import EndpointRegistration
-from submodel_operator.clock import SystemClock
-from submodel_operator.gateway_client import GatewayClient
-from submodel_operator.ports import Key, Signals
 from tests.support.balancer import Balancer
-from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
+from tests.support.live_gateway import Http, LiveGateway
+from tests.support.operator_ear import following
 
 pytestmark = pytest.mark.slow
 
-WAIT_SECONDS = 30.0
 ENDPOINT = "ns.e"
-
-
-class Ear:
-    """The operator's client, following the gateways."""
-
-    def __init__(self, client: GatewayClient) -> None:
-        self.client = client
-        self._news = asyncio.Event()
-
-    def changed(self, key: Key) -> None:
-        self._news.set()
-
-    async def until(self, true: Callable[[Signals], bool]) -> None:
-        """Returns once it has heard of the endpoint what is wished."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while (signals := self.client.signals(ENDPOINT)) is None or not true(signals):
-                self._news.clear()
-                await self._news.wait()
-
-
-@asynccontextmanager
-async def following(url: str) -> AsyncIterator[Ear]:
-    async with GatewayClient(url, INTERNAL_TOKEN, SystemClock()) as client:
-        ear = Ear(client)
-        watch = asyncio.create_task(client.watch(ear.changed))
-        try:
-            yield ear
-        finally:
-            watch.cancel()
-            with suppress(asyncio.CancelledError):
-                await watch
 
 
 @pytest.fixture
@@ -64,7 +30,7 @@ def submit(gateway: LiveGateway) -> None:
 
 async def test_it_hears_of_each_job_wherever_it_came_in(gateways: list[LiveGateway]) -> None:
     with Balancer(gateways, internal=True) as service:
-        async with following(service.url) as ear:
+        async with following(service.url, ENDPOINT) as ear:
             await ear.client.register(EndpointRegistration(endpoint_id=ENDPOINT, epoch="uid", generation=1))
             for number in range(6):
                 await asyncio.to_thread(submit, gateways[number % 2])
@@ -74,7 +40,7 @@ async def test_it_hears_of_each_job_wherever_it_came_in(gateways: list[LiveGatew
 async def test_it_goes_on_hearing_when_the_one_it_spoke_to_is_killed(gateways: list[LiveGateway]) -> None:
     first, second = gateways
     with Balancer([first], internal=True) as service:
-        async with following(service.url) as ear:
+        async with following(service.url, ENDPOINT) as ear:
             await ear.client.register(EndpointRegistration(endpoint_id=ENDPOINT, epoch="uid", generation=1))
             await asyncio.to_thread(submit, first)
             await ear.until(lambda signals: signals.snapshot.queued == 1)
