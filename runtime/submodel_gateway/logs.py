@@ -55,7 +55,8 @@ class JsonLines(logging.Formatter):
             line["request"] = id
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        # In ASCII: readers differ in which other letters end a line, and terminals in which of them they can write.
+        return json.dumps(line)
 
 
 def configure(level: str, form: str) -> None:

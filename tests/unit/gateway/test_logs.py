@@ -77,10 +77,12 @@ def test_text_names_the_request_where_there_is_one() -> None:
     assert TextLines().format(record("failed")).endswith(" INFO submodel_gateway failed [r-1]")
 
 
-def test_json_is_one_object_per_line() -> None:
-    line = JsonLines().format(record("two\nlines"))
-    assert "\n" not in line
-    assert json.loads(line)["message"] == "two\nlines"
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+def test_json_is_one_object_per_line_whatever_names_hold_and_the_terminal_writes(encoding: str) -> None:
+    odd = "two\nlines \u2028 \x85 \u6f22 \U0001f600 \ud800"
+    line = JsonLines().format(record(odd)).encode(encoding, "backslashreplace").decode(encoding)
+    assert line.splitlines() == [line]
+    assert json.loads(line)["message"] == odd
     assert "request" not in json.loads(line)
 
 
