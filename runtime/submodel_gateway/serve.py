@@ -26,7 +26,7 @@ from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.errors import ConfigurationError, StoreError
 from submodel_gateway.http.answers import job_answer
 from submodel_gateway.http.internal import internal_app
-from submodel_gateway.http.peers import Bounds
+from submodel_gateway.http.peers import CONNECTIONS, Bounds
 from submodel_gateway.http.public import public_app
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.parent.handover import READY, READY_ALONE, Handover
@@ -39,7 +39,7 @@ from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.settings import Settings
-from submodel_gateway.sockets import on_loopback, url
+from submodel_gateway.sockets import on_loopback, room_for, url
 from submodel_gateway.store.opening import open_store, store_name
 from submodel_gateway.tokenreview import TokenReview
 from submodel_gateway.tracing.opening import open_spans
@@ -92,9 +92,10 @@ async def _serve(
     stores = _open_stores(settings)
     gateway = _gateway(settings, stores, outgoing, reviewer, spans)
     access = _access(folder, gateway)
+    bounds = Bounds(connections=room_for(CONNECTIONS), connections_per_address=settings.connections_per_address)
     servers = Servers(
         [
-            (public_app(gateway, access), public, Bounds(connections_per_address=settings.connections_per_address)),
+            (public_app(gateway, access), public, bounds),
             (internal_app(gateway, settings.internal_token), internal, Bounds()),
         ]
     )

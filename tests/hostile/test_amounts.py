@@ -1,7 +1,9 @@
 """Much of everything: bodies that never end, bodies that grow when unpacked, thousands of connections that dawdle."""
 
 import gzip
+import os
 import resource
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,6 +12,7 @@ import pytest
 
 from tests.hostile.target import END_SECONDS, Answer, Target, has_come, read_answers, target
 from tests.support.gateway_ports import TOKEN
+from tests.support.live_gateway import Http
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -22,6 +25,7 @@ SOUND = 200
 """Requests that must be answered beside the slow connections."""
 
 FILES = 4_096
+FEW_FILES = 300
 
 
 @pytest.fixture
@@ -135,6 +139,33 @@ def test_thousands_of_slow_connections_keep_nobody_else_from_being_served(many_f
         assert [gateway.serves() for _ in range(SOUND)] == [True] * SOUND
         assert sum(map(_said_something, slow)) == 0
     assert gateway.peak_mb() - before < GROWTH_MB
+    assert gateway.serves()
+
+
+def test_connections_may_be_more_than_the_files_that_a_process_begins_with(
+    many_files: None, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_FILES, limits[1]))
+        try:
+            gateway = stack.enter_context(target(tmp_path_factory.mktemp("gateway")))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for _ in range(2 * FEW_FILES):
+            stack.enter_context(gateway.connect())
+        assert gateway.serves()
+
+
+def test_connections_leave_files_for_the_operators_port_and_the_store(gateway: Target) -> None:
+    resource.prlimit(gateway.gateway.process.pid, resource.RLIMIT_NOFILE, (FEW_FILES, FEW_FILES))
+    os.kill(gateway.gateway.serving_pid(), signal.SIGKILL)
+    gateway.gateway.wait_for(f"may open {FEW_FILES} files")
+    gateway.gateway.wait_for("listening")
+    with ExitStack() as stack, Http(gateway.gateway.internal) as operator:
+        for _ in range(2 * FEW_FILES):
+            stack.enter_context(gateway.connect())
+        assert operator.ok("GET", "/readyz")["status"] == "ready"
     assert gateway.serves()
 
 

@@ -8,6 +8,8 @@ from typing import Protocol
 
 log = logging.getLogger(__name__)
 
+CONNECTIONS = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -30,7 +32,7 @@ class Bounds:
     unread_seconds: float = 120.0
     """Within each of these spans a client must read `body_bytes` of what was sent, or all of it."""
 
-    connections: int = 10_000
+    connections: int = CONNECTIONS
     connections_per_address: int | None = None
     """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
 
