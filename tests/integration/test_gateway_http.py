@@ -102,6 +102,7 @@ BAD_REQUESTS = [
     ("POST", "/v2/ns.app/runsync?wait=99999999999999999999", b'{"input":1}', 400, "wait"),
     ("POST", f"/v2/ns.app/runsync?wait={'0' * 11}{'9' * 6000}", b'{"input":1}', 400, "wait"),
     ("GET", "/v2/ns.app/stream/x?offset=a", b"", 400, "offset"),
+    ("GET", "/v2/ns.app/requests?limit=0", b"", 400, "give a whole number from 1 to"),
     ("GET", "/v2/ns.app/run", b"", 405, "use POST"),
     ("DELETE", "/v2/ns.app/status/x", b"", 405, "use GET or POST"),
     ("POST", "/v2/unknown/run", b'{"input":1}', 404, "endpoint 'unknown' does not exist"),

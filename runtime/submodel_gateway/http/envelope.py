@@ -5,6 +5,7 @@ Everything that is asked for and not available is refused by name; nothing is ac
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -26,6 +27,9 @@ KEY_LENGTH_MAX = 255
 BATCH_MAX = 500
 LARGE_BYTES = 262_144
 """Larger bodies are read beside the event loop."""
+
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_HALVES = "; a character of \\ud800 to \\udfff is half of a pair, and names of files that are no UTF-8 have such ones"
 
 _HANDLED = {"input", "policy", *_WEBHOOKS}
 
@@ -60,7 +64,8 @@ def parse(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     except msgspec.ValidationError as error:
         raise InvalidRequest(f"the body does not fit: {error}") from error
     except msgspec.DecodeError as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from error
+        halves = _HALVES if _SURROGATE.search(body) else ""
+        raise InvalidRequest(f"the body is not JSON: {error}{halves}") from error
     except RecursionError as error:
         raise _too_deep() from error
 

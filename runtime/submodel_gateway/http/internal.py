@@ -91,7 +91,7 @@ class _Internal:
         return _DONE
 
     async def _snapshots(self, request: Request) -> bytes:
-        since = request.whole("since", VERSION_MAX) or 0
+        since = request.whole("since", largest=VERSION_MAX) or 0
         wait_ms = min(request.whole("waitMs") or 0, SNAPSHOT_WAIT_MS_MAX)
         boot = request.query("boot")
         await request.body(BODY_BYTES)

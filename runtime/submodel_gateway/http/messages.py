@@ -184,13 +184,16 @@ class Request:
             raise InvalidRequest("the query string is not UTF-8") from error
         return values[name][0] if name in values else None
 
-    def whole(self, name: str, largest: int = WHOLE_MAX) -> int | None:
-        """A query parameter that is a whole number, not negative. Raises `InvalidRequest`."""
+    def whole(self, name: str, least: int = 0, largest: int = WHOLE_MAX) -> int | None:
+        """A query parameter that is a whole number between these two. Raises `InvalidRequest`."""
         text = self.query(name)
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit() and len(text) <= len(str(largest))) or int(text) > largest:
-            raise InvalidRequest(f"query parameter {name} is {text[:40]!r}; give a whole number from 0 to {largest}")
+        digits = text.isascii() and text.isdigit() and len(text) <= len(str(largest))
+        if not digits or not least <= int(text) <= largest:
+            raise InvalidRequest(
+                f"query parameter {name} is {text[:40]!r}; give a whole number from {least} to {largest}"
+            )
         return int(text)
 
     async def body(self, limit: int) -> bytes:

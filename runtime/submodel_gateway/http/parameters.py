@@ -10,16 +10,17 @@ from submodel_gateway.service.clients import PAGE_MAX
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A whole number, not negative. More than `maximum` counts as `maximum`."""
+    """A whole number, not below `minimum`. More than `maximum` counts as `maximum`."""
 
     name: str
     text: str
     default: int | None = None
     maximum: int | None = None
+    minimum: int = 0
 
     def read(self, request: Request) -> int | None:
         """Its value, None where there is neither one nor a default. Raises `InvalidRequest`."""
-        value = request.whole(self.name)
+        value = request.whole(self.name, self.minimum)
         if value is None:
             return self.default
         return value if self.maximum is None else min(value, self.maximum)
@@ -27,7 +28,7 @@ class Whole:
     def schema(self) -> dict[str, object]:
         """As JSON schema."""
         default = {} if self.default is None else {"default": self.default}
-        return {"type": "integer", "minimum": 0, "maximum": WHOLE_MAX, **default}
+        return {"type": "integer", "minimum": self.minimum, "maximum": WHOLE_MAX, **default}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ STREAM_WAIT = Whole(
     limits.RUNSYNC_WAIT_MS_MAX,
 )
 OFFSET = Whole("offset", "Return the items after this many of the current attempt; without it, each item once.")
-LIMIT = Whole("limit", "Jobs per page.", PAGE_DEFAULT, PAGE_MAX)
+LIMIT = Whole("limit", "Jobs per page.", PAGE_DEFAULT, PAGE_MAX, minimum=1)
 BEFORE = Whole("before", "`next` of the page before.")
 TTL = Whole("ttl", "Keep a final job for so many milliseconds from now at most; needs the scope `run`.")
 STATES = Words("status", "Only jobs of these states.", tuple(JobState))
