@@ -26,7 +26,7 @@ from submodel_gateway.auth.folder import KeyFolder
 from submodel_gateway.errors import ConfigurationError, StoreError
 from submodel_gateway.http.answers import job_answer
 from submodel_gateway.http.internal import internal_app
-from submodel_gateway.http.peers import CONNECTIONS, Bounds
+from submodel_gateway.http.peers import CONNECTIONS, Bounds, room_for
 from submodel_gateway.http.public import public_app
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.parent.handover import READY, READY_ALONE, Handover
@@ -39,7 +39,7 @@ from submodel_gateway.service.dispatcher import Outgoing
 from submodel_gateway.service.gateway import Gateway
 from submodel_gateway.service.stores import NamedStore
 from submodel_gateway.settings import Settings
-from submodel_gateway.sockets import on_loopback, room_for, url
+from submodel_gateway.sockets import on_loopback, url
 from submodel_gateway.store.opening import open_store, store_name
 from submodel_gateway.tokenreview import TokenReview
 from submodel_gateway.tracing.opening import open_spans

@@ -1,10 +1,7 @@
 """Listening sockets: bound once, by the process that keeps them; a taken port is found out before anything starts."""
 
-import logging
-import resource
 import socket
 import sys
-from contextlib import suppress
 from ipaddress import ip_address
 
 from submodel_gateway.errors import ConfigurationError
@@ -13,12 +10,6 @@ from submodel_gateway.settings import Address
 BACKLOG = 2_048
 """Connections that wait while no process accepts; the system may allow fewer."""
 
-OTHER_FILES = 240
-"""Files and sockets beside clients' connections: job stores, webhooks, the operator's port, probes."""
-
-CONNECTIONS_MIN = 16
-
-log = logging.getLogger(__name__)
 
 _ENDED = (7, 8)
 """TCP_CLOSE and TCP_CLOSE_WAIT in Linux' `tcp_states.h`."""
@@ -37,26 +28,6 @@ def bind(address: Address, variable: str) -> socket.socket:
         text = f"{variable}: cannot listen on {address} ({error.strerror or error}); free the port or choose another"
         raise ConfigurationError(text) from error
     return listener
-
-
-def room_for(connections: int) -> int:
-    """How many of these connections this process can have; it raises its limit of open files for them.
-
-    Many systems begin with 1024, for the sake of programs that cannot count further. A process without a file left
-    accepts connections and drops them, those of probes as well.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = connections + OTHER_FILES
-    if soft == resource.RLIM_INFINITY or soft >= files:
-        return connections
-    most = files if hard == resource.RLIM_INFINITY else min(files, hard)
-    with suppress(OSError, ValueError):  # some systems have a limit below that which they tell
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
-        soft = most
-    room = max(CONNECTIONS_MIN, min(connections, soft - OTHER_FILES))
-    if room < connections:
-        log.warning("this process may open %d files: there is room for %d connections, not %d", soft, room, connections)
-    return room
 
 
 def has_hung_up(connection: socket.socket) -> bool:

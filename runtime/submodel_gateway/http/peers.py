@@ -2,13 +2,19 @@
 
 import asyncio
 import logging
+import resource
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 10_000
+OTHER_FILES = 240
+"""Files and sockets beside clients' connections: job stores, webhooks, the operator's port, probes."""
+
+CONNECTIONS_MIN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +41,26 @@ class Bounds:
     connections: int = CONNECTIONS
     connections_per_address: int | None = None
     """Of one client's address; None for any number, as behind a proxy, where all of them have the same."""
+
+
+def room_for(connections: int) -> int:
+    """How many of these connections this process can have; it raises its limit of open files for them.
+
+    Many systems begin with 1024, for the sake of programs that cannot count further. A process without a file left
+    accepts connections and drops them, those of probes as well.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    files = connections + OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= files:
+        return connections
+    most = files if hard == resource.RLIM_INFINITY else min(files, hard)
+    with suppress(OSError, ValueError):  # some systems have a limit below that which they tell
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        soft = most
+    room = max(CONNECTIONS_MIN, min(connections, soft - OTHER_FILES))
+    if room < connections:
+        log.warning("this process may open %d files: there is room for %d connections, not %d", soft, room, connections)
+    return room
 
 
 class Peer(Protocol):
