@@ -12,7 +12,7 @@ from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest, LeasedJo
 from submodel.contract.internal import Snapshots
 from submodel.contract.states import JobState, WorkerPhase
 from submodel.contract.wire import decode
-from submodel_gateway.errors import NotFound, StoreAway
+from submodel_gateway.errors import NotFound, StoreAway, Unsure
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.clock import SteeredClock
 from submodel_gateway.service.gateway import Gateway
@@ -145,7 +145,7 @@ async def test_a_database_that_is_away_takes_no_endpoint_of_the_other_with_it(
     await one.until(lambda seen: sorted(seen.unknown) == lost and _knows(IN_A)(seen))
     id = await one.submit(IN_A)
     assert [job.id for job in await other.take(IN_A)] == [id]
-    with pytest.raises(StoreAway):
+    with pytest.raises(Unsure):
         await one.submit(IN_B)
     databases.proxies["b"].allow()
     await one.until(lambda seen: not seen.unknown)
