@@ -343,7 +343,8 @@ class Ledger:
                 self._charge(event, entry, change, "WorkerGone", charged=operation.charged)
 
     def _sweep(self, event: Committed, operation: base.Sweep, outcome: base.Outcome) -> None:
-        if event.timed_at - self._swept_timed > AWAY_MS - SLACK_MS:
+        # A gateway that has just come up may also see an outage in that the wall clock was set meanwhile.
+        if event.timed_at - self._swept_timed > AWAY_MS - SLACK_MS or not operation.seen_at:
             self._outage_over_at = event.at
         self._swept_timed = event.timed_at
         for change in base.changes(outcome):
