@@ -13,7 +13,7 @@ from submodel_gateway.http.peers import Bounds
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.settings import Address
 from submodel_gateway.sockets import bind
-from tests.integration.test_gateway_bounds import ask, request, server
+from tests.integration.test_gateway_bounds import ask, request, route, server
 
 KEPT = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b"
 LAST = request(b"last")
@@ -215,3 +215,24 @@ async def test_a_server_that_stops_answers_what_it_serves_and_closes_what_is_idl
     await running
     unused.close()
     writer.close()
+
+
+@pytest.mark.parametrize("before", [b"", LAST[:9]], ids=["new", "begun"])
+async def test_a_request_that_is_on_its_way_while_a_server_stops_is_answered(before: bytes) -> None:
+    listener = bind(Address("127.0.0.1", 0), "LISTEN")
+    servers = Servers([(answers.application(route), listener, Bounds())])
+    running = asyncio.create_task(servers.run())
+    reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
+    writer.write(before)
+    idle, used = await asyncio.open_connection(*listener.getsockname()[:2])
+    used.write(KEPT % (4, b"once"))
+    await idle.readuntil(b"}")
+    servers.stop()
+    assert await idle.read() == b"", "this server has left"
+    writer.write(LAST[len(before) :])
+    answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert b"connection: close" in answer
+    used.close()
+    writer.close()
+    await running

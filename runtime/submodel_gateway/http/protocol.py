@@ -49,6 +49,12 @@ that the client has gone away. With more the system is asked now and then."""
 
 ASK_SECONDS = 1.0
 
+COMING_SECONDS = 1.0
+"""How long a server that leaves waits for the first request of a new connection, and for one that has begun to come."""
+
+SENT_SECONDS = 0.1
+"""How long for one of a connection that has been idle: it may be here already, and not have been read yet."""
+
 _READ = bytearray(READ_BYTES)
 """One for all connections: what is read is parsed before the next one is read."""
 
@@ -253,16 +259,26 @@ class HttpConnection(asyncio.BufferedProtocol):
             last.keep_alive = False
 
     def leave(self) -> None:
-        if self._served is None:
-            self._transport.close()
+        # What a client sent it may not send again: it cannot know whether it was read.
+        if self._awaited is _Awaited.HEAD:
+            self._await(_Awaited.HEAD, COMING_SECONDS)
+        elif self._awaited is _Awaited.REQUEST:
+            self._await(_Awaited.REQUEST, SENT_SECONDS)
         else:
-            self._leaving = True
-            self._served.keep_alive = False
+            self._end()
 
     def cut(self) -> None:
         self._transport.abort()
 
     # What comes:
+
+    def _end(self) -> None:
+        """The connection ends, after the answer to what is served."""
+        if self._served is None:
+            self._transport.close()
+        else:
+            self._leaving = True
+            self._served.keep_alive = False
 
     def _new_parser(self) -> httptools.HttpRequestParser:
         parser = httptools.HttpRequestParser(self)
@@ -338,7 +354,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._deaf = True
         answered = not self._in_head and self._newest is not None and self._newest.answered
         if answered or (self._served is not None and (self._served is not self._newest or self._served.is_complete)):
-            self.leave()
+            self._end()
             return
         head = b"HTTP/1.1 %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
         self.write(head % (status, len(body)) + body)

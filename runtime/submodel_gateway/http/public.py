@@ -52,6 +52,7 @@ def public_app(gateway: Gateway, access: Access) -> App:
 
 class _Public:
     def __init__(self, gateway: Gateway, access: Access) -> None:
+        self._gateway = gateway
         self._access = access
         self._bodies = gateway.bodies
         self._unread = gateway.unread
@@ -150,13 +151,16 @@ class _Public:
         return encode(documents.Accepted(id=submitted.id, status=submitted.state))
 
     async def _runsync(self, request: Request, endpoint: str) -> bytes:
-        wait_ms = parameters.WAIT.read(request) or 0
+        wait_ms = self._wait_ms(parameters.WAIT, request)
         new = await _new_job(request, operations.RUNSYNC)
         waiting = self._clients.submit_and_wait(
             endpoint, new, wait_ms, request.hangup(), request.forget_body, request.shelf
         )
         del new  # the wait is long
         return answers.job_answer(await waiting)
+
+    def _wait_ms(self, parameter: parameters.Whole, request: Request) -> int:
+        return 0 if self._gateway.leaving else parameter.read(request) or 0
 
     async def _purge_queue(self, request: Request, endpoint: str) -> bytes:
         removed = await self._clients.purge(endpoint)
@@ -172,7 +176,7 @@ class _Public:
         return answers.job_answer(await self._clients.status(endpoint, job, keep_ms, request.shelf))
 
     async def _status_sync(self, request: Request, endpoint: str, job: str) -> bytes:
-        wait_ms = parameters.WAIT.read(request) or 0
+        wait_ms = self._wait_ms(parameters.WAIT, request)
         await request.body(limits.RUN_BODY_BYTES)
         return answers.job_answer(await self._clients.wait(endpoint, job, wait_ms, request.hangup(), request.shelf))
 
@@ -180,7 +184,7 @@ class _Public:
         if stream_events.wanted(request):
             await request.body(limits.RUN_BODY_BYTES)
             return await self._events.serve(request, endpoint, job)
-        wait_ms = parameters.STREAM_WAIT.read(request) or 0
+        wait_ms = self._wait_ms(parameters.STREAM_WAIT, request)
         offset = parameters.OFFSET.read(request)
         await request.body(limits.RUN_BODY_BYTES)
         hangup, shelf = request.hangup(), request.shelf

@@ -84,6 +84,9 @@ class Gateway:
         self.clock = clock
         spans = self.spans = spans or Spans()
         self.ready = False
+        self.leaving = False
+        """Whether nothing is held any more, and whoever waits gets what there is."""
+
         self.endpoints = Endpoints()
         self.measures = Measures(self.endpoints.owner)
         self._stores = Stores(stores, lambda done: self._commits.committed(done), self.measures)
@@ -172,7 +175,7 @@ class Gateway:
 
         What workers deliver goes on waiting for a store that is away, for a while: they throw away what is refused.
         """
-        self.ready = False
+        self.ready, self.leaving = False, True
         self.webhooks.stop()
         self.workers.close()
         self.legacy_posts.drain()

@@ -45,6 +45,7 @@ class SnapshotFeed:
         self._deleted: dict[str, int] = {}
         self._answered_at = 0
         self._holds: dict[Hold, None] = {}
+        self._over = False
 
     def changed(self, state: EndpointState) -> None:
         """Something that a snapshot shows is different."""
@@ -70,6 +71,8 @@ class SnapshotFeed:
             since = 0
         with Hold(wait_ms, hangup) as hold:
             self._holds[hold] = None
+            if self._over:
+                hold.end()
             try:
                 await self._until_news(since, hold)
             finally:
@@ -77,7 +80,8 @@ class SnapshotFeed:
         return await self._snapshots(since)
 
     def end_all(self) -> None:
-        """Answer every reader now."""
+        """Answer every reader now, and those that come from now on at once: the gateway goes down."""
+        self._over = True
         for hold in self._holds:
             hold.end()
 

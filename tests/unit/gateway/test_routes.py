@@ -79,6 +79,15 @@ async def test_without_a_wait_a_request_is_held_all_the_same(method: str, path: 
         assert (await asked.answer()).json["status"] == "COMPLETED"
 
 
+@pytest.mark.parametrize(("method", "path"), [("POST", "runsync"), ("GET", "status-sync/{id}"), ("GET", "stream/{id}")])
+async def test_what_comes_to_a_gateway_that_leaves_is_answered_and_not_held(method: str, path: str) -> None:
+    async with world() as w:
+        id = await w.submit()
+        w.gateway.drain()
+        answer = await call(w, method, f"{path.format(id=id)}?wait=20000", {"input": 1}).answer()
+        assert (answer.status, answer.json["status"]) == (200, "IN_QUEUE")
+
+
 @pytest.mark.requirement("client.requests")
 async def test_jobs_are_listed_by_their_states_and_page_by_page() -> None:
     async with world() as w:

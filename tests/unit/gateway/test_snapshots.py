@@ -46,6 +46,13 @@ async def test_a_job_that_meets_no_worker_wakes_the_reader_at_once() -> None:
         assert (snapshot.queued, snapshot.oldest_queued_ms, snapshot.workers) == (1, w.clock.ms, [])
 
 
+async def test_a_gateway_that_leaves_holds_no_reader() -> None:
+    async with world() as w:
+        since = (await read(w, 0)).version
+        w.gateway.drain()
+        assert (await read(w, since, 600_000)).endpoints == []
+
+
 async def test_demand_that_is_known_does_not_wake_again() -> None:
     async with world() as w:
         await w.submit()
