@@ -23,6 +23,7 @@ from submodel.contract.internal import (
     WorkerPresence,
     WorkersGone,
     WorkersPush,
+    fingerprint,
 )
 from submodel_operator.clock import pause
 from submodel_operator.errors import GatewayRefused, GatewayUnavailable
@@ -32,10 +33,12 @@ POLL_MS = 1000
 """How long the gateway holds a poll without news; also the freshness of ages while jobs wait."""
 
 UNKNOWN_SECONDS = 1.0
-"""Between two polls while the gateway knows nothing of some endpoints: these are answered at once."""
+"""Between two polls for everything, which are answered at once: while the gateway knows nothing of some endpoints, or
+this client of something that the gateway knows."""
 
 REQUEST_TIMEOUT_SECONDS = 10.0
-RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""The last of them again and again. It is time in which no worker starts although the gateway is back."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +59,9 @@ class GatewayClient:
         self._heard_at: float | None = None
         self._last: dict[str, tuple[int, float]] = {}
         """When endpoints were last spoken of that the gateway knows nothing of now: its time, and ours."""
+
+        self._complete = True
+        """Whether the last answer and those before it are all that the gateway knows."""
 
         self._heard = asyncio.Event()
         self._pushed: dict[tuple[str, str], bytes] = {}
@@ -138,7 +144,7 @@ class GatewayClient:
             try:
                 await self._poll(changed)
                 failures = 0
-                if self._last:
+                if self._last or not self._complete:
                     await pause(UNKNOWN_SECONDS)
             except (GatewayUnavailable, GatewayRefused) as error:
                 if not failures:
@@ -151,10 +157,13 @@ class GatewayClient:
 
     async def _poll(self, changed: Callable[[Key], None]) -> None:
         # What a gateway did not know it does not count as news when it does, least of all another gateway.
-        since = 0 if self._last else self._version
+        since = self._version if self._complete and not self._last else 0
         place = f"since={since}&boot={self._boot}" if self._boot else "since=0"
         answer = _snapshots(await self._request("GET", f"snapshots?{place}&waitMs={POLL_MS}"))
         told = (*answer.deleted, *answer.unknown)
+        if since == 0:
+            # It knows no others: its database was emptied or went back to a backup, or it is another one.
+            told = (*told, *(self._snapshots.keys() - {snapshot.endpoint_id for snapshot in answer.endpoints}))
         news = {_owner(self._snapshots[each]) for each in told if each in self._snapshots}
         if answer.boot != self._boot:
             # Another process: it answers with everything, and what the one before said or was told is void.
@@ -168,10 +177,11 @@ class GatewayClient:
         self._boot, self._version = answer.boot, answer.version
         self._gateway_now_ms, self._heard_at = answer.now_ms, self._clock.monotonic()
         self._heard.set()
-        for endpoint_id in set(answer.deleted) - {snapshot.endpoint_id for snapshot in answer.endpoints}:
+        for endpoint_id in set(told) - {snapshot.endpoint_id for snapshot in answer.endpoints} - set(answer.unknown):
             self._drop(endpoint_id)
         for snapshot in answer.endpoints:
             news |= self._keep(snapshot)
+        self._complete = answer.known in (None, self._known())
         for key in news:
             changed(key)
 
@@ -184,6 +194,9 @@ class GatewayClient:
         self._snapshots[snapshot.endpoint_id] = snapshot
         self._ids.setdefault(owner, set()).add(snapshot.endpoint_id)
         return {owner, former}
+
+    def _known(self) -> int:
+        return sum(fingerprint(each.endpoint_id, each.registration) for each in self._snapshots.values())
 
     def _drop(self, endpoint_id: str) -> None:
         if snapshot := self._snapshots.pop(endpoint_id, None):

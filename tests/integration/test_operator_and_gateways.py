@@ -11,6 +11,7 @@ from submodel.contract.internal import EndpointRegistration
 from tests.support.balancer import Balancer
 from tests.support.live_gateway import Http, LiveGateway
 from tests.support.operator_ear import following
+from tests.support.postgres import shared_server
 
 pytestmark = pytest.mark.slow
 
@@ -48,3 +49,24 @@ async def test_it_goes_on_hearing_when_the_one_it_spoke_to_is_killed(gateways: l
             first.kill()
             await asyncio.to_thread(submit, second)
             await ear.until(lambda signals: signals.snapshot.queued == 2)
+
+
+async def test_an_endpoint_that_an_emptied_or_another_database_does_not_have_is_registered_anew(
+    tmp_path: Path, gateways: list[LiveGateway]
+) -> None:
+    registration = EndpointRegistration(endpoint_id=ENDPOINT, epoch="uid", generation=1)
+    with (
+        shared_server().database() as another,
+        LiveGateway(tmp_path, SUBMODEL_GATEWAY_STORE=another) as moved,
+        Balancer(gateways, internal=True) as service,
+    ):
+        async with following(service.url, ENDPOINT) as ear:
+            await ear.client.register(registration)
+            await ear.until(lambda signals: True)
+            service.members = [moved]
+            for gateway in gateways:
+                gateway.kill()
+            await ear.until_unknown()
+            await ear.client.register(registration)
+            await ear.until(lambda signals: signals.snapshot.registration == "uid/1")
+            await asyncio.to_thread(submit, moved)

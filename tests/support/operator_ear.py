@@ -31,6 +31,13 @@ class Ear:
                 self._news.clear()
                 await self._news.wait()
 
+    async def until_unknown(self) -> None:
+        """Returns once the gateways do not know the endpoint."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            while self.client.signals(self._endpoint) is not None:
+                self._news.clear()
+                await self._news.wait()
+
 
 @asynccontextmanager
 async def following(url: str, endpoint: str) -> AsyncIterator[Ear]:

@@ -5,6 +5,8 @@ Instants are milliseconds of the gateway's clock; an answer carries that clock (
 against it and never against the reader's.
 """
 
+import zlib
+
 from submodel.contract import limits
 from submodel.contract.exchange import Startup
 from submodel.contract.states import WorkerPhase
@@ -215,6 +217,15 @@ class Snapshots(Message):
     deleted: list[str] = []
     unknown: list[str] = []
     """Endpoints of a job store that does not answer: what was said of them before gets old."""
+
+    known: int | None = None
+    """The sum of `fingerprint` of all endpoints that this gateway knows; None from a gateway that does not tell. A
+    reader who comes to another sum has missed something, and asks for everything."""
+
+
+def fingerprint(endpoint_id: str, registration: str) -> int:
+    """A number for an endpoint and the registration in force, `<epoch>/<generation>`; the same in every process."""
+    return zlib.crc32(f"{endpoint_id} {registration}".encode())
 
 
 class TrafficRecord(Message):

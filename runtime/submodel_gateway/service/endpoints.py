@@ -74,6 +74,11 @@ class EndpointState:
         """As in URLs."""
         return self.registration.endpoint_id
 
+    @property
+    def in_force(self) -> str:
+        """Which registration it is, `<epoch>/<generation>`."""
+        return f"{self.registration.epoch}/{self.registration.generation}"
+
     def run_ms_p95(self) -> int | None:
         """What 95 in a hundred of the last completed jobs did not exceed."""
         return sorted(self.runs_ms)[-(-len(self.runs_ms) * 95 // 100) - 1] if self.runs_ms else None

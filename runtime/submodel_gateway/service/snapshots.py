@@ -6,7 +6,7 @@ busy gateway answers a handful of times per second. A reader that lost its place
 
 import asyncio
 
-from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView
+from submodel.contract.internal import EndpointSnapshot, Snapshots, WorkerView, fingerprint
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.errors import StoreAway, StoreError
 from submodel_gateway.service import words
@@ -121,6 +121,7 @@ class SnapshotFeed:
             endpoints=[each for part in parts if not isinstance(part, StoreError) for each in part],
             deleted=[endpoint for endpoint, version in self._deleted.items() if version > since > 0],
             unknown=[id for id in self._endpoints.ids() if self._stores.name_of(id) in failed],
+            known=sum(fingerprint(state.id, state.in_force) for state in self._endpoints.all()),
         )
 
     async def _of_store(self, name: str, states: list[EndpointState], now: int) -> list[EndpointSnapshot] | StoreError:
@@ -152,7 +153,7 @@ class SnapshotFeed:
         return EndpointSnapshot(
             endpoint_id=state.id,
             owner=registration.owner,
-            registration=f"{registration.epoch}/{registration.generation}",
+            registration=state.in_force,
             queued=tally.queued,
             queued_low_priority=0 if backlog.usual is None else max(0, tally.queued - backlog.usual),
             late=backlog.late,
