@@ -268,6 +268,13 @@ def test_probes_ask_where_the_process_answers(name: str, probe: str, path: str, 
     assert (asked["path"], ports[asked["port"]]) == (path, port)
 
 
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_pod_is_seen_to_be_ready_soon_after_it_is_and_may_fail_as_long_as_by_default(name: str) -> None:
+    probe = container(name)["readinessProbe"]
+    assert probe["periodSeconds"] <= 2
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 30
+
+
 def test_a_digest_wins_over_a_tag_and_the_tag_over_the_version_of_the_app() -> None:
     digest = f"sha256:{'a' * 64}"
     assert container("demo-gateway")["image"] == f"submodel-gateway:{_chart()['appVersion']}"
