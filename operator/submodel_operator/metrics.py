@@ -26,6 +26,9 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        for result in ("done", "retried", "failed"):
+            # Shown as 0 from the start: of a series that begins with 1, Prometheus sees no increase.
+            self.reconciles.labels(result)
         self.reconcile_seconds = Histogram(
             "submodel_operator_reconcile_duration_seconds",
             "How long a reconcile took.",

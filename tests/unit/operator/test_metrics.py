@@ -53,6 +53,7 @@ async def test_every_reconcile_counts_by_how_it_ended(
     world["cluster"].refuse_applies = trouble
     queue: KeyedQueue[Key] = KeyedQueue()
     metrics.watch_queue(lambda: len(queue))
+    assert value(metrics, "submodel_operator_reconcile_total", result=result) == 0
     queue.add(KEY)
     assert value(metrics, "submodel_operator_workqueue_depth") == 1
     async with asyncio.timeout(10):
