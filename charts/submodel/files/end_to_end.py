@@ -9,6 +9,7 @@ Ends with 0, or with 1 after what went wrong and what the endpoint says of itsel
 | `TEST_NAMESPACE`, `TEST_NAME` | the endpoint that is made; one of that name from before is removed first |
 | `TEST_SECONDS` | what all of it may take |
 | `TEST_PULL_SECRETS` | Secrets for the registry of the worker's image, separated by commas; may be empty |
+| `KUBECONFIG` | where there is no service account, as out of a cluster |
 | `SUBMODEL_ENDPOINT_BASE_URL`, `SUBMODEL_API_KEY` | of the job API |
 """
 
@@ -187,7 +188,8 @@ def remedy(error: Exception) -> str:
 def main(environ: Mapping[str, str]) -> int:
     """Run the test; returns the exit code."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
-    config.load_config()  # type: ignore[no-untyped-call] # the client has no types here
+    # Not load_config, which says in a pod that it might not work.
+    (config.load_kube_config if "KUBECONFIG" in environ else config.load_incluster_config)()
     place = (environ["TEST_NAMESPACE"], environ["TEST_NAME"])
     trial = Trial(client.CustomObjectsApi(), *place, float(environ["TEST_SECONDS"]))
     try:
