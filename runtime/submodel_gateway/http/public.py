@@ -7,18 +7,17 @@ answers in `answers`.
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import msgspec
 from msgspec.structs import replace
 
 from submodel.contract import limits
-from submodel.contract.exchange import ExchangeRequest
 from submodel.contract.wire import encode
 from submodel_gateway.auth.keys import Scope
-from submodel_gateway.errors import InvalidRequest, NotFound, Unauthorized
+from submodel_gateway.errors import NotFound, Unauthorized
 from submodel_gateway.http import (
     answers,
     documents,
     envelope,
+    exchanges,
     openai_frames,
     openapi,
     operations,
@@ -39,7 +38,6 @@ from submodel_gateway.service.gateway import Gateway
 ID_LENGTH_MAX = 256
 
 _WELCOME = encode({"service": "SubModel gateway", "api": "/v2/{endpoint}/{operation}", "document": "/openapi.json"})
-_EXCHANGE = msgspec.json.Decoder(ExchangeRequest)
 
 _Serve = Callable[..., Awaitable[Reply]]
 """Takes the request, the endpoint, and the id of the job, or the name of the model, that the operation is about."""
@@ -224,9 +222,7 @@ class _Public:
         if not token:
             raise Unauthorized("the worker's token is missing; send it as `Authorization: Bearer <token>`")
         await self._workers.authorize(endpoint, worker, token)
-        message = await envelope.beside(await request.body(limits.EXCHANGE_BODY_BYTES), _message)
-        if message.capacity < 0 or message.wait_ms < 0:
-            raise InvalidRequest("capacity and waitMs must not be below 0")
+        message = await envelope.beside(await request.body(limits.EXCHANGE_BODY_BYTES), exchanges.read)
         hangup, forget = request.hangup(), request.forget_body
         exchanged = self._workers.exchange(endpoint, worker, token, message, hangup, forget)
         del message  # what it delivers is let go as soon as it is durable
@@ -245,10 +241,6 @@ def _read_job(request: Request, body: bytes) -> NewJob:
     key = envelope.submit_key(request.header(b"idempotency-key"), request.principal, body)
     new = envelope.new_job(body)
     return new if key is None else replace(new, key=key)
-
-
-def _message(body: bytes) -> ExchangeRequest:
-    return envelope.parse(body, _EXCHANGE)
 
 
 def _check_lengths(request: Request) -> None:
