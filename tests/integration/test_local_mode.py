@@ -106,6 +106,16 @@ def test_a_job_at_zero_workers_starts_one_and_it_leaves_when_idle(tmp_path: Path
         assert server.ended() == 0
 
 
+def test_its_folder_may_have_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "my 50%20 jöbs #1?"
+    folder.mkdir()
+    with up(write(folder, GREETING.format(greeting="hello")), folder) as server:
+        url = server.wait_for(r"url\s+(http\S+)")[1]
+        assert call(f"{url}/runsync", {"input": {}})["output"] == "hello"
+    assert (folder / "data/submodel.db").exists()
+    assert [each.name for each in tmp_path.iterdir()] == [folder.name]
+
+
 @pytest.mark.slow
 def test_the_printed_curl_line_works_as_it_is(tmp_path: Path) -> None:
     with up(write(tmp_path, GREETING.format(greeting="hello")), tmp_path) as server:

@@ -1,10 +1,12 @@
 """The gateway process of local mode: started first, ended last, started again on the same ports when it dies."""
 
 import asyncio
+import os
 import re
 import secrets
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from submodel_operator.errors import UsageError
 from submodel_operator.local.processes import Announce, ChildProcess
@@ -45,7 +47,7 @@ class LocalGateway:
             {
                 "SUBMODEL_GATEWAY_LISTEN": self._listen,
                 "SUBMODEL_GATEWAY_INTERNAL_LISTEN": self._internal_listen,
-                "SUBMODEL_GATEWAY_STORE": f"sqlite:///{self._folder / 'submodel.db'}",
+                "SUBMODEL_GATEWAY_STORE": f"sqlite://{quote(os.fsencode(self._folder / 'submodel.db'))}",
                 "SUBMODEL_GATEWAY_INTERNAL_TOKEN": self.token,
                 "SUBMODEL_GATEWAY_KEYS": "none",  # on this machine's loopback address alone
                 "SUBMODEL_GATEWAY_WEBHOOK_ALLOW": "localhost 127.0.0.0/8 ::1 http",

@@ -1,7 +1,7 @@
 """Opens a store by its URL; the drivers of an engine are imported only when it is asked for."""
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from submodel_gateway.errors import StoreUnusable
 from submodel_gateway.settings import STORE, STORE_FORMS
@@ -24,7 +24,8 @@ def open_store(url: str, quota_bytes: int | None = None) -> Store:
     if scheme == "sqlite" and rest and not rest.endswith("/"):
         from submodel_gateway.store.sqlite import SqliteStore
 
-        return SqliteStore(Path("/" + rest.lstrip("/")) if rest.startswith("/") else Path(rest), quota_bytes)
+        path = unquote(rest, errors="surrogateescape")
+        return SqliteStore(Path("/" + path.lstrip("/")) if path.startswith("/") else Path(path), quota_bytes)
     if scheme in ("postgresql", "postgres") and rest.startswith("//"):
         return _postgres(url, quota_bytes)
     raise StoreUnusable(f"{STORE} names a kind of store that this gateway does not know; give {STORE_FORMS}")

@@ -129,7 +129,7 @@ class SqliteStore:
         return prepare(self._writer, self._path)
 
     async def start(self, news: Callable[[Iterable[str]], None]) -> None:
-        warn_of_library()
+        tell_of_library()
         try:
             removed = await asyncio.to_thread(self._blobs.remove_orphans, self._reads.owns)
         except (OSError, sqlite3.Error) as error:
@@ -344,10 +344,10 @@ def _kind(error: sqlite3.Error) -> type[StoreError]:
 
 
 @cache
-def warn_of_library() -> None:
-    """Once per process: people read about that defect and ask."""
+def tell_of_library() -> None:
+    """Once per process, for people who read about that defect and ask; nobody has to do anything."""
     if sqlite3.sqlite_version_info < SAFE_SQLITE:
-        log.warning(
+        log.info(
             "SQLite %s is older than 3.51.3, which mends a rare damage of databases that several connections write; "
             "it cannot happen here, for one connection alone writes and moves the log",
             sqlite3.sqlite_version,

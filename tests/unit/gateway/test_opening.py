@@ -26,6 +26,12 @@ async def test_files_are_named_by_relative_and_absolute_paths(
     await store.close()
 
 
+async def test_what_a_url_cannot_hold_is_written_with_percent_signs(tmp_path: Path) -> None:
+    store = open_store(f"sqlite://{tmp_path}/my%20jobs%C3%A4.db")
+    assert (tmp_path / "my jobsä.db").exists()
+    await store.close()
+
+
 @pytest.mark.parametrize("url", ["redis://host", "sqlite:", "sqlite:///folder/", "jobs.db", "memory:x", "postgresql:x"])
 def test_other_kinds_are_refused_with_the_known_ones(url: str) -> None:
     with pytest.raises(StoreUnusable, match=re.escape("SUBMODEL_GATEWAY_STORE names a kind of store")):
