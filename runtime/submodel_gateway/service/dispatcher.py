@@ -155,7 +155,7 @@ class Dispatcher:
             target = self._outgoing.rules.target(url)
         except TargetRefused as error:
             return self._settle(webhook, answer.of_refusal(str(error)))
-        if delay_ms := self._traffic.enter(target.host, webhook.endpoint):
+        if delay_ms := self._traffic.enter(target.place, webhook.endpoint):
             return _release(webhook, delay_ms)
         task = asyncio.create_task(self._try(webhook, target, trace))
         self._tries.add(task)
@@ -181,7 +181,7 @@ class Dispatcher:
             came = answer.DEFECT
         finally:
             took_ms = self._clock.now_ms() - began_ms
-            self._traffic.leave(target.host, webhook.endpoint, took_ms, came.works if came else None)
+            self._traffic.leave(target.place, webhook.endpoint, took_ms, came.works if came else None)
         if came is None:
             await self._tell([_release(webhook, CROWDED_MS)])
             return

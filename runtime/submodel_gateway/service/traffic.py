@@ -12,7 +12,7 @@ BYTES_MAX = 64 * 1024 * 1024
 
 LANES_MAX = 10_000
 
-_Key = tuple[str, str]
+_Key = tuple[str, ...]
 
 
 class Traffic:
@@ -34,10 +34,14 @@ class Traffic:
         """How many more may be sent at once."""
         return SENDING_MAX - self._sending
 
-    def enter(self, host: str, endpoint: str) -> int:
-        """0 when a webhook may go now, and it counts until `leave`; else by how many milliseconds to postpone it."""
+    def enter(self, place: str, endpoint: str) -> int:
+        """0 when a webhook may go now, and it counts until `leave`; else by how many milliseconds to postpone it.
+
+        Args:
+            place: host and port.
+        """
         now = self._clock.now_ms()
-        ways = {key: self._lane(key, slots) for key, slots in _ways(host, endpoint)}
+        ways = {key: self._lane(key, slots) for key, slots in _ways(place, endpoint)}
         blocked = {key: lane for key, lane in ways.items() if not lanes.is_free(lane, now)}
         if not blocked:
             self._lanes |= {key: lanes.started(lane) for key, lane in ways.items()}
@@ -49,10 +53,10 @@ class Traffic:
             delays_ms.append(delay_ms)
         return max(delays_ms)
 
-    def leave(self, host: str, endpoint: str, took_ms: int, works: bool | None) -> None:
+    def leave(self, place: str, endpoint: str, took_ms: int, works: bool | None) -> None:
         """A webhook that entered is through; for `works` see `lanes.ended`."""
         now = self._clock.now_ms()
-        for key, slots in _ways(host, endpoint):
+        for key, slots in _ways(place, endpoint):
             # An endpoint is never to blame for its hosts.
             told = works if key[0] == "host" or works is None else True
             self._lanes[key] = lanes.ended(self._lane(key, slots), took_ms, now, works=told)
@@ -86,5 +90,6 @@ class Traffic:
             self._lanes = kept
 
 
-def _ways(host: str, endpoint: str) -> tuple[tuple[_Key, int], ...]:
-    return (("host", host), lanes.HOST_SLOTS), (("endpoint", endpoint), lanes.ENDPOINT_SLOTS)
+def _ways(place: str, endpoint: str) -> tuple[tuple[_Key, int], ...]:
+    """Each endpoint has lanes of its own: whoever may name a host could make it look dead, or fill it, for others."""
+    return (("host", endpoint, place), lanes.HOST_SLOTS), (("endpoint", endpoint), lanes.ENDPOINT_SLOTS)

@@ -73,6 +73,11 @@ class Target:
     address: Address | None
     """The host, if it is an address."""
 
+    @property
+    def place(self) -> str:
+        """Where the connection goes: one port of a host says nothing of another."""
+        return f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:

@@ -250,6 +250,35 @@ async def test_an_endpoint_with_many_slow_hosts_holds_up_nobody_else() -> None:
             postbox.say(host)
 
 
+@pytest.mark.parametrize("bad", ["https://hooks.example.com/slow", "https://hooks.example.com:8443/"])
+async def test_an_endpoint_cannot_hold_up_what_others_send_to_the_same_host(bad: str) -> None:
+    postbox = Postbox()
+    async with world(postbox) as w:
+        await w.register("ns.other")
+        postbox.answers.extend([answer.NO_ANSWER] * FAILURES_MAX)
+        for _ in range(FAILURES_MAX):
+            await ended(w, bad)
+            await dispatch(w)
+        postbox.hold(HOST)
+        other = await w.gateway.clients.submit("ns.other", NewJob(input=b"1", webhook=URL))
+        await w.gateway.clients.cancel("ns.other", other.id)
+        await dispatch(w)
+        assert [letter.url for letter in postbox.letters] == [bad] * FAILURES_MAX + [URL]
+        postbox.say(HOST)
+
+
+async def test_a_port_that_fails_does_not_speak_for_the_others_of_its_host() -> None:
+    postbox = Postbox()
+    async with world(postbox) as w:
+        postbox.answers.extend([answer.NO_CONNECTION] * FAILURES_MAX)
+        for _ in range(FAILURES_MAX):
+            await ended(w, "https://hooks.example.com:8443/")
+            await dispatch(w)
+        await ended(w)
+        await dispatch(w)
+        assert postbox.letters[-1].url == URL
+
+
 async def test_an_endpoint_is_not_to_blame_for_hosts_that_fail() -> None:
     postbox = Postbox()
     async with world(postbox) as w:
