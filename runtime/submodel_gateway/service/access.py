@@ -22,7 +22,8 @@ class Caller:
     """For what is kept apart by caller: idempotency keys."""
 
     account: str = ""
-    """Whose limits count: the key's id. Callers without a key share theirs, for what they send may be anything."""
+    """Whose limits count: the key's id. Callers without a key share theirs, for what they send may be anything: those
+    of an open endpoint with each other, and with nobody else."""
 
 
 class Access(Protocol):
@@ -59,7 +60,7 @@ class ByKey:
     def caller(self, credential: str, endpoint: str, scope: Scope) -> Caller:
         state = self._endpoints.find(endpoint)
         if state is not None and state.registration.open:
-            return _anybody(credential)
+            return _anybody(credential, visitors(endpoint))
         if not credential:
             raise Unauthorized("an API key is missing; send it as `Authorization: Bearer <key>`")
         now = self._now_ms()
@@ -91,8 +92,13 @@ def _checked(endpoint: str, scope: Scope, name: str, scopes: Collection[str], *,
     return Caller(name, name)
 
 
-def _anybody(credential: str) -> Caller:
-    return Caller(hashlib.sha256(credential.encode()).hexdigest()) if credential else _NOBODY
+def visitors(endpoint: str) -> str:
+    """The account of all callers without a key at an open endpoint. No key has a name that ends so."""
+    return f"{endpoint}/"
 
 
-_NOBODY = Caller(hashlib.sha256(b"").hexdigest())
+def _anybody(credential: str, account: str = "") -> Caller:
+    return Caller(hashlib.sha256(credential.encode()).hexdigest() if credential else _NOBODY, account)
+
+
+_NOBODY = hashlib.sha256(b"").hexdigest()

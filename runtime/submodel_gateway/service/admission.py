@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from submodel_gateway.errors import Overloaded
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.ratelimit.figures import ALL, Figures
+from submodel_gateway.service.access import visitors
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints
 
@@ -124,7 +125,8 @@ class Admission:
             self._forget(now)
         counter = self._counters.get((endpoint, group, account)) or self._new(endpoint, group, account)
         if self._overall is not None and counter.account.under_way >= self._overall:
-            raise self._too_many(counter, now, self._overall, "this API key" if account else "callers without a key")
+            whose = "callers without a key" if account in ("", visitors(endpoint)) else "this API key"
+            raise self._too_many(counter, now, self._overall, whose)
         at_once = counter.figures.concurrent
         if at_once is not None and counter.under_way >= at_once:
             raise self._too_many(counter, now, at_once, f"{group} at this endpoint")

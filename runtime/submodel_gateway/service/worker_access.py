@@ -6,6 +6,7 @@ that it has accepted count until they expire; nobody else is refused for it, onl
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -30,6 +31,9 @@ AT_ONCE_OF_ONE = 4
 OPEN_MAX = 10_000
 """Questions that are under way or wait. They outlive the requests that they are for."""
 
+OPEN_MAX_OF_ONE = 1_000
+"""The same for one endpoint, so that made-up tokens of one leave the others room."""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,6 +57,7 @@ class WorkerAccess:
         self._reviewer = reviewer
         self._verdicts = Verdicts()
         self._asking: dict[bytes, asyncio.Task[Pod | None]] = {}
+        self._open_of: Counter[str] = Counter()
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._turns_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._away_until = 0
@@ -85,11 +90,12 @@ class WorkerAccess:
             return None
         asking = self._asking.get(digest)
         if asking is None:
-            if len(self._asking) >= OPEN_MAX:
+            if len(self._asking) >= OPEN_MAX or self._open_of[place.endpoint] >= OPEN_MAX_OF_ONE:
                 raise Unavailable("too many tokens of workers are being checked; send it again")
             asked = self._ask(reviewer, digest, token, claims, self._turns_at(place.endpoint))
             asking = self._asking[digest] = asyncio.ensure_future(asked)
-            asking.add_done_callback(lambda done: self._answered(digest, done))
+            self._open_of[place.endpoint] += 1
+            asking.add_done_callback(lambda done: self._answered(place.endpoint, digest, done))
         return await asyncio.shield(asking)
 
     def _turns_at(self, endpoint: str) -> asyncio.Semaphore:
@@ -99,8 +105,9 @@ class WorkerAccess:
             turns = self._turns_of[endpoint] = asyncio.Semaphore(AT_ONCE_OF_ONE)
         return turns
 
-    def _answered(self, digest: bytes, done: "asyncio.Task[Pod | None]") -> None:
+    def _answered(self, endpoint: str, digest: bytes, done: "asyncio.Task[Pod | None]") -> None:
         del self._asking[digest]
+        self._open_of -= Counter((endpoint,))  # what comes to nothing is left out
         if not done.cancelled():
             done.exception()  # those who waited for it may have gone away
 

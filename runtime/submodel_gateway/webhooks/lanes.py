@@ -1,8 +1,8 @@
 """How many webhooks go where at once. Pure.
 
 Each port of a host that an endpoint sends to has a lane, and so has the endpoint: a host that is slow or gone holds up
-nobody but itself, and an endpoint with many slow hosts nobody but itself. What finds no place in its lane is postponed, spread over the time that the
-lane needs for what came before; it waits in the store, not in memory.
+nobody but itself, and an endpoint with many slow hosts nobody but itself. What finds no place in its lane is postponed,
+spread over the time that the lane needs for what came before; it waits in the store, not in memory.
 
 A host that fails several times in a row is left alone for a while, then tried with one webhook at a time. Meanwhile
 its webhooks are postponed, which counts as no try.
@@ -28,7 +28,7 @@ DELAY_MS_MAX = 300_000
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True):
-    """What a gateway knows of one endpoint, or of one host that it sends to. Instants are milliseconds of its own clock."""
+    """What a gateway knows of an endpoint, or of a host that it sends to. Instants are milliseconds of its clock."""
 
     slots: int
     sending: int = 0

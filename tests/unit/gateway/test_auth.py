@@ -247,7 +247,8 @@ def test_a_push_revokes_what_it_leaves_out(tmp_path: Path) -> None:
 def test_an_endpoint_is_open_only_when_it_says_so(tmp_path: Path) -> None:
     access = with_own_keys(tmp_path, own(), open=True)
     for credential in ("", OWN, KEY, "anything"):
-        assert access.caller(credential, "ns.app", Scope.RUN).account == "", "callers without a key share their limits"
+        account = access.caller(credential, "ns.app", Scope.RUN).account
+        assert account == "ns.app/", "callers without a key share their limits, and with nobody else"
     assert access.caller("a", "ns.app", Scope.RUN) != access.caller("b", "ns.app", Scope.RUN)
     with pytest.raises(Unauthorized):
         access.caller("", "ns.third", Scope.RUN)

@@ -320,6 +320,21 @@ async def test_questions_that_wait_are_bounded_and_those_beyond_are_told_to_come
         assert [type(each) for each in refused] == [Unavailable, Unavailable]
 
 
+async def test_made_up_tokens_of_one_endpoint_leave_room_for_the_questions_of_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(worker_access, "OPEN_MAX", 8)
+    monkeypatch.setattr(worker_access, "OPEN_MAX_OF_ONE", 4)
+    async with cluster() as c, flood(c, 10) as asked:
+        other = "other-r7-5d9c7b8f4c-xyzzy"
+        await c.lets_in(c.token(other), other, "ns.other")
+        refused = [each.exception() for each in asked if each.done()]
+        assert [type(each) for each in refused] == [Unavailable] * 6
+        c.reviews.released.set()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await c.lets_in(c.token(salt=10))
+
+
 @asynccontextmanager
 async def flood(c: Cluster, count: int) -> AsyncIterator[list["asyncio.Task[None]"]]:
     """So many made-up tokens of one endpoint, about which the API server thinks for long."""
