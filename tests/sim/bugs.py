@@ -34,7 +34,7 @@ class _WallTime:
     def begin(self, reading: base.StoreTime) -> None:
         """There is nothing to set."""
 
-    def follow(self, reading: base.StoreTime) -> None:
+    def follow(self, reading: base.StoreTime, doubt_ms: int = 0) -> None:
         """It is right by definition."""
 
 

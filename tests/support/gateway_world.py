@@ -44,7 +44,7 @@ class TestClock:
     def begin(self, reading: StoreTime) -> None:
         """The test sets it."""
 
-    def follow(self, reading: StoreTime) -> None:
+    def follow(self, reading: StoreTime, doubt_ms: int = 0) -> None:
         """The test moves it."""
 
 

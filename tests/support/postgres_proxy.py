@@ -7,6 +7,7 @@ statements that sign its gateway's row.
 import socket
 import struct
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -30,6 +31,9 @@ class PostgresProxy:
         self._countdowns: list[int] = []
         self._and_refuse = False
         self._refusing = False
+        self.delay_seconds = 0.0
+        """How long each message is on its way."""
+
         self.cut = Event()
         """Set when a connection was lost at each of the armed messages."""
 
@@ -160,6 +164,8 @@ class _Connection:
                     self.is_writers = True
                 if not self._proxy.passes(self):
                     break
+                if self._proxy.delay_seconds:
+                    time.sleep(self._proxy.delay_seconds)  # noqa: TID251  # a way that takes time is what is asked for
                 target.sendall(message)
                 untyped = False
         reader.close()

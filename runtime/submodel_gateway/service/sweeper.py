@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from submodel.contract import limits
 from submodel_gateway.errors import StoreError
-from submodel_gateway.service.clock import Clock
+from submodel_gateway.service.clock import Clock, follow
 from submodel_gateway.store import base
 from submodel_gateway.store.group import GroupCommit
 
@@ -83,7 +83,7 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Let everything happen that is due now; returns the milliseconds until there may be more."""
-        self._clock.follow(await self._store.store.time())
+        await follow(self._store.store.time, self._clock)
         due = await self._store.store.next_due()
         now = self._clock.now_ms()
         # While jobs run, each sweep leaves its mark; without any there is nothing to hold, and nothing is written.

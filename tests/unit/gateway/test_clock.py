@@ -1,13 +1,15 @@
 """A store's clock is steered gently: gateways agree, and a step of a wall clock moves nobody."""
 
+import itertools
 from collections.abc import Iterable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from submodel_gateway.metrics.measures import Measures
-from submodel_gateway.service.clock import MARK_FRESH_MS, SteeredClock, starting_ms
+from submodel_gateway.service.clock import MARK_FRESH_MS, SteeredClock, follow, starting_ms
 from submodel_gateway.service.stores import NamedStore, Stores
 from submodel_gateway.store.base import StoreTime
 from submodel_gateway.store.memory import MemoryStore
@@ -40,6 +42,17 @@ class Distant(MemoryStore):
         return reading
 
 
+class Marked(Distant):
+    """One that several gateways share; `mark` is their last one, the time by a gateway's clock and by its own."""
+
+    mark: tuple[int, int] = (0, 0)
+
+    async def time(self) -> StoreTime:
+        reading = await super().time()
+        mark_ms, mark_wall_ms = self.mark
+        return replace(reading, mark_ms=mark_ms, mark_wall_ms=mark_wall_ms)
+
+
 async def begun_behind_ms(*trips_ms: int) -> int:
     """How far behind its store a gateway begins."""
     monotonic = Monotonic()
@@ -47,6 +60,19 @@ async def begun_behind_ms(*trips_ms: int) -> int:
     store = Distant(monotonic, trips_ms)
     await Stores([NamedStore("a", store, clock)], lambda done: None, Measures()).begin("a", lambda changed: None)
     return START_MS + monotonic.ms - clock.now_ms()
+
+
+async def test_readings_that_are_on_their_way_for_a_while_let_no_clock_fall_behind() -> None:
+    monotonic = Monotonic()
+    clock = SteeredClock(monotonic)
+    store = Marked(monotonic, itertools.repeat(40))
+    clock.begin(alone(START_MS + monotonic.ms))
+    for _ in range(3_600):
+        monotonic.ms += 1_000
+        store.mark = clock.now_ms(), START_MS + monotonic.ms
+        await follow(store.time, clock)
+    # A reading is taken for half as old as its trip; here it is as old as all of it.
+    assert abs(START_MS + monotonic.ms - clock.now_ms()) <= 25
 
 
 def alone(wall_ms: int, mark_ms: int = 0) -> StoreTime:

@@ -11,6 +11,7 @@ from submodel_gateway.store.batch import Batch
 from submodel_gateway.store.postgres import statements as sql
 from submodel_gateway.store.postgres.asking import Desk
 from submodel_gateway.store.postgres.columns import breaker_of, content_of, job_of, text, webhook_of
+from submodel_gateway.store.postgres.server_clock import ServerClock
 
 JOBS_TOGETHER = 200
 CONTENTS_TOGETHER = 16
@@ -21,16 +22,19 @@ _Numbered = tuple[str, int]
 
 
 class Reads:
-    """The reading half of `base.Store`; each method sees the last commit."""
+    """The reading half of `base.Store`; each method sees the last commit. `server_clock` hears each reading of it."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, server_clock: ServerClock) -> None:
         self._desk = desk
+        self._server_clock = server_clock
         self._jobs: Batch[str, Job] = Batch(self._fetch_jobs, JOBS_TOGETHER)
         self._results: Batch[_Numbered, base.Content] = Batch(self._fetch_results, CONTENTS_TOGETHER)
         self._progress: Batch[_Numbered, base.Content] = Batch(self._fetch_progress, CONTENTS_TOGETHER)
 
     async def time(self) -> base.StoreTime:
+        asked_ms = self._server_clock.asking()
         ((wall_ms, mark_ms, mark_wall_ms),) = await self._desk.fetch(sql.TIME)
+        self._server_clock.hear(asked_ms, wall_ms)
         return base.StoreTime(wall_ms=wall_ms, mark_ms=mark_ms or 0, mark_wall_ms=mark_wall_ms)
 
     async def job(self, endpoint: str, id: str) -> Job | None:

@@ -44,8 +44,11 @@ COMMIT = "COMMIT"
 REGISTER = "INSERT INTO gateway DEFAULT VALUES RETURNING id, group_no"
 RETURN = "UPDATE gateway SET seen_at = clock_timestamp() WHERE id = %s RETURNING id, group_no"
 _LOSSES = "EXISTS (SELECT FROM breaker WHERE losses <> '[]')"
+# The mark that other gateways set their clocks by. Its wall time is that of its `now`: by the time at which it arrives
+# here, its gateway would seem to be behind, and all together would fall back further with each mark that they follow.
 SIGN = f"""
-UPDATE gateway SET group_no = %s, now_ms = greatest(now_ms, %s), wall_at = clock_timestamp()
+UPDATE gateway SET group_no = %s, now_ms = greatest(now_ms, %s),
+    wall_at = coalesce(to_timestamp(%s::double precision / 1000), clock_timestamp())
 WHERE id = %s RETURNING {_LOSSES}
 """
 # Whoever collided queues up here before anything else, so that of those who do only one is under way at a time.

@@ -22,6 +22,7 @@ from submodel_gateway.store.postgres.faults import ConnectionGone
 from submodel_gateway.store.postgres.line import Line
 from submodel_gateway.store.postgres.news import News
 from submodel_gateway.store.postgres.reads import Reads
+from submodel_gateway.store.postgres.server_clock import ServerClock
 from submodel_gateway.store.postgres.session import conninfo, place
 from submodel_gateway.store.postgres.tallies import Tallies
 from submodel_gateway.store.postgres.writer import Writer
@@ -54,9 +55,10 @@ class PostgresStore:
         self._place = place(url)
         self._tallies = Tallies()
         self._line = Line(self._conninfo)
-        self._writer = Writer(self._line, self._tallies, quota_bytes, self._committed)
+        server_clock = ServerClock()
+        self._writer = Writer(self._line, self._tallies, server_clock, quota_bytes, self._committed)
         self._desk = Desk(self._conninfo, relaxed=True)
-        self._reads = Reads(self._desk)
+        self._reads = Reads(self._desk, server_clock)
         self._blob_desk = Desk(self._conninfo)
         self._blobs = Blobs(self._blob_desk)
         self.board = PostgresBoard(self._desk, self._id)

@@ -25,6 +25,7 @@ from submodel_gateway.store.postgres.faults import Collision, ConnectionGone, aw
 from submodel_gateway.store.postgres.line import Line
 from submodel_gateway.store.postgres.loading import load
 from submodel_gateway.store.postgres.needs import needs_of
+from submodel_gateway.store.postgres.server_clock import ServerClock
 from submodel_gateway.store.postgres.tallies import Tallies
 from submodel_gateway.store.postgres.transaction import Transaction
 from submodel_gateway.store.postgres.unit import Unit
@@ -56,13 +57,20 @@ class Writer:
 
     Args:
         line: how to connect.
+        server_clock: what the others set their clocks by, beside the `now` of each group.
         committed: told the endpoints that each committed group touched; called by the thread that applies.
     """
 
     def __init__(
-        self, line: Line, tallies: Tallies, quota_bytes: int | None, committed: Callable[[frozenset[str]], None]
+        self,
+        line: Line,
+        tallies: Tallies,
+        server_clock: ServerClock,
+        quota_bytes: int | None,
+        committed: Callable[[frozenset[str]], None],
     ) -> None:
         self._line = line
+        self._server_clock = server_clock
         self._tallies = tallies
         self._quota_bytes = quota_bytes
         self._committed = committed
@@ -71,12 +79,16 @@ class Writer:
         self._given_up = False
         """Whether the callers of `_sent` were told that the store is away."""
 
+        self._began_wall_ms: float | None = None
+        """What the database's clock showed at the `now` of the group that is being applied, as far as that is known."""
+
         self._away_since: float | None = None
         self._closing = Event()
         self.gateway: int | None = None
         """Id of this gateway's row, once there has been a connection."""
 
     def apply(self, operations: Sequence[base.Operation], now: int) -> list[base.Outcome]:
+        self._began_wall_ms = self._server_clock.now_ms()
         try:
             return self._apply(operations, now)
         finally:
@@ -211,7 +223,7 @@ class Writer:
         if late:
             signed = transaction.queue(sql.SIGN_LATE, self._group_no, self.gateway)
         else:
-            signed = transaction.queue(sql.SIGN, self._group_no, now, self.gateway)
+            signed = transaction.queue(sql.SIGN, self._group_no, now, self._began_wall_ms, self.gateway)
         if collided:
             transaction.queue(sql.TURNSTILE)
         unit = Unit(transaction, self._room_bytes())
