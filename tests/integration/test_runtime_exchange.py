@@ -1,11 +1,13 @@
 """The worker's side of the exchange over real HTTP: streams, stops, drains, and a gateway that fails."""
 
 import functools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from submodel.serverless.session import FORSAKEN_SECONDS
 from tests.integration.test_runtime_lifecycle import gated, open_gate
 from tests.support.scripted_gateway import ScriptedGateway
 from tests.support.worker_process import WorkerProcess
@@ -509,3 +511,15 @@ def test_a_renewed_token_file_is_read_again(gateway: ScriptedGateway, tmp_path: 
         gateway.submit("a", 1)
         assert gateway.result("a")["output"] == 1
         assert "secret" not in worker.log
+
+
+def test_a_worker_whose_endpoint_was_deleted_leaves_long_before_its_time_to_drain_is_over(
+    gateway: ScriptedGateway, tmp_path: Path
+) -> None:
+    gateway.submit("a")
+    with WorkerProcess(tmp_path, GATED, gateway.environment(SUBMODEL_DRAIN_SECONDS="600")) as worker:
+        gateway.wait_running("a")
+        gateway.change(status=401)
+        open_gate(tmp_path)
+        worker.signal(signal.SIGTERM)
+        assert worker.exit_code(3 * FORSAKEN_SECONDS) == 0

@@ -48,9 +48,9 @@ class WorkerProcess:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def exit_code(self) -> int:
-        """Wait for the end of the process."""
-        return self._process.wait(EXIT_SECONDS)
+    def exit_code(self, seconds: float = EXIT_SECONDS) -> int:
+        """Wait for the end of the process, at most so long."""
+        return self._process.wait(seconds)
 
     def terminate(self) -> int:
         """SIGTERM, and the exit code it leads to."""

@@ -31,6 +31,9 @@ read_answer = msgspec.json.Decoder(ExchangeAnswer).decode
 """Made here and not by the threads: two that meet a model for the first time at once crash in msgspec, which offers it
 to all of them while it still learns the models within."""
 
+_UNKNOWN = (401, 404)
+"""The gateway does not know the worker, or its endpoint."""
+
 TOKEN_SECONDS = 10.0
 """How long a token from a file is used before the file is read again: it is renewed long before it expires."""
 
@@ -161,8 +164,14 @@ class Exchange(Conversation):
             self._leave_replica(replica)
             if failures % len(self._replicas) == 0:  # none of them is there
                 self._gateway_back.wait(backoff_seconds(failures // len(self._replicas), random.random()))
+            if isinstance(error, GatewayRefused) and error.status in _UNKNOWN:
+                self._session.refused(time.monotonic())
+            else:
+                self._session.unheard()
             if flight.must_be_answered:
-                return True
+                if not self._session.forsaken(time.monotonic()):
+                    return True
+                logger.warning("%s; what it does not take is dropped", error)
             self._carriers.pop(flight.request.request, None)
             self._session.dropped(flight)
             self._check_settled()

@@ -52,6 +52,10 @@ BATCH_BYTES = 64 * 1024
 BEATS = 4
 """How often a lease is renewed in its time: a handler may then hold the interpreter's lock for two thirds of it."""
 
+FORSAKEN_SECONDS = 20.0
+"""How long a gateway may not know a worker that leaves, until what that holds is dropped: the endpoint was deleted. One
+that lost its database, or its connection to what vouches for workers, knows them again sooner."""
+
 CONGESTED_BYTES = 8 * 1024 * 1024
 """Unacknowledged chunks above which generators pause."""
 
@@ -98,6 +102,7 @@ class Session(Concurrency):
         self._told_to_drain = False
         self._said_goodbye = False
         self._reason = ""
+        self._refused_at = math.inf
         self._said_phase: WorkerPhase | None = None
         self._lease_seconds = limits.LEASE_MS / 1000
         self._sent_at = -math.inf
@@ -294,9 +299,26 @@ class Session(Concurrency):
 
     # What the answers mean:
 
+    def refused(self, now: float) -> None:
+        """The gateway does not know this worker, or its endpoint."""
+        self._refused_at = min(self._refused_at, now)
+
+    def unheard(self) -> None:
+        """The gateway is away: it did not answer, or with an error of its own."""
+        self._refused_at = math.inf
+
+    def forsaken(self, now: float) -> bool:
+        """Whether a worker that leaves is to drop what the gateway will never take."""
+        return self._leaving and now - self._refused_at >= FORSAKEN_SECONDS
+
     def dropped(self, flight: Flight) -> None:
-        """A request failed and is not repeated; only for one that need not be answered."""
+        """A request failed and is not repeated: it need not be answered, or the worker is forsaken."""
         self._end(flight)
+        for token, cargo in flight.cargo.items():
+            if lease := self._leases.get(token):
+                lease.carrier = 0
+                if cargo.final:
+                    del self._leases[token]
 
     def refused_together(self, flight: Flight) -> None:
         """A request was refused as a whole, and so had no effect; what it carried goes again, each job by itself."""
@@ -308,6 +330,7 @@ class Session(Concurrency):
     def answered(self, flight: Flight, answer: ExchangeAnswer, now: float) -> News:
         """Read the answer to a request under way."""
         self._end(flight)
+        self._refused_at = math.inf
         self._said_phase = flight.request.phase
         if flight.request.startup is not None:
             self._startup = None

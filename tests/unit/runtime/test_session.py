@@ -10,7 +10,15 @@ from submodel.contract.exchange import ExchangeAnswer, JobPolicy, LeasedJob, Ref
 from submodel.contract.states import WorkerPhase
 from submodel.serverless.dialect import Flow
 from submodel.serverless.outcome import Outcome
-from submodel.serverless.session import BATCH_BYTES, CONGESTED_BYTES, REQUEST_BYTES, Flight, Kind, Session
+from submodel.serverless.session import (
+    BATCH_BYTES,
+    CONGESTED_BYTES,
+    FORSAKEN_SECONDS,
+    REQUEST_BYTES,
+    Flight,
+    Kind,
+    Session,
+)
 
 
 def job(job_id: str, token: str = "1-n") -> LeasedJob:
@@ -420,6 +428,27 @@ def test_a_leaving_worker_without_anything_under_way_says_goodbye() -> None:
     assert not settled(session)
     session.dropped(flight(session, 0.0, Kind.FLUSH))
     assert settled(session), "one that the gateway does not hear is enough"
+
+
+def test_what_a_leaving_worker_holds_is_dropped_once_the_gateway_has_not_known_it_for_long() -> None:
+    session = ready(2)
+    running(session, "a", "b")
+    session.finish("t-a", Outcome(b"1"), 1)
+    take = flight(session, 1.0, Kind.TAKE)
+    session.refused(1.0)
+    assert not session.forsaken(1.0 + FORSAKEN_SECONDS), "it does not leave"
+    session.leave()
+    assert session.forsaken(1.0 + FORSAKEN_SECONDS)
+    session.unheard()
+    session.refused(30.0)
+    assert not session.forsaken(29.0 + FORSAKEN_SECONDS)
+    session.dropped(take)
+    assert session.add_chunk("t-b", b"1") == (Flow.ON, True)
+    session.dropped(flight(session, 31.0, Kind.FLUSH))
+    assert not settled(session), "a job runs"
+    session.finish("t-b", Outcome(b"1"), 1)
+    session.dropped(flight(session, 32.0, Kind.FLUSH))
+    assert settled(session)
 
 
 def test_a_result_acknowledged_at_once_does_not_delay_the_next_call() -> None:
