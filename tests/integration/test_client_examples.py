@@ -56,6 +56,11 @@ def test_many_jobs_are_waited_for(base_url: str) -> None:
     assert printed("many_jobs.py", "SUBMODEL_ENDPOINT_BASE_URL", base_url) == expected
 
 
+def test_of_many_jobs_none_is_called_done_that_was_refused(base_url: str) -> None:
+    said = printed("many_jobs.py", "SUBMODEL_ENDPOINT_BASE_URL", f"{base_url}/nowhere")
+    assert [line.partition(" ")[0] for line in said] == ["failed:"] * 3
+
+
 @pytest.mark.parametrize("program", ["one_job.py", "many_jobs.py"])
 def test_the_page_shows_the_programs_as_they_are(program: str) -> None:
     assert f"```python\n{(EXAMPLES / program).read_text(encoding='utf-8')}```" in PAGE

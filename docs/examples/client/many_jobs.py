@@ -3,7 +3,7 @@
 import asyncio
 
 import submodel
-from submodel.errors import JobFailed
+from submodel.errors import SubModelError
 
 
 async def main() -> None:
@@ -13,7 +13,7 @@ async def main() -> None:
             return_exceptions=True,
         )
     for output in outputs:
-        print("failed:" if isinstance(output, JobFailed) else "done:", output)
+        print("failed:" if isinstance(output, SubModelError) else "done:", output)
 
 
 asyncio.run(main())
