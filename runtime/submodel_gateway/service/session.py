@@ -123,7 +123,9 @@ class Session:
         kept = {*request.unanswered, request.request}
         read = {number for number in self.answers if number < request.request} - kept
         self.answers = {number: answer for number, answer in self.answers.items() if number not in read}
-        said = (request.phase, request.reason)
+        # Requests travel on several connections: one that was overtaken tells how the worker was, not how it is.
+        overtaken = request.request < self.newest
+        said = (self.phase, self.reason) if overtaken else (request.phase, request.reason)
         news = said != (self.phase, self.reason)
         if request.startup is not None and self.startup is None:
             self.startup, news = request.startup, True

@@ -117,6 +117,15 @@ async def test_when_a_process_asked_for_jobs_first_is_in_the_snapshot_and_stays(
         assert view.asked_ms == asked_ms
 
 
+async def test_a_request_that_was_overtaken_does_not_take_a_workers_phase_back() -> None:
+    async with world() as w:
+        worker = Worker(w)
+        await worker.say(request=2, unanswered=[1])
+        await worker.say(request=1, phase=WorkerPhase.STARTING)
+        (view,) = (await w.snapshot()).workers
+        assert view.phase is WorkerPhase.READY
+
+
 async def test_a_job_whose_handler_failed_runs_again_where_its_endpoint_says_so_and_not_for_ever() -> None:
     async with world() as w:
         await w.register(max_attempts=2, retry_errors=True)
