@@ -1,9 +1,13 @@
 """The kinds of objects the operator touches, and where the API server serves them."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
 from submodel_operator.api import constants
+from submodel_operator.errors import ClusterRefused
+
+_NAME: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,16 @@ class Resource:
     kind: str
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """Path of the collection (of all namespaces when `namespace` is None), the object or its subresource."""
+        """Path of the collection (of all namespaces when `namespace` is None), the object or its subresource.
+
+        Names come from manifests too. One that leads elsewhere, as `../../other/secrets/name` does, would be read with
+        the rights of the operator, which are those of all namespaces. Raises `ClusterRefused` for such a name.
+        """
+        for each in filter(None, (namespace, name)):
+            if not _NAME.fullmatch(each):
+                raise ClusterRefused(
+                    f"{each!r} cannot be the name of an object; use lower-case letters, digits, - and ."
+                )
         root = "/api" if "/" not in self.api_version else "/apis"
         parts = [root, self.api_version]
         if namespace is not None:

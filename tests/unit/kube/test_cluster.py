@@ -11,7 +11,7 @@ from aiohttp import web
 
 from submodel_operator.api.conditions import EventReason
 from submodel_operator.desired import DesiredPool, desired_pool
-from submodel_operator.errors import Conflict, NameConflict
+from submodel_operator.errors import ClusterRefused, Conflict, NameConflict
 from submodel_operator.kube import Caches, KubeCluster, open_client, preload
 from submodel_operator.ports import REFERENCES_PERIOD_SECONDS, Event, Observed, Reference
 from tests.support.endpoints import KEY, manifest, resolved
@@ -430,6 +430,36 @@ async def test_of_a_secret_only_digests_are_kept_and_of_a_config_map_its_text(wo
     assert digests is not None
     assert list(digests) == ["a"]
     assert "aHVudGVyMg" not in repr(world.cluster.__dict__)
+
+
+ELSEWHERE = [
+    "../../victim/secrets/theirs",
+    "../../../namespaces/victim/secrets/theirs",
+    "..%2f..%2fvictim%2fsecrets%2ftheirs",
+    "%2e%2e/%2e%2e/victim/secrets/theirs",
+    "theirs/../../../victim/secrets/theirs",
+    "theirs?fieldManager=x",
+    "theirs#",
+    "theirs/status",
+    "..",
+    ".",
+    "a b",
+    "a\nb",
+    "théirs",
+]
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+@pytest.mark.parametrize("kind", ["Secret", "ConfigMap"])
+async def test_a_name_leads_nowhere_but_into_the_namespace_of_the_endpoint(world: World, kind: str, name: str) -> None:
+    body = {"metadata": {"name": "theirs"}, "data": {"a": "aHVudGVyMg=="}}
+    world.server.store.create("secrets", "victim", body)
+    world.server.requests.clear()
+    with pytest.raises(ClusterRefused, match="cannot be the name of an object"):
+        await world.cluster.look_up(KEY, [Reference(kind, name)])
+    with pytest.raises(ClusterRefused, match="cannot be the name of an object"):
+        await world.cluster.read_secret(KEY.namespace, name)
+    assert world.server.requests == []
 
 
 async def test_references_are_read_once_a_minute_and_missing_ones_each_time(world: World) -> None:
