@@ -33,6 +33,9 @@ def test_the_jobs_that_an_endpoint_had_are_replayed_under_another_scaling(tmp_pa
         other.write_text("scalerType: NOTHING\n", encoding="utf-8")
         refused = what_if("--data", str(tmp_path / "data"), "--scaling", str(other))
         assert "other.yaml: spec.scaling.scalerType" in str(refused.exception)
+        other.write_text("scalerType: [", encoding="utf-8")
+        refused = what_if("--data", str(tmp_path / "data"), "--scaling", str(other))
+        assert str(refused.exception).count("other.yaml") == 1
         other.write_text("workersMax: 0\n", encoding="utf-8")
         refused = what_if("--data", str(tmp_path / "data"), "--scaling", str(other))
         assert "no job would ever run" in str(refused.exception)

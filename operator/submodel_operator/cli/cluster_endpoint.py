@@ -14,15 +14,20 @@ def read_cluster_endpoint(namespace: str, name: str) -> Manifest:
     Raises:
         UsageError: there is none, or Kubernetes does not answer.
     """
-    return asyncio.run(_read(namespace, name))
+    usual = Path.home() / ".kube" / "config"
+    path = os.environ.get("KUBECONFIG") or (str(usual) if usual.is_file() else "")
+    try:
+        return asyncio.run(_read(path, namespace, name))
+    except UsageError as error:
+        if path:
+            raise
+        raise UsageError(f"{error}; for an endpoint of submodel up, add --data .submodel") from error
 
 
-async def _read(namespace: str, name: str) -> Manifest:
+async def _read(path: str, namespace: str, name: str) -> Manifest:
     from submodel_operator.kube import open_client  # loads the Kubernetes client; local mode has none
     from submodel_operator.kube.resources import ENDPOINTS
 
-    usual = Path.home() / ".kube" / "config"
-    path = os.environ.get("KUBECONFIG") or (str(usual) if usual.is_file() else "")
     async with open_client({"KUBECONFIG": path}) as client:
         try:
             found = await client.get(ENDPOINTS, namespace, name)

@@ -28,7 +28,7 @@ def command(endpoint: str | None, namespace: str, data: Path | None, as_json: bo
     """Say why an endpoint has as many workers as it has: the last decision, what it rested on, what limited it, and
     what would change it."""
     if data is not None:
-        name, status = read_local_status(data)
+        name, status = read_local_status(data, endpoint)
     elif endpoint:
         name, status = f"{namespace}/{endpoint}", read_cluster_endpoint(namespace, endpoint).get("status") or {}
     else:

@@ -22,25 +22,32 @@ def write_local_status(folder: Path, key: Key, status: Mapping[str, Any], manife
     written.replace(folder / FILE_NAME)
 
 
-def read_local_status(folder: Path) -> tuple[str, Mapping[str, Any]]:
-    """Name and status of the endpoint that runs with this data folder.
+def read_local_status(folder: Path, asked: str | None = None) -> tuple[str, Mapping[str, Any]]:
+    """Namespace and name, and the status, of the endpoint that runs with this data folder.
+
+    Args:
+        asked: the name that it should have; None for whichever it is.
 
     Raises:
-        UsageError: none does.
+        UsageError: none does, or another one.
     """
     found = _read(folder, FILE_NAME)
     try:
-        return str(found["endpoint"]), dict(found["status"])
+        name, status = str(found["endpoint"]), dict(found["status"])
     except (LookupError, TypeError) as error:
         raise _damaged(folder / FILE_NAME) from error
+    if asked is not None and asked != name.rpartition("/")[2]:
+        remedy = "leave the name out, or name another folder"
+        raise UsageError(f"--data: {folder} runs {name}, not {asked}; {remedy}")
+    return name, status
 
 
-def read_local_manifest(folder: Path) -> Manifest:
+def read_local_manifest(folder: Path, asked: str | None = None) -> Manifest:
     """The endpoint that runs with this data folder, with its status. Raises `UsageError` as `read_local_status`."""
     found = _read(folder, FILE_NAME)
     if not isinstance(found.get("manifest"), dict):
         raise _damaged(folder / FILE_NAME)
-    return {**found["manifest"], "status": read_local_status(folder)[1]}
+    return {**found["manifest"], "status": read_local_status(folder, asked)[1]}
 
 
 def write_local_gateway(folder: Path, url: str, token: str) -> None:

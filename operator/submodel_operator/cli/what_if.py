@@ -92,7 +92,7 @@ def command(
 
 def _manifest(endpoint: str | None, namespace: str, data: Path | None) -> Manifest:
     if data is not None:
-        return read_local_manifest(data)
+        return read_local_manifest(data, endpoint)
     if endpoint:
         return read_cluster_endpoint(namespace, endpoint)
     raise UsageError("name the endpoint, or the data folder of submodel up: --data .submodel")
@@ -138,8 +138,9 @@ def _other(manifest: Manifest, path: Path) -> Manifest:
 
 
 def _of_file(manifest: Manifest, path: Path) -> ResolvedScaling:
+    other = _other(manifest, path)
     try:
-        return _settings(_other(manifest, path))
+        return _settings(other)
     except InvalidEndpoint as error:
         raise InvalidEndpoint([f"{path}: {problem}" for problem in error.problems]) from error
 

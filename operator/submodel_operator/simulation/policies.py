@@ -58,7 +58,7 @@ def build(text: str, workload: Workload, conditions: Conditions) -> Scaler:
     name, _, rest = text.partition(":")
     choice = CHOICES.get(name.upper())
     if choice is None:
-        raise UsageError(f"--policy {text}: there is no policy {name}; use one of {', '.join(CHOICES)}")
+        raise UsageError(f"scaler {text}: there is none of that name; use one of {', '.join(CHOICES)}")
     return choice.build(text, _numbers(text, rest, choice.options), workload, conditions)
 
 
@@ -69,11 +69,11 @@ def _numbers(text: str, rest: str, options: tuple[str, ...]) -> dict[str, float]
         key = key or options[0] if options else key
         if key not in options:
             known = f"use {', '.join(options)}" if options else "it has none"
-            raise UsageError(f"--policy {text}: no option {key or part!r}; {known}")
+            raise UsageError(f"scaler {text}: no option {key or part!r}; {known}")
         try:
             numbers[key] = float("inf") if value == "auto" else float(value)
         except ValueError:
-            raise UsageError(f"--policy {text}: {key} is a number, not {value!r}") from None
+            raise UsageError(f"scaler {text}: {key} is a number, not {value!r}") from None
     return numbers
 
 
@@ -88,7 +88,7 @@ def _ours(kind: ScalerType) -> Callable[[str, Numbers, Workload, Conditions], Sc
         try:
             spec = EndpointSpec.model_validate({"worker": worker, "scaling": scaling})
         except ValidationError as error:
-            raise UsageError(f"--policy {text}: {'; '.join(sentences(error))}") from None
+            raise UsageError(f"scaler {text}: {'; '.join(sentences(error))}") from None
         return Production(text, resolve_scaling(spec))
 
     return build_one

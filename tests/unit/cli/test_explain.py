@@ -63,6 +63,16 @@ def test_local_mode_is_explained_from_its_data_folder(tmp_path: Path) -> None:
     assert explain("--data", str(tmp_path)).output.splitlines() == SENTENCES
 
 
+def test_a_data_folder_of_another_endpoint_is_not_taken_for_the_one_that_was_named(tmp_path: Path) -> None:
+    write_local_status(tmp_path, KEY, STATUS, manifest())
+    assert explain("tokens", "--data", str(tmp_path)).output.splitlines() == SENTENCES
+    told = explain("images", "--data", str(tmp_path))
+    assert str(told.exception).endswith("runs team-a/tokens, not images; leave the name out, or name another folder")
+    nothing = tmp_path / "scaling.yaml"
+    other = CliRunner().invoke(cli, ["what-if", "images", "--data", str(tmp_path), "--scaling", str(nothing)])
+    assert "runs team-a/tokens, not images" in str(other.exception)
+
+
 def test_the_account_can_be_had_as_data(tmp_path: Path) -> None:
     write_local_status(tmp_path, KEY, STATUS)
     assert json.loads(explain("--data", str(tmp_path), "--json").output) == STATUS["autoscaling"]
@@ -97,6 +107,7 @@ def test_a_kubernetes_that_does_not_answer_is_told_with_what_to_try(tmp_path: Pa
 def test_without_a_way_to_kubernetes_it_says_what_to_set(tmp_path: Path) -> None:
     lost = explain("tokens", KUBECONFIG="", HOME=str(tmp_path))
     assert "set KUBECONFIG to the file that kubectl uses" in str(lost.exception)
+    assert str(lost.exception).endswith("; for an endpoint of submodel up, add --data .submodel")
 
 
 async def test_an_endpoint_on_kubernetes_is_explained_from_its_status(server: FakeApiServer, tmp_path: Path) -> None:

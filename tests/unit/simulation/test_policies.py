@@ -112,7 +112,7 @@ def test_fixed_numbers_come_from_the_traffic() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("MAGIC", "there is no policy MAGIC; use one of ADAPTIVE, QUEUE_DELAY"),
+        ("MAGIC", "^scaler MAGIC: there is none of that name; use one of ADAPTIVE, QUEUE_DELAY"),
         ("ADAPTIVE:speed=3", "no option 'speed'; use value, idle"),
         ("KEDA:poll=often", "poll is a number, not 'often'"),
         ("ORACLE:x=1", "no option 'x'; it has none"),
