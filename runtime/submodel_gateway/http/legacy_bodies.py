@@ -7,16 +7,24 @@ the job, for it would be the same the next time.
 
 import asyncio
 import json
+import re
 from math import isfinite
 
 import msgspec
 
+from submodel.contract import limits
 from submodel_gateway.service.legacy_posts import Progress, Result
 
 THREAD_MIN_BYTES = 65_536
 """Larger bodies would hold up the event loop."""
 
+MENDED_BYTES_MAX = limits.RUNSYNC_BODY_BYTES + 65_536
+MENDED_OBJECTS_MAX = 500_000
+"""What is no JSON is mended as objects of Python, which take far more memory than their text."""
+
 IN_PROGRESS = "IN_PROGRESS"
+_EMPTY = frozenset({b"null", b"false", b"[]", b"{}"})
+_ZERO = re.compile(rb"-?0(?:\.0*)?(?:[eE][+-]?[0-9]+)?")
 
 _Field = msgspec.Raw | msgspec.UnsetType
 
@@ -36,10 +44,17 @@ async def read_result(body: bytes) -> Result | Progress:
     fields = await _read(body)
     if isinstance(fields, Result):
         return fields
+    words = sum(
+        len(bytes(each)) for each in (fields.status, fields.error, fields.stop_pod) if each is not msgspec.UNSET
+    )
+    return _meaning(fields) if words < THREAD_MIN_BYTES else await asyncio.to_thread(_meaning, fields)
+
+
+def _meaning(fields: _Body) -> Result | Progress:
     output = None if isinstance(fields.output, msgspec.UnsetType) else bytes(fields.output)
-    if _value(fields.status) == IN_PROGRESS:
+    if _text_of(fields.status) == IN_PROGRESS:
         return Progress(output or b"null")
-    return Result(output, _error_text(fields.error), stop_worker=bool(_value(fields.stop_pod)))
+    return Result(output, _text_of(fields.error) or None, stop_worker=_text_of(fields.stop_pod) != "")
 
 
 async def read_chunk(body: bytes) -> bytes | Result:
@@ -55,22 +70,18 @@ def unusable(why: str) -> Result:
     return Result(error=f"the job was ended because what its worker sent {why}", final=True)
 
 
-def _error_text(field: _Field) -> str | None:
-    """What a worker names as error, as text; an empty value is none."""
-    value = _value(field)
-    if not value:
-        return None
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _text_of(field: _Field) -> str:
+    """What a field says, as text; empty for what Python takes for false.
 
-
-def _value(field: _Field) -> object:
-    """What the field says; the text of a number that is too large to be read."""
+    Only texts are parsed. Of anything else the worker decides how much a parser would build of it.
+    """
     if isinstance(field, msgspec.UnsetType):
-        return None
-    try:
-        return msgspec.json.decode(field)
-    except msgspec.DecodeError:
-        return bytes(field).decode()
+        return ""
+    text = bytes(field)
+    if text.startswith(b'"'):
+        return msgspec.json.decode(text, type=str)
+    written = msgspec.json.format(text, indent=-1)
+    return "" if written in _EMPTY or _ZERO.fullmatch(written) else written.decode()
 
 
 async def _read(body: bytes) -> _Body | Result:
@@ -78,6 +89,8 @@ async def _read(body: bytes) -> _Body | Result:
         return _strict(body) if len(body) < THREAD_MIN_BYTES else await asyncio.to_thread(_strict, body)
     except (ValueError, RecursionError):  # those of msgspec and of UTF-8 among them
         pass
+    if len(body) > MENDED_BYTES_MAX or body.count(b"[") + body.count(b"{") > MENDED_OBJECTS_MAX:
+        return unusable("is not JSON, and too large to be mended")
     try:
         sound = _sound(body) if len(body) < THREAD_MIN_BYTES else await asyncio.to_thread(_sound, body)
         return _strict(sound)
