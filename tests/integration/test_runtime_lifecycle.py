@@ -324,6 +324,8 @@ def test_a_handler_that_ends_the_process_fails_its_job_first(
     with WorkerProcess(tmp_path, gated(f"{kind} handler(job): {ending}"), gateway.environment()) as worker:
         assert text in json.loads(gateway.result("a")["error"])["error_type"]
         assert worker.exit_code() == code
+        last_line = worker.log.splitlines()[-1]  # which is shown as the reason
+        assert "GPU is lost" in last_line if "GPU" in ending else "A handler ended this worker." in last_line
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])

@@ -134,7 +134,10 @@ class Worker:
             self.fail(failure)
             return SystemExit(1)
         self._exchange.ready(stage.hear, self._startup.checked())
-        return await stage.run()
+        ending = await stage.run()
+        if ending is not None:  # the last line is what people are shown as the reason
+            logger.error("A handler ended this worker.")
+        return ending
 
     # What the stage tells:
 
