@@ -72,7 +72,7 @@ def _all_held(patch: pytest.MonkeyPatch) -> None:
 
 def _no_answers_kept(patch: pytest.MonkeyPatch) -> None:
     """A take whose answer was lost is answered anew: the leases in the first answer are nobody's."""
-    patch.setattr(Session, "keep_answer", lambda session, number, answer: None)
+    patch.setattr(Session, "keep_answer", lambda session, number, answer, most_bytes: None)
 
 
 def _late_requests_served(patch: pytest.MonkeyPatch) -> None:

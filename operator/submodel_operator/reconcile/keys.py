@@ -23,6 +23,9 @@ FRESH_SECONDS = 15.0
 AGAIN_SECONDS = 20.0
 """When an endpoint with Secrets is looked at again, so that a revoked key is dead within half a minute."""
 
+KEYS_MAX = 1_000
+"""Keys of one endpoint: the gateway remembers those of each, and any number of endpoints may name the same Secrets."""
+
 _TEXT = re.compile(r"[!-~]{32,512}")
 _SCOPES = ("read", "run")
 
@@ -53,7 +56,10 @@ class KeyReader:
         """The keys in these Secrets. Raises `ClusterUnavailable`: the gateway keeps those that it knows then."""
         found = [await self._secret(namespace, name) for name in names]
         problems = [each.problem for each in found if each.problem]
-        return OwnKeys(tuple(key for each in found for key in each.keys), "; ".join(problems))
+        keys = tuple(key for each in found for key in each.keys)
+        if len(keys) > KEYS_MAX:
+            problems.insert(0, f"there are {len(keys)} keys, of which the first {KEYS_MAX} count; remove some")
+        return OwnKeys(keys[:KEYS_MAX], "; ".join(problems))
 
     async def _secret(self, namespace: str, name: str) -> OwnKeys:
         now = self._clock.monotonic()

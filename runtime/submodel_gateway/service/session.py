@@ -17,7 +17,15 @@ ANSWER_KEPT_BYTES = 65_536
 """Larger ones are not kept: those of some hundred workers would fill the memory. Their jobs go out again instead, as
 after a restart of the gateway."""
 
+ANSWERS_BYTES = 16 * 1024 * 1024
+"""About so much is kept for one endpoint, whose token may go from name to name: the more workers, the less for each."""
+
 FORMER_KEPT = 16
+
+
+def most_kept(workers: int) -> int:
+    """How large an answer may be that is kept, where an endpoint has so many workers."""
+    return min(ANSWER_KEPT_BYTES, ANSWERS_BYTES // (ANSWERS_KEPT * max(1, workers)))
 
 
 @dataclass(slots=True)
@@ -169,9 +177,9 @@ class Session:
                 self.stop_tokens.add(holding.token)
             self.wake()
 
-    def keep_answer(self, number: int, answer: bytes) -> None:
-        """Store an answer, forgetting the oldest."""
-        self.answers[number] = answer if len(answer) <= ANSWER_KEPT_BYTES else b""
+    def keep_answer(self, number: int, answer: bytes, most_bytes: int = ANSWER_KEPT_BYTES) -> None:
+        """Store an answer, forgetting the oldest; of one that is larger than `most_bytes`, that there was one."""
+        self.answers[number] = answer if len(answer) <= most_bytes else b""
         while len(self.answers) > ANSWERS_KEPT:
             del self.answers[next(iter(self.answers))]
 

@@ -18,7 +18,7 @@ from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.payloads import Payloads
-from submodel_gateway.service.session import OpenRequest, Session
+from submodel_gateway.service.session import OpenRequest, Session, most_kept
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.takes import Takes
@@ -127,7 +127,7 @@ class Workers:
         if turn.hangup.done() and turn.leases:
             await self._give_back(turn)
         answer = turn.answer(closing=self._takes.closing)
-        turn.session.keep_answer(turn.request.request, answer)
+        turn.session.keep_answer(turn.request.request, answer, most_kept(len(turn.endpoint.sessions)))
         return answer
 
     async def _apply(self, turn: Turn) -> None:

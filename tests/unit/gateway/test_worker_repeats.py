@@ -8,7 +8,7 @@ from submodel.contract import limits
 from submodel.contract.exchange import Held
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import Unavailable
-from submodel_gateway.service.session import ANSWER_KEPT_BYTES
+from submodel_gateway.service.session import ANSWER_KEPT_BYTES, ANSWERS_BYTES, ANSWERS_KEPT, Session, most_kept
 from submodel_gateway.store import base
 from tests.support.gateway_world import (
     ENDPOINT,
@@ -208,3 +208,14 @@ async def test_a_large_output_of_which_nobody_knows_whether_it_was_stored_is_kep
         seen = await w.status(job.id)
         assert (seen.job.state, seen.output) == (JobState.COMPLETED, LARGE_OUTPUT)
         assert len(store._rows.blobs) == 1, "that of the second request is not kept"
+
+
+@pytest.mark.parametrize("workers", [1, 100, 5_000])
+def test_what_is_kept_for_workers_that_may_repeat_themselves_is_bounded_for_all_of_an_endpoint(workers: int) -> None:
+    sessions = [Session(f"w-{number}", "s", "r1", last_seen_ms=0, idle_since_ms=0) for number in range(workers)]
+    for count, session in enumerate(sessions, 1):
+        for number in range(2 * ANSWERS_KEPT):
+            for length in (ANSWER_KEPT_BYTES, most_kept(count)):
+                session.keep_answer(number, b"x" * length, most_kept(count))
+    kept = sum(len(answer) for session in sessions for answer in session.answers.values())
+    assert 0 < kept <= 7 * ANSWERS_BYTES

@@ -6,7 +6,7 @@ import pytest
 
 from submodel.contract.internal import EndpointKey
 from submodel_operator.errors import ClusterRefused, ClusterUnavailable
-from submodel_operator.reconcile.keys import AGAIN_SECONDS, FRESH_SECONDS, KeyReader, OwnKeys, keys_in
+from submodel_operator.reconcile.keys import AGAIN_SECONDS, FRESH_SECONDS, KEYS_MAX, KeyReader, OwnKeys, keys_in
 from tests.support.endpoints import KEY, signals
 from tests.support.memory_world import ManualClock, MemoryCluster
 from tests.support.operator_world import World
@@ -65,6 +65,15 @@ async def test_a_secret_is_read_once_in_a_while() -> None:
     cluster.secrets["team-a", "one"] = {}
     clock.seconds += FRESH_SECONDS
     assert (await reader.read("team-a", ["one"])).keys == ()
+
+
+async def test_an_endpoint_has_a_bounded_number_of_keys_and_says_so() -> None:
+    cluster = MemoryCluster()
+    for name in ("one", "two"):
+        cluster.secrets["team-a", name] = {f"k{number}": b"%s-%d" % (TEXT.encode(), number) for number in range(600)}
+    found = await KeyReader(cluster, ManualClock()).read("team-a", ["one", "two"])
+    assert len(found.keys) == KEYS_MAX
+    assert found.problem.startswith("there are 1200 keys, of which the first 1000 count")
 
 
 async def test_a_secret_that_the_operator_may_not_read_is_told() -> None:
