@@ -90,7 +90,7 @@ bench-scaling: setup ## What a scaling decision costs, and how fast the simulato
 .PHONY: bench-simulator
 bench-simulator: setup ## The simulator beside the test cluster with the same jobs (root, Linux); ARGS="--rounds 1"
 	$(BED) build && $(BED) up && $(BED) images
-	$(BED) exec -- env SUBMODEL_TEST_CLUSTER=bed $(BIN)/python -m tests.bench.reality $(ARGS)
+	$(BED) exec -- $(BIN)/python -m tests.bench.reality $(ARGS)
 
 .PHONY: bench-simulator-local
 bench-simulator-local: setup ## The simulator beside submodel up with the same jobs; ARGS="--rounds 2 --events"

@@ -165,7 +165,7 @@ become_inside() {
 environment() {
     printf '%s\n' "KUBECONFIG=$inside/kubeconfig" "PATH=$cache/bin:$PATH" "KUBECACHEDIR=$inside/home/kubectl" \
         "HELM_CACHE_HOME=$inside/home/helm/cache" "HELM_CONFIG_HOME=$inside/home/helm/config" \
-        "HELM_DATA_HOME=$inside/home/helm/data" "SUBMODEL_TEST_DEFINITIONS=$cache/definitions"
+        "HELM_DATA_HOME=$inside/home/helm/data" "SUBMODEL_TEST_DEFINITIONS=$cache/definitions" SUBMODEL_TEST_CLUSTER=bed
 }
 
 export_environment() {
