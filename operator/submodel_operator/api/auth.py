@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from submodel_operator.api.base import Model
+from submodel_operator.api.base import Model, ObjectName
 
 
 class AuthMode(StrEnum):
@@ -18,7 +18,7 @@ class AuthMode(StrEnum):
 class KeySecret(Model):
     """A Secret whose entries are API keys."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the Secret, in the endpoint's namespace."""
 
 

@@ -32,6 +32,11 @@ Quantity = Annotated[int | Annotated[str, Field(pattern=_QUANTITY, max_length=64
 """A Kubernetes quantity: a whole number or text, for example 1, 500m or 2Gi."""
 
 
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")]
+"""Name of another object in the endpoint's namespace. It becomes a part of a path that the operator reads with its own
+rights, so nothing that leads elsewhere is one."""
+
+
 def _idle_timeout(value: object, check: ValidatorFunctionWrapHandler) -> int | str:
     try:
         seconds: int | str = check(value)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from submodel_operator.api.base import Model
+from submodel_operator.api.base import Model, ObjectName
 
 _GpuType = Annotated[str, Field(min_length=1, max_length=63)]
 
@@ -35,7 +35,7 @@ class Gpu(Model):
 class NetworkVolume(Model):
     """A volume that all workers of the endpoint share."""
 
-    claim_name: Annotated[str, Field(min_length=1, max_length=253)]
+    claim_name: ObjectName
     """PersistentVolumeClaim in the endpoint's namespace. Several workers need one that several nodes may mount."""
 
     mount_path: Annotated[str, Field(pattern=r"^/[^:]+$", max_length=512)] | None = None

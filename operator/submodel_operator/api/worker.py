@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from submodel_operator.api.base import FreeForm, Model, Quantity
+from submodel_operator.api.base import FreeForm, Model, ObjectName, Quantity
 
 
 class SourceRef(Model):
     """A key of a ConfigMap in the endpoint's namespace that holds Python source."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the ConfigMap."""
 
     key: Annotated[str, Field(min_length=1, max_length=253)] = "handler.py"
@@ -30,7 +30,7 @@ class Handler(Model):
 class KeyRef(Model):
     """A key of a Secret or ConfigMap in the endpoint's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the object."""
 
     key: Annotated[str, Field(min_length=1, max_length=253)]
@@ -78,7 +78,7 @@ def _distinct_names(env: list[EnvVar]) -> list[EnvVar]:
 class NamedSource(Model):
     """A Secret or ConfigMap in the endpoint's namespace, with all its keys."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the object."""
 
     optional: bool = False
@@ -106,7 +106,7 @@ class EnvFromSource(Model):
 class PullSecret(Model):
     """A Secret with credentials of an image registry."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectName
     """Name of the Secret."""
 
 
@@ -170,7 +170,7 @@ class Worker(Model):
     image_pull_secrets: Annotated[list[PullSecret], Field(max_length=32)] = []
     """Secrets with credentials for the registry of the image."""
 
-    service_account_name: Annotated[str, Field(min_length=1, max_length=253)] | None = None
+    service_account_name: ObjectName | None = None
     """ServiceAccount of the workers' pods, for the cloud's workload identity; its token is not mounted."""
 
     resources: Resources = Resources()

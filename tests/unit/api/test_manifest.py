@@ -134,6 +134,11 @@ def test_another_kind_is_named_alone() -> None:
             "spec.worker.env[0].name: must match ^[A-Za-z_][A-Za-z0-9_]*$; replace the other characters",
         ),
         (
+            "{worker: {handler: {configMapRef: {name: ../../other/secrets/keys}}}}",
+            "spec.worker.handler.configMapRef.name: must match ^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$; "
+            "replace the other characters",
+        ),
+        (
             "{worker: {image: x, env: [{name: A}, {name: A}]}}",
             "spec.worker.env: repeats A; keep one entry for each name",
         ),
