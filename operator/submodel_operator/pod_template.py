@@ -47,6 +47,9 @@ _OURS_IN_WORKER: Final[Mapping[str, str]] = {
     "terminationMessagePolicy": "it keeps the last lines of a worker that dies",
 }
 _NODE_ACCESS: Final = ("hostNetwork", "hostPID", "hostIPC")
+_NODE_VOLUMES: Final = ("hostPath", "gitRepo", "flexVolume")
+"""Kinds that show the node's files, or have the node run programs."""
+
 _PRIVILEGES: Final = ("privileged", "allowPrivilegeEscalation")
 _WITHOUT_ACCESS: Final = (
     "it opens the node to the worker; the operator allows it only with SUBMODEL_OPERATOR_NODE_ACCESS"
@@ -160,8 +163,7 @@ def _access(spec: Mapping[str, Any]) -> Iterator[str]:
     if _is_host_process(spec.get("securityContext")):
         yield f"{where}.securityContext.windowsOptions.hostProcess"
     for index, volume in enumerate(_objects(spec, "volumes")):
-        if "hostPath" in volume:
-            yield f"{where}.volumes[{index}].hostPath"
+        yield from (f"{where}.volumes[{index}].{kind}" for kind in _NODE_VOLUMES if kind in volume)
     for kind in ("containers", "initContainers"):
         for index, container in enumerate(_objects(spec, kind)):
             place, context = f"{where}.{kind}[{index}]", container.get("securityContext")

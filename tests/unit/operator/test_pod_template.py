@@ -110,6 +110,8 @@ ACCESS = [
     ({"hostPID": True}, "hostPID"),
     ({"hostIPC": True}, "hostIPC"),
     ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, "volumes[0].hostPath"),
+    ({"volumes": [{"name": "v", "gitRepo": {"repository": "r"}}]}, "volumes[0].gitRepo"),
+    ({"volumes": [{"name": "v", "flexVolume": {"driver": "d"}}]}, "volumes[0].flexVolume"),
     ({"containers": [{"name": "worker", "securityContext": {"privileged": True}}]}, "securityContext.privileged"),
     (
         {"initContainers": [{"name": "i", "securityContext": {"allowPrivilegeEscalation": True}}]},
