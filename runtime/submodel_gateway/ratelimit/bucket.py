@@ -9,6 +9,7 @@ Instants are whole nanoseconds: the sum of a thousand parts of a window is the w
 
 import msgspec
 
+MS_NS = 1_000_000
 SECOND_NS = 1_000_000_000
 WINDOW_NS = 10 * SECOND_NS
 LIMIT_MAX = 100_000

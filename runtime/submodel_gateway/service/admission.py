@@ -21,7 +21,6 @@ FORGET_MS = 10_000
 """How often idle keys are forgotten."""
 
 RETRY_CONCURRENT_SECONDS = 1
-MS_NS = 1_000_000
 
 _Name = tuple[str, str, str]
 """Endpoint, group and account."""
@@ -141,7 +140,7 @@ class Admission:
         limit = self._limit(counter, now)
         if limit is None:
             return None
-        decision, counter.full_at_ns = bucket.take(counter.full_at_ns, limit, 1, now * MS_NS)
+        decision, counter.full_at_ns = bucket.take(counter.full_at_ns, limit, 1, now * bucket.MS_NS)
         if not decision.allowed:
             raise RateExceeded(
                 f"more than {limit} requests of {counter.group} in {bucket.seconds(bucket.WINDOW_NS)} s "
@@ -160,7 +159,7 @@ class Admission:
 
     def _too_many(self, counter: _Counter, now: int, most: int, whose: str) -> NotAdmitted:
         limit = self._limit(counter, now)
-        decision = None if limit is None else bucket.take(counter.full_at_ns, limit, 0, now * MS_NS)[0]
+        decision = None if limit is None else bucket.take(counter.full_at_ns, limit, 0, now * bucket.MS_NS)[0]
         sentence = f"{most} requests of {whose} are under way; wait for one of them"
         return NotAdmitted(sentence, RETRY_CONCURRENT_SECONDS, decision)
 
@@ -180,7 +179,7 @@ class Admission:
         self._counters = {
             name: counter
             for name, counter in self._counters.items()
-            if counter.under_way or counter.full_at_ns > now * MS_NS
+            if counter.under_way or counter.full_at_ns > now * bucket.MS_NS
         }
         self._accounts = {name[2]: counter.account for name, counter in self._counters.items()}
 

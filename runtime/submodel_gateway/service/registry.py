@@ -15,7 +15,6 @@ from submodel_gateway.auth.keys import Scope
 from submodel_gateway.errors import GatewayError, InvalidRequest, Outdated, StoreError
 from submodel_gateway.ratelimit import bucket
 from submodel_gateway.service import canary
-from submodel_gateway.service.admission import MS_NS
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
 from submodel_gateway.service.sharing import Sharing
@@ -114,7 +113,7 @@ class Registry:
                     raise
 
     def _may_look(self) -> bool:
-        decision, self._looks = bucket.take(self._looks, LOOKS_PER_WINDOW, 1, self._clock.now_ms() * MS_NS)
+        decision, self._looks = bucket.take(self._looks, LOOKS_PER_WINDOW, 1, self._clock.now_ms() * bucket.MS_NS)
         return decision.allowed
 
     async def learn(self, endpoint: str, store: str) -> None:
