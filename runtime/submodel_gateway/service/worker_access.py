@@ -107,7 +107,9 @@ class WorkerAccess:
 
     def _answered(self, endpoint: str, digest: bytes, done: "asyncio.Task[Pod | None]") -> None:
         del self._asking[digest]
-        self._open_of -= Counter((endpoint,))  # what comes to nothing is left out
+        self._open_of[endpoint] -= 1
+        if not self._open_of[endpoint]:
+            del self._open_of[endpoint]
         if not done.cancelled():
             done.exception()  # those who waited for it may have gone away
 
