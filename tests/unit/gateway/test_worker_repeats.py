@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from submodel.contract import limits
-from submodel.contract.exchange import Held
+from submodel.contract.exchange import Held, LeasedJob
 from submodel.contract.states import JobState, WorkerPhase
 from submodel_gateway.errors import Unavailable
 from submodel_gateway.service.session import ANSWER_KEPT_BYTES, ANSWERS_BYTES, ANSWERS_KEPT, Session, most_kept
@@ -24,6 +24,14 @@ from tests.support.gateway_world import (
 )
 
 LARGE_INPUT = b'"' + b"x" * ANSWER_KEPT_BYTES + b'"'
+
+
+async def finish_uncharged(w: World, worker: Worker, jobs: list[LeasedJob]) -> None:
+    """The worker completes them, and of their attempts this one alone counts."""
+    for job in jobs:
+        await worker.finish(job, b"1")
+    assert [(await w.status(job.id)).job.state for job in jobs] == [JobState.COMPLETED] * len(jobs)
+    assert [(await w.status(job.id)).job.used for job in jobs] == [1] * len(jobs)
 
 
 async def test_a_repeated_request_gets_the_stored_answer_and_no_second_job() -> None:
@@ -67,10 +75,7 @@ async def test_a_large_answer_is_not_kept_and_its_jobs_go_out_again_uncharged_to
         jobs = await worker.take(capacity=2, request=1, repeated=True, running=[])
         assert [job.id for job in jobs] == ids
         assert not {job.token for job in lost} & {job.token for job in jobs}
-        for job in jobs:
-            await worker.finish(job, b"1")
-        assert [(await w.status(id)).job.state for id in ids] == [JobState.COMPLETED] * 2
-        assert [(await w.status(id)).job.used for id in ids] == [1, 1]
+        await finish_uncharged(w, worker, jobs)
 
 
 async def test_a_worker_that_leaves_and_lacks_a_large_answer_leaves_its_jobs_to_others_uncharged() -> None:
@@ -152,10 +157,7 @@ async def test_jobs_of_an_answer_that_died_with_its_gateway_go_out_with_that_of_
         worker._world = await restarted(w)
         jobs = await worker.take(capacity=2, request=1, repeated=True, running=[])
         assert {job.id for job in jobs} == set(ids)
-        for job in jobs:
-            await worker.finish(job, b"1")
-        assert [(await w.status(id)).job.state for id in ids] == [JobState.COMPLETED] * 2
-        assert [(await w.status(id)).job.used for id in ids] == [1, 1]
+        await finish_uncharged(w, worker, jobs)
 
 
 async def test_of_an_answer_that_died_only_what_the_worker_does_not_know_goes_out_again() -> None:
