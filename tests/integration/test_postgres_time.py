@@ -4,27 +4,39 @@ import asyncio
 
 import pytest
 
-from submodel_gateway.service.clock import SteeredClock, follow, starting_ms
+from submodel_gateway.service.clock import SteeredClock, beginning, follow
 from submodel_gateway.store.postgres.server_clock import ServerClock
 from tests.support.postgres import shared_server
 from tests.support.postgres_proxy import PostgresProxy
 from tests.support.postgres_store import started
 from tests.support.store_operations import submit
 
+DELAY_SECONDS = 0.1
+LATE_MS = DELAY_SECONDS * 1000 * 6
+"""After how long the mark of such a gateway arrives: its statements are some messages, one after another."""
+
+TRIES = 3
+
 
 @pytest.mark.slow
 async def test_a_gateway_begins_where_one_is_that_is_far_from_the_database(url: str) -> None:
+    clock, behind_ms = SteeredClock(), list[int]()
     with PostgresProxy(shared_server()) as way:
         async with started(way.url(url)) as far, started(url) as near:
-            way.delay_seconds = 0.1
-            clock = SteeredClock()
-            clock.begin(await far.time())
-            await follow(far.time, clock)
-            await asyncio.to_thread(far.apply, [submit("a")], clock.now_ms())
-            began_ms = starting_ms(await near.time())
-            behind_ms = clock.now_ms() - began_ms
+            way.delay_seconds = DELAY_SECONDS
+            # The first reading waits for another statement's answer, which must not count as its own way.
+            _, reading = await asyncio.gather(far.endpoints(), far.time())
+            clock.begin(reading)
+            # A busy machine may hold up any of the steps, but hardly all tries; a mark that says when it arrived is
+            # wrong by its way every time.
+            for number in range(TRIES):
+                await follow(far.time, clock)
+                await asyncio.to_thread(far.apply, [submit(f"job-{number}")], clock.now_ms())
+                begun = SteeredClock()
+                begun.begin(await beginning(near.time, begun))
+                behind_ms.append(abs(clock.now_ms() - begun.now_ms()))
             way.delay_seconds = 0.0
-        assert abs(behind_ms) < 150, "a mark is on its way for longer than that"
+    assert min(behind_ms) < LATE_MS / 2, behind_ms
 
 
 class Monotonic:

@@ -21,6 +21,14 @@ PAUSE_SECONDS = 0.05
 Value = TypeVar("Value")
 
 
+async def rows_of(connection: AsyncConnection[Row], statement: str, *values: Any) -> list[Row]:
+    """What a statement gives. For `Desk.run`."""
+    cursor = connection.cursor(binary=True)
+    # The statements are constants of this package, put together from names of columns.
+    await cursor.execute(statement, values)
+    return await cursor.fetchall() if cursor.description else []
+
+
 class Desk:
     """One connection, opened when it is needed; statements wait for each other.
 
@@ -43,10 +51,7 @@ class Desk:
         """Rows of a statement that may be run twice. Raises `StoreAway` and `StoreError`."""
 
         async def ask(connection: AsyncConnection[Row]) -> list[Row]:
-            cursor = connection.cursor(binary=True)
-            # The statements are constants of this package, put together from names of columns.
-            await cursor.execute(statement, values)
-            return await cursor.fetchall() if cursor.description else []
+            return await rows_of(connection, statement, *values)
 
         return await self.run(ask)
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from psycopg import AsyncConnection
+
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.breaker import CLOSED, Breaker
 from submodel_gateway.jobs.outbox import Webhook
@@ -9,9 +11,10 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.store import base
 from submodel_gateway.store.batch import Batch
 from submodel_gateway.store.postgres import statements as sql
-from submodel_gateway.store.postgres.asking import Desk
+from submodel_gateway.store.postgres.asking import Desk, rows_of
 from submodel_gateway.store.postgres.columns import breaker_of, content_of, job_of, text, webhook_of
 from submodel_gateway.store.postgres.server_clock import ServerClock
+from submodel_gateway.store.postgres.transaction import Row
 
 JOBS_TOGETHER = 200
 CONTENTS_TOGETHER = 16
@@ -32,9 +35,15 @@ class Reads:
         self._progress: Batch[_Numbered, base.Content] = Batch(self._fetch_progress, CONTENTS_TOGETHER)
 
     async def time(self) -> base.StoreTime:
-        asked_ms = self._server_clock.asking()
-        ((wall_ms, mark_ms, mark_wall_ms),) = await self._desk.fetch(sql.TIME)
-        self._server_clock.hear(asked_ms, wall_ms)
+        # Timed within its turn: the wait for other statements, or for a new connection, is all on the way there, and
+        # the reading would be wrong by half of it.
+        async def read(connection: AsyncConnection[Row]) -> Row:
+            asked_ms = self._server_clock.asking()
+            (row,) = await rows_of(connection, sql.TIME)
+            self._server_clock.hear(asked_ms, row[0])
+            return row
+
+        wall_ms, mark_ms, mark_wall_ms = await self._desk.run(read)
         return base.StoreTime(wall_ms=wall_ms, mark_ms=mark_ms or 0, mark_wall_ms=mark_wall_ms)
 
     async def job(self, endpoint: str, id: str) -> Job | None:
