@@ -1,7 +1,6 @@
 """The job API's use cases: submit, wait, read, list, cancel, retry, purge, health; streams are in `streams`."""
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -163,13 +162,17 @@ class Clients:
                 del new  # the wait is long
                 stored()
                 if submitted.id == id:
-                    with _accepted(id):
+                    try:
                         job = await self._outcome(endpoint, id, hold)
                         return await self._seen(job, hold.take_content(job), shelf)
+                    except _UNTOLD as error:
+                        raise _unsure(id, error) from error
             finally:
                 self._watchers.remove(endpoint, id, hold)
-        with _accepted(submitted.id):
+        try:
             return await self.wait(endpoint, submitted.id, wait_ms, hangup, shelf)
+        except _UNTOLD as error:
+            raise _unsure(submitted.id, error) from error
 
     def _new_id(self, endpoint: str, *, sync: bool) -> str:
         self._endpoints.get(endpoint)
@@ -373,13 +376,13 @@ class Clients:
         return JobView(job, output, content.error)
 
 
-@contextmanager
-def _accepted(id: str) -> Iterator[None]:
+_UNTOLD = StoreError, Unavailable
+"""What keeps the caller from the outcome of a job that was accepted."""
+
+
+def _unsure(id: str, error: Exception) -> Unsure:
     """Whatever keeps the caller from the outcome, it hears which job it has."""
-    try:
-        yield
-    except (StoreError, Unavailable) as error:
-        raise Unsure(f"job {id} was accepted, but cannot be shown now; ask for its status: {error}", id) from error
+    return Unsure(f"job {id} was accepted, but cannot be shown now; ask for its status: {error}", id)
 
 
 def _bytes(content: base.Content) -> int:

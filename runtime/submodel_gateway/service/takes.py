@@ -116,7 +116,8 @@ class Takes:
 
     async def _whole(self, lease: base.Lease) -> base.Lease | None:
         try:
-            return replace(lease, input=await self._payloads.load(lease.job.endpoint, lease.input))
+            loaded = await self._payloads.load(lease.job.endpoint, lease.input)
+            return lease if loaded is lease.input else replace(lease, input=loaded)
         except OperationFailed as error:
             log.error("the input of job %s could not be read: %s", lease.job.id, error)
             return None
