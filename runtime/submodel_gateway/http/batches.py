@@ -25,7 +25,7 @@ class Batches:
         body = await request.body(RUN_BATCH.body_bytes)
         wanted = await envelope.beside(body, partial(envelope.batch, principal=request.principal))
         submits = (self._submit(request, endpoint, number, new) for number, new in enumerate(wanted))
-        # Together: they share one transaction, and are queued in their order.
+        # Together: they share transactions, and are queued in their order.
         return answers.batch_answer(await asyncio.gather(*submits))
 
     async def _submit(

@@ -1,8 +1,9 @@
 """Group commit: many operations, one transaction, one fsync; the asyncio front of a store.
 
-Operations wait in a queue while a group is being committed; the next group takes what has come together, in order.
-Futures are resolved after the commit, so an answer never promises what a crash could take back. One writer thread
-serves a blocking store; a store in memory is applied on the event loop.
+Operations wait in line while a group is being committed; the next group takes what has come together: each endpoint's
+in their order, and the endpoints by turns, so that none waits for all that another one has to say. Futures are resolved
+after the commit, so an answer never promises what a crash could take back. One writer thread serves a blocking store; a
+store in memory is applied on the event loop.
 """
 
 import asyncio
@@ -19,13 +20,43 @@ GROUP_MAX = 256
 GROUP_BYTES_MAX = 8 * 1024 * 1024
 """Payload bytes of a group, unless a single batch has more: what a commit writes bounds how long others wait."""
 
+TURN = 64
+"""Operations of an endpoint until it is another one's turn."""
+
 log = logging.getLogger(__name__)
 
 Watch = Callable[[Iterable[tuple[Sequence[base.Operation], Sequence[base.Outcome]]], float], None]
 
 OnCommit = Callable[[Iterable[tuple[base.Operation, base.Outcome]]], None]
 
-_Waiting = tuple[Sequence[base.Operation], "asyncio.Future[list[base.Outcome]]"]
+
+class _Batch:
+    """Operations that wait, or are done in part: a long batch is done piece by piece."""
+
+    __slots__ = ("done", "operations", "outcomes", "taken")
+
+    def __init__(self, operations: Sequence[base.Operation], done: "asyncio.Future[list[base.Outcome]]") -> None:
+        self.operations = operations
+        self.done = done
+        self.outcomes: list[base.Outcome] = []
+        self.taken = 0
+        """How many of them are in a group."""
+
+    def piece(self) -> Sequence[base.Operation]:
+        """What comes next."""
+        return self.operations if len(self.operations) <= TURN else self.operations[self.taken : self.taken + TURN]
+
+    def settle(self, outcomes: list[base.Outcome]) -> None:
+        """Those of the earliest piece without."""
+        if self.outcomes:
+            self.outcomes += outcomes
+        else:
+            self.outcomes = outcomes
+        if len(self.outcomes) == len(self.operations) and not self.done.done():
+            self.done.set_result(self.outcomes)
+
+
+_Piece = tuple[_Batch, Sequence[base.Operation]]
 
 
 class GroupCommit:
@@ -49,7 +80,9 @@ class GroupCommit:
         self._now = now
         self._on_commit = on_commit
         self._watch = watch
-        self._queue: deque[_Waiting] = deque()
+        self._lanes: dict[str, deque[_Batch]] = {}
+        """What waits, by endpoint; first the one whose turn it is."""
+
         self._busy = False
         self._closed = False
         self._idle: asyncio.Future[None] | None = None
@@ -73,13 +106,19 @@ class GroupCommit:
     def many(self, operations: Sequence[base.Operation]) -> "asyncio.Future[list[base.Outcome]]":
         """Queue operations that shall be applied in this order; done with one outcome each, `Failed` included.
 
-        They are queued before this returns. Raises `Unavailable` after `close`.
+        They are queued before this returns, in the lane of the first one's endpoint. What is done between pieces of
+        `TURN` of them may be anybody's. Raises `Unavailable` after `close`.
         """
         if self._closed:
             raise Unavailable("the gateway is going down; try again")
         loop = asyncio.get_running_loop()
         done: asyncio.Future[list[base.Outcome]] = loop.create_future()
-        self._queue.append((operations, done))
+        endpoint = getattr(operations[0], "endpoint", "") if operations else ""
+        batch, lane = _Batch(operations, done), self._lanes.get(endpoint)
+        if lane is None:
+            self._lanes[endpoint] = deque((batch,))
+        else:
+            lane.append(batch)
         if not self._busy:
             self._busy = True
             loop.call_soon(self._drain)
@@ -108,33 +147,42 @@ class GroupCommit:
 
         self._thread.submit(_apply, self.store, group, now).add_done_callback(applied)
 
-    def _next_group(self) -> list[_Waiting]:
-        group: list[_Waiting] = []
+    def _next_group(self) -> list[_Piece]:
+        group: list[_Piece] = []
         count = size = 0
-        while self._queue:
-            operations = self._queue[0][0]
-            count += len(operations)
-            size += sum(map(base.payload_bytes, operations))
-            if group and (count > GROUP_MAX or size > GROUP_BYTES_MAX):
-                break
-            group.append(self._queue.popleft())
+        while self._lanes:
+            endpoint, lane = next(iter(self._lanes.items()))
+            end = count + TURN
+            while lane and count < end:
+                batch = lane[0]
+                piece = batch.piece()
+                count += len(piece)
+                size += sum(map(base.payload_bytes, piece))
+                if group and (count > GROUP_MAX or size > GROUP_BYTES_MAX):
+                    return group
+                group.append((batch, piece))
+                batch.taken += len(piece)
+                if batch.taken == len(batch.operations):
+                    lane.popleft()
+            del self._lanes[endpoint]
+            if lane:
+                self._lanes[endpoint] = lane
         return group
 
-    def _finish(self, group: list[_Waiting], outcomes: list[list[base.Outcome]], began: float) -> None:
+    def _finish(self, group: list[_Piece], outcomes: list[list[base.Outcome]], began: float) -> None:
         try:
             if self._watch is not None:
-                batches = zip((operations for operations, _ in group), outcomes, strict=True)
+                batches = zip((piece for _, piece in group), outcomes, strict=True)
                 self._watch(batches, time.perf_counter() - began)
             pairs = zip(group, outcomes, strict=True)
-            self._on_commit(done for (operations, _), batch in pairs for done in zip(operations, batch, strict=True))
+            self._on_commit(done for (_, piece), each in pairs for done in zip(piece, each, strict=True))
         finally:
-            for (_, done), batch in zip(group, outcomes, strict=True):
-                if not done.done():
-                    done.set_result(batch)
+            for (batch, _), each in zip(group, outcomes, strict=True):
+                batch.settle(each)
             self._next()
 
     def _next(self) -> None:
-        if self._queue:
+        if self._lanes:
             asyncio.get_running_loop().call_soon(self._drain)
         else:
             self._busy = False
@@ -142,9 +190,9 @@ class GroupCommit:
                 self._idle.set_result(None)
 
 
-def _apply(store: base.Store, group: list[_Waiting], now: int) -> list[list[base.Outcome]]:
+def _apply(store: base.Store, group: list[_Piece], now: int) -> list[list[base.Outcome]]:
     """One transaction for all; when it fails, one for each operation, so that only the culprit goes without."""
-    operations = [operation for batch, _ in group for operation in batch]
+    operations = [operation for _, piece in group for operation in piece]
     outcomes: list[base.Outcome]
     try:
         outcomes = store.apply(operations, now)
@@ -155,7 +203,7 @@ def _apply(store: base.Store, group: list[_Waiting], now: int) -> list[list[base
         log.exception("a group of %d operations failed; each is tried alone", len(operations))
         outcomes = [_alone(store, operation, now) for operation in operations]
     rest = iter(outcomes)
-    return [[next(rest) for _ in batch] for batch, _ in group]
+    return [[next(rest) for _ in piece] for _, piece in group]
 
 
 def _alone(store: base.Store, operation: base.Operation, now: int) -> base.Outcome:

@@ -8,7 +8,7 @@ import pytest
 
 from submodel_gateway.errors import OperationFailed, StoreError, Unavailable
 from submodel_gateway.store import base
-from submodel_gateway.store.group import GROUP_MAX, GroupCommit
+from submodel_gateway.store.group import GROUP_MAX, TURN, GroupCommit
 from submodel_gateway.store.memory import MemoryStore
 from submodel_gateway.store.sqlite import SqliteStore
 from tests.support.store_operations import ENDPOINT, submit
@@ -50,6 +50,33 @@ async def test_a_group_has_a_limit() -> None:
     group = front(store)
     await asyncio.gather(*(group.one(submit(f"job-{n}")) for n in range(GROUP_MAX + 1)))
     assert store.groups == [GROUP_MAX, 1]
+    await group.close()
+
+
+async def test_an_endpoint_waits_for_a_turn_of_each_other_one_and_not_for_all_that_it_has_to_say() -> None:
+    store, seen = RecordingStore(), list[str]()
+    group = front(store, seen)
+    long = [submit(f"long-{n}") for n in range(10 * GROUP_MAX + 1)]
+    first = group.many(long)
+    more = group.many([submit("long-last")])
+    others = [group.many([submit(f"{other}-{n}", other) for n in range(2)]) for other in ("a", "b")]
+    outcomes = await first
+    assert [type(outcome) for outcome in outcomes] == [base.Applied] * len(long)
+    assert [id for id in seen if id.startswith("long")] == [*(each.id for each in long), "long-last"]
+    assert [id for id in seen if not id.startswith("long")] == ["a-0", "a-1", "b-0", "b-1"]
+    assert {seen.index("a-0"), seen.index("b-0")} == {TURN, TURN + 2}
+    assert max(store.groups) <= GROUP_MAX
+    assert all(other.done() for other in (more, *others))
+    await group.close()
+
+
+async def test_an_endpoint_in_turn_has_as_much_of_it_in_many_requests_as_in_one() -> None:
+    store, seen = RecordingStore(), list[str]()
+    group = front(store, seen)
+    group.many([submit(f"long-{n}") for n in range(GROUP_MAX)])
+    singles = [group.many([submit(f"single-{n}", "other")]) for n in range(TURN)]
+    await asyncio.gather(*singles)
+    assert seen.index(f"single-{TURN - 1}") == 2 * TURN - 1
     await group.close()
 
 
