@@ -3,7 +3,7 @@
 Called by `status`. A figure that nobody reports any more stays as it was told last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -35,11 +35,16 @@ def jobs(signals: Signals | None, previous: Manifest, now: float) -> Manifest | 
     return {name: value for name, value in told.items() if value is not None}
 
 
-def revisions(observed: Observed, present: str | None, views: Mapping[str, WorkerView]) -> list[Manifest]:
+def revisions(
+    observed: Observed, present: str | None, views: Mapping[str, WorkerView], never_ready: Collection[str] = ()
+) -> list[Manifest]:
     """The revisions that have workers or a Deployment, the present one first."""
     found = {pool.revision for pool in observed.pools} | {worker.revision for worker in observed.workers}
     ordered = sorted(found | ({present} if present else set()), key=lambda each: (each != present, each))
-    return [_revision(each, observed, views) for each in ordered[:REVISIONS_SHOWN]]
+    return [
+        _revision(each, observed, views) | ({"neverReady": True} if each in never_ready else {})
+        for each in ordered[:REVISIONS_SHOWN]
+    ]
 
 
 def instant(seconds: float) -> str:

@@ -3,7 +3,7 @@
 Nothing volatile is in it (no "last checked at"), so an endpoint at rest is never written.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -56,6 +56,9 @@ class Account:
     overdue: Mapping[str, str] = field(default_factory=dict)
     """Workers that are replaced because they did not come to work in time, with the words for it."""
 
+    never_ready: Collection[str] | None = None
+    """Revisions that never had a ready worker; None when this step did not get that far."""
+
     disturbance: Problem | None = None
     """What somebody else did to the workers lately, or to the clock."""
 
@@ -79,7 +82,7 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         "revision": account.revision,
         **_given(account.endpoint, previous),
         "workers": workers,
-        "revisions": figures.revisions(account.observed, account.revision, _views(account)) or None,
+        "revisions": _revisions(account, previous),
         "jobs": figures.jobs(account.signals, previous.get("jobs") or {}, now),
         "coldStart": newest_start(
             account.observed,
@@ -93,6 +96,14 @@ def build_status(account: Account, now: float) -> dict[str, Any]:
         "conditions": _conditions(account, problem, trouble, workers, previous, now),
     }
     return {name: value for name, value in status.items() if value is not None}
+
+
+def _revisions(account: Account, previous: Mapping[str, Any]) -> list[Manifest] | None:
+    unproven = account.never_ready
+    if unproven is None:
+        told = previous.get("revisions") or ()
+        unproven = [each["revision"] for each in told if each.get("neverReady")]
+    return figures.revisions(account.observed, account.revision, _views(account), unproven) or None
 
 
 def _given(endpoint: ResolvedEndpoint | None, previous: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,11 +294,12 @@ def _availability(workers: Mapping[str, int]) -> tuple[str, str, str]:
 
 
 def _rollout(account: Account, workers: Mapping[str, int], trouble: _Trouble) -> tuple[str, str, str]:
-    others = any(pool.revision != account.revision for pool in account.observed.pools)
+    others = {pool.revision for pool in account.observed.pools if pool.revision != account.revision}
     if not workers["outdated"] and not (others and account.revision):
         return "True", Reason.COMPLETE, "all workers are of the present revision"
     remedy = REMEDIES[Reason.ROLLOUT_FAILED]
-    if trouble.workers and not workers["ready"]:
+    some_stay = bool(others.difference(account.never_ready or ()))
+    if some_stay and trouble.workers and not workers["ready"]:
         words = f"revision {account.revision} does not work, so the workers of the one before stay"
         return "False", Reason.ROLLOUT_FAILED, f"{words}: {trouble.workers.message}; {remedy}"
     wanted = account.revision if workers["desired"] else None  # else nobody stays

@@ -204,6 +204,9 @@ class RevisionStatus(StatusModel):
     running: int
     """Jobs that they run."""
 
+    never_ready: bool | None = None
+    """True as long as none of its workers has come to take jobs: it does not stay for a newer one that fails."""
+
 
 class ColdStartStatus(StatusModel):
     """What the newest start of a worker was made of, in seconds. A step that nobody measured is left out."""

@@ -29,6 +29,7 @@ from submodel_operator.errors import (
 )
 from submodel_operator.events import events_between
 from submodel_operator.metrics import Metrics
+from submodel_operator.never_ready import never_ready
 from submodel_operator.plan import (
     Action,
     Apply,
@@ -167,7 +168,8 @@ class Reconciler:
         views, deadline_seconds = gather.views(signals), float(endpoint.startup_deadline_seconds)
         ages_are_known = signals is not None and signals.fresh and not unsteady
         late = overdue(observed, desired.revision, views, deadline_seconds) if ages_are_known else {}
-        for action in plan(observed, desired, decision, views, late):
+        unproven = never_ready(observed, desired.revision, signals)
+        for action in plan(observed, desired, decision, views, late, unproven):
             await self._act(observed, endpoint.endpoint_id, action)
         settles = await self._protect(observed, endpoint, signals)
         self._measure(observed, desired.revision, decision, signals)
@@ -183,6 +185,7 @@ class Reconciler:
             signals=signals,
             endpoint=endpoint,
             overdue=late,
+            never_ready=unproven,
             disturbance=unsteady or _unready(decision) or self._witness.disturbance(observed.key, monotonic),
             key_problem=keys.problem,
         )
