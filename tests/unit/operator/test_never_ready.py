@@ -1,4 +1,4 @@
-"""Which revisions certainly never had a ready worker: those that were made under our eyes and not seen at work since."""
+"""Revisions that certainly never had a ready worker: made under our eyes, and not seen at work since."""
 
 from dataclasses import replace
 from typing import Any
