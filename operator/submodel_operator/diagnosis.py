@@ -68,19 +68,25 @@ def failures(
 
     `overdue` are workers that are replaced because they did not come to work in time, with the words for it.
     """
-    late = overdue or {}
+    late, said = overdue or {}, _said(observed)
     found = [Failure(name, Reason.STARTUP_DEADLINE, words, words, True) for name, words in sorted(late.items())]
     found += [
         failure
         for worker in observed.workers
         if worker.revision == revision and not worker.terminating and worker.name not in late
-        if (failure := _failure(worker, views.get(worker.name)))
+        if (failure := _failure(worker, views.get(worker.name), said.get(worker.name, "")))
     ]
     return found + [
         Failure(worker.name, worker.phase, worker.message or worker.phase, worker.message or worker.phase, False)
         for worker in observed.finished
         if worker.phase not in ("Succeeded", "Failed")
     ]
+
+
+def _said(observed: Observed) -> dict[str, str]:
+    """By worker, why it said that it cannot work."""
+    told = (observed.manifest.get("status") or {}).get("failures") or ()
+    return {each["worker"]: each["message"] for each in told if each["reason"] == Reason.WORKER_UNFIT}
 
 
 def overdue(observed: Observed, revision: str, views: Views, deadline_seconds: float) -> dict[str, str]:
@@ -161,19 +167,31 @@ def _capacity_problems(observed: Observed, revision: str | None, pools: Iterator
             yield problem(reason, f"worker {worker.name} finds no node: {worker.message}")
 
 
-def _failure(worker: ObservedWorker, view: WorkerView | None) -> Failure | None:
+def _failure(worker: ObservedWorker, view: WorkerView | None, said: str) -> Failure | None:
     if view and view.phase in (WorkerPhase.READY, WorkerPhase.DRAINING):
         return _end(worker, worker.ended, lasting=False) if worker.ended and worker.ended.exit_code else None
     if view and view.phase is WorkerPhase.UNHEALTHY and view.reason:
-        return Failure(worker.name, Reason.WORKER_UNFIT, _last_line(view.reason), view.reason.strip(), True)
+        return _unfit(worker, view.reason)
     if worker.phase in _IMAGE_PHASES:
         return _told(worker, Reason.IMAGE_PULL_FAILED)
     if worker.phase in _CONFIG_PHASES:
         return _told(worker, Reason.CONFIG_ERROR)
+    if worker.ended and said and _is_of(said, worker.ended):
+        return _unfit(worker, said)  # its process ended over it, and the next one has not come to work
     if worker.ended:
         looping = worker.phase == CRASHING or worker.ended.count >= _RESTARTS_OF_A_LOOP
         return _end(worker, worker.ended, looping)
     return None
+
+
+def _unfit(worker: ObservedWorker, said: str) -> Failure:
+    return Failure(worker.name, Reason.WORKER_UNFIT, _last_line(said), said.strip(), True)
+
+
+def _is_of(said: str, end: WorkerEnd) -> bool:
+    """Whether a run ended over what its worker said: that names the check, too, and the log only the error."""
+    last = _last_line(end.lines)
+    return bool(last) and _last_line(said).endswith(last)
 
 
 def _told(worker: ObservedWorker, reason: Reason) -> Failure:

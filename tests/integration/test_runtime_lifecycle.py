@@ -121,7 +121,15 @@ def test_a_file_that_never_calls_start_is_reported_and_exits_1(gateway: Scripted
 def test_a_file_that_exits_is_reported_and_keeps_its_code(gateway: ScriptedGateway, tmp_path: Path) -> None:
     with WorkerProcess(tmp_path, "import sys; sys.exit(7)", gateway.environment()) as worker:
         assert worker.exit_code() == 7
-    assert "exited with 7 before" in gateway.requests[-1]["reason"]
+    assert "exited with code 7 before it called submodel.serverless.start()" in gateway.requests[-1]["reason"]
+    assert worker.log.rstrip().endswith(gateway.requests[-1]["reason"]), "the operator knows that one is the other"
+
+
+def test_a_file_that_exits_with_words_is_reported_with_them(gateway: ScriptedGateway, tmp_path: Path) -> None:
+    with WorkerProcess(tmp_path, "import sys; sys.exit('no model')", gateway.environment()) as worker:
+        assert worker.exit_code() == 1
+    assert gateway.requests[-1]["reason"].endswith("before it called submodel.serverless.start(): no model")
+    assert worker.log.rstrip().endswith("no model")
 
 
 def test_a_failed_fitness_check_is_reported_and_exits_1(gateway: ScriptedGateway, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ CONDITIONS: Final[Mapping[ConditionType, ConditionText]] = {
             Reason.WORKER_UNFIT: ReasonText(
                 "False",
                 "A worker reports that it cannot work: its handler cannot be loaded, or a fitness check fails.",
-                "mend the handler",
+                "mend the handler, or install what it misses",
             ),
             Reason.STARTUP_DEADLINE: ReasonText(
                 "False",

@@ -93,7 +93,9 @@ def _load(status: Mapping[str, Any]) -> str:
 
 
 def _problems(status: Mapping[str, Any]) -> list[str]:
-    """Why the endpoint is not ready, and why its rollout stopped."""
+    """Why the endpoint is not ready, or why its rollout stopped, which tells the other, too."""
     failing = [each for each in status.get("conditions") or () if each["status"] == "False"]
-    told = [each for each in failing if each["type"] == "Ready" or each["reason"] == Reason.ROLLOUT_FAILED]
+    told = [each for each in failing if each["reason"] == Reason.ROLLOUT_FAILED]
+    ready = [each for each in failing if each["type"] == "Ready"]
+    told += [each for each in ready if not any(each["message"] in other["message"] for other in told)]
     return [f"{each['reason']}: {each['message']}" for each in told]

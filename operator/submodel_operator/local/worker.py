@@ -4,7 +4,9 @@ import asyncio
 import signal
 from collections.abc import Callable, Mapping, Sequence
 
+from submodel_operator.diagnosis import CRASHING
 from submodel_operator.local.processes import Announce, ChildProcess
+from submodel_operator.local.repeats import Repeats
 from submodel_operator.ports import ObservedWorker, WorkerEnd
 
 RESTART_SECONDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
@@ -28,6 +30,7 @@ class LocalWorker:
         self._command = command
         self._env = env
         self._announce = announce
+        self._lines = Repeats(lambda line: announce(f"  {name.rpartition('-')[2]} | {line}"))
         self._changed = changed
         self._phase = "Pending"
         self._message = ""
@@ -83,29 +86,36 @@ class LocalWorker:
     async def _supervise(self) -> None:
         failures = 0
         while not self._leaving.is_set():
-            code, lines = 1, ""
-            try:
-                code = await self._run_once()
-                lines = "\n".join(self._child.last_lines) if self._child else ""
-                last_words = self._last_words(code)
-            except OSError as error:
-                lines = last_words = f"cannot be started: {error.strerror}"
+            self._lines.begin()
+            code, lines, how = await self._try()
+            repeated = self._lines.end()
             if self._leaving.is_set():
                 break
             failures += 1
             self._end = WorkerEnd("Error", code, lines, failures)
+            last = lines.strip().rpartition("\n")[2].strip()
+            # After one end it may be well, and why it ended may be told by the gateway, which is behind by a moment.
+            self._enter("Error" if failures == 1 else CRASHING, f"{last} ({how})" if last else how)
             pause = RESTART_SECONDS[min(failures, len(RESTART_SECONDS)) - 1]
-            self._enter("CrashLoopBackOff", last_words)
-            self._announce(f"worker {self.name} ended: {self._message}; next start in {pause:g} s")
+            ended = "ended as before" if repeated else "ended"
+            self._announce(f"worker {self.name} {ended} ({how}); next start in {pause:g} s")
             await self._pause(pause)
         self._enter("Succeeded", "")
         self._announce(f"worker {self.name} left")
 
+    async def _try(self) -> tuple[int, str, str]:
+        """One run: its exit code, its last lines, and how it ended."""
+        try:
+            code = await self._run_once()
+        except OSError as error:
+            line = f"{self._command[0]}: {error.strerror}"
+            self._lines.hear(line)
+            return 1, line, "it cannot be started"
+        lines = "\n".join(self._child.last_lines) if self._child else ""
+        return code, lines, f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
     async def _run_once(self) -> int:
-        short = self.name.rpartition("-")[2]
-        self._child = await ChildProcess.start(
-            self._command, self._env, lambda line: self._announce(f"  {short} | {line}")
-        )
+        self._child = await ChildProcess.start(self._command, self._env, self._lines.hear)
         if self._leaving.is_set():
             self._child.kill() if self._killed else self._child.terminate()
         self._announce(f"worker {self.name} started (pid {self._child.pid})")
@@ -116,11 +126,6 @@ class LocalWorker:
         self._phase, self._message = phase, message
         self._started_at = asyncio.get_running_loop().time() if phase == "Running" else None
         self._changed(self)
-
-    def _last_words(self, code: int) -> str:
-        ended = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        lines = [line for line in self._child.last_lines if line.strip()] if self._child else []
-        return f"{lines[-1].strip()} ({ended})" if lines else ended
 
     async def _pause(self, seconds: float) -> None:
         try:

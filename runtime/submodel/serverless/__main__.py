@@ -64,7 +64,7 @@ def run_file(worker: Worker, arguments: list[str]) -> int:
         runpy.run_path(path, run_name="__main__")
     except SystemExit as ending:
         if not worker.served:
-            worker.fail(f"{path} exited with {ending.code!r} before it called submodel.serverless.start()")
+            worker.fail(_exited(path, ending.code))
         raise
     except BaseException as error:
         text = _traceback_from(path, error)
@@ -78,6 +78,16 @@ def run_file(worker: Worker, arguments: list[str]) -> int:
         worker.fail(sentence)
         return 1
     return 0
+
+
+def _exited(path: str, code: object) -> str:
+    """Why the file that exited is no worker, ending with what its log ends with."""
+    early = "before it called submodel.serverless.start()"
+    if code is None or isinstance(code, int):
+        sentence = f"{path} exited with code {code or 0} {early}"
+        sys.stderr.write(f"{sentence}\n")
+        return sentence
+    return f"{path} exited {early}: {code}"  # Python writes it
 
 
 def _traceback_from(path: str, error: BaseException) -> str:

@@ -59,6 +59,19 @@ def test_a_worker_that_reports_itself_unfit_speaks_for_itself() -> None:
     assert (found.reason, found.words, found.lines) == ("WorkerUnfit", "CUDA is missing", "Traceback\nCUDA is missing")
 
 
+@pytest.mark.parametrize("phase", ["CrashLoopBackOff", "Running"])
+@pytest.mark.parametrize("said", ["Traceback\nOSError: no CUDA", "check_gpu: OSError: no CUDA"])
+def test_a_worker_whose_process_ended_over_what_it_said_has_failed_for_the_same_reason(said: str, phase: str) -> None:
+    crash = WorkerEnd("Error", 1, "Traceback\nOSError: no CUDA\n", count=1)
+    before = {"failures": [{"worker": "a", "reason": "WorkerUnfit", "message": said}]}
+    facts = replace(observed(worker("a", phase=phase, ended=crash)), manifest={"status": before})
+    (found,) = failures(facts, "r1", {"a": view("a", phase=WorkerPhase.STARTING)})
+    assert (found.reason, found.lines, found.lasting) == ("WorkerUnfit", said, True)
+    other = replace(crash, lines="MemoryError", count=2)
+    (found,) = failures(replace(facts, workers=(worker("a", phase=phase, ended=other),)), "r1", {})
+    assert (found.reason, found.words) == ("CrashLoop", "MemoryError (exit code 1)")
+
+
 def test_a_worker_that_its_node_gave_up_is_told_with_the_nodes_words() -> None:
     evicted = worker("a", phase="Evicted", message="The node was low on resource: memory.")
     (found,) = failures(replace(observed(), finished=(evicted, worker("b", phase="Succeeded"))), "r1", {})

@@ -10,13 +10,15 @@ async def test_a_command_that_cannot_be_started_is_told_and_tried_again() -> Non
     lines: list[str] = []
 
     def changed(worker: LocalWorker) -> None:
-        if worker.observe(0).phase == "CrashLoopBackOff":
+        if worker.observe(0).ended:
             told.set()
 
     worker = LocalWorker("w-1", "r1", ["/there/is/no/such/program"], {}, lines.append, changed)
     await told.wait()
-    assert worker.observe(0).message == "cannot be started: No such file or directory"
+    words = "/there/is/no/such/program: No such file or directory"
+    assert worker.observe(0).message == f"{words} (it cannot be started)"
     worker.leave()
     await worker.gone()
     assert worker.left
-    assert "next start in 1 s" in lines[0]
+    assert words in lines[0]
+    assert lines[1] == "worker w-1 ended (it cannot be started); next start in 1 s"

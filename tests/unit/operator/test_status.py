@@ -168,7 +168,7 @@ def test_a_workers_own_report_comes_before_the_clusters() -> None:
     known = signals(view("a", phase=WorkerPhase.UNHEALTHY, reason="Traceback:\n  line 1\nSyntaxError: line 3\n"))
     ready = condition(build_status(account(signals=known), NOW), "Ready")
     assert ready["reason"] == "WorkerUnfit"
-    assert ready["message"] == "worker a fails: SyntaxError: line 3; mend the handler"
+    assert ready["message"] == "worker a fails: SyntaxError: line 3; mend the handler, or install what it misses"
 
 
 def test_an_endpoint_without_workers_is_ready_and_not_available() -> None:
