@@ -5,7 +5,7 @@ A framework would cost several times as much per request as everything else here
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Hashable, Iterable
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -127,7 +127,7 @@ class Request:
         self.principal = ""
         """Who sent it, once it was let in."""
 
-        self.account = ""
+        self.account: Hashable = ""
         """Whose limits count."""
 
         self.admitted: Pass | None = None

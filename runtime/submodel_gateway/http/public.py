@@ -34,6 +34,7 @@ from submodel_gateway.service.access import Access
 from submodel_gateway.service.bodies import Stay
 from submodel_gateway.service.clients import NewJob
 from submodel_gateway.service.gateway import Gateway
+from submodel_gateway.service.takes import workers_of
 
 ID_LENGTH_MAX = 256
 
@@ -127,7 +128,9 @@ class _Public:
 
     async def _worker(self, request: Request, path: list[str]) -> Reply:
         _check_lengths(request)
-        request.stay = Stay(self._bodies, ("workers", path[0]), patient=True)
+        workers = workers_of(path[0])
+        request.stay = Stay(self._bodies, workers, patient=True)
+        request.account, request.unread = workers, self._unread
         match path:
             case [endpoint, "workers", worker, "exchange"]:
                 request.operation = "exchange"

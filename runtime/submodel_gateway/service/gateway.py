@@ -108,7 +108,7 @@ class Gateway:
         changed = self._changed if sharing.shared else self.snapshots.changed
         sessions = Sessions(self._stores, clock, sharing, changed)
         self._stalls = Stalls(clock)
-        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed, self._stalls, spans)
+        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed, self._stalls, self.unread, spans)
         pods = WorkerAccess(self.endpoints, clock, self.measures, reviewer)
         self.workers = Workers(self._stores, payloads, self.endpoints, pods, sessions, takes, clock, changed, spans)
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)

@@ -31,11 +31,19 @@ class Room:
         self._held: Counter[Hashable] = Counter()
         self._waiting: deque[_Waiting] = deque()
 
+    def may_hold(self, owner: Hashable, size: int) -> bool:
+        """Whether so much is within the owner's share, be there room or not.
+
+        As with the room, what is larger than the share gets in when its owner holds nothing else.
+        """
+        held = self._held[owner]
+        return owner == NOBODY or not held or 2 * (held + size) <= self.total_bytes - (self.held_bytes - held)
+
     def take(self, owner: Hashable, size: int) -> bool:
         """Take so much if it is there: not ahead of those who wait for the room that it would take."""
-        if not (self._is_room(size) and self._may_hold(owner, size)):
+        if not (self._is_room(size) and self.may_hold(owner, size)):
             return False
-        if any(self._may_hold(waiting.owner, waiting.size) for waiting in self._waiting):
+        if any(self.may_hold(waiting.owner, waiting.size) for waiting in self._waiting):
             return False
         self.hold(owner, size)
         return True
@@ -75,15 +83,10 @@ class Room:
         ever."""
         return not self.held_bytes or self.held_bytes + size <= self.total_bytes
 
-    def _may_hold(self, owner: Hashable, size: int) -> bool:
-        """As with the room, one that is larger than its share gets in when its owner holds nothing else."""
-        held = self._held[owner]
-        return owner == NOBODY or not held or 2 * (held + size) <= self.total_bytes - (self.held_bytes - held)
-
     def _let_in(self) -> None:
         """In the order in which they came; one that waits for its own kind holds nobody else up."""
         for waiting in list(self._waiting):
-            if not self._may_hold(waiting.owner, waiting.size):
+            if not self.may_hold(waiting.owner, waiting.size):
                 continue
             if not self._is_room(waiting.size):
                 return

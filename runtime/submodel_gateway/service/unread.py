@@ -1,8 +1,9 @@
-"""How many bytes of answers that their clients have not read yet may be in memory, all clients together.
+"""How many bytes of answers that nobody has read yet may be in memory, all clients and workers together.
 
 Each answer is bounded by itself; many of them, asked for and never read, would fill the memory all the same. So an
 answer above `FREE_BYTES` takes room until it is read. Where there is none, its request waits, without what the answer
-is made of; small answers never do.
+is made of; small answers never do. Workers that leave more unread than is their endpoint's share get no more jobs until
+it is read.
 """
 
 from collections.abc import Callable, Hashable
@@ -27,6 +28,12 @@ class Unread(Room):
     def __init__(self, total_bytes: int, measures: Measures) -> None:
         super().__init__(total_bytes)
         self._measures = measures
+        self.freed: Callable[[], None] = lambda: None
+        """Called when something was read."""
+
+    def leave(self, owner: Hashable, size: int) -> None:
+        super().leave(owner, size)
+        self.freed()
 
     async def wait(self, owner: Hashable, size: int, hangup: Hangup) -> None:
         """Take room as soon as it is there. Raises `Unavailable` when that takes too long."""
@@ -85,3 +92,36 @@ class Shelf:
         size, self._size = self._size, 0
         if size:
             self._unread.leave(self._owner, size)
+
+
+class Pile:
+    """The room that parts of one answer take up while they are fetched; `end` may be called again."""
+
+    __slots__ = ("_owner", "_size", "_unread")
+
+    def __init__(self, unread: Unread, owner: Hashable) -> None:
+        self._unread = unread
+        self._owner = owner
+        self._size = 0
+
+    async def grow(self, size: int, seconds: float) -> bool:
+        """Take room for one more part, False when there is none; the first one waits for so long until there is."""
+        first = not self._size
+        taken = self._unread.take(self._owner, size) or (
+            first and await self._unread.wait_for(self._owner, size, seconds)
+        )
+        if taken:
+            self._size += size
+        return taken
+
+    def add(self, size: int) -> None:
+        """Count what is there already; a size below 0 was counted and is not there."""
+        if size > 0:
+            self._unread.hold(self._owner, size)
+        elif size < 0:
+            self._unread.leave(self._owner, -size)
+        self._size += size
+
+    def end(self) -> None:
+        """They are all there, and count as an answer; or nobody needs them."""
+        self.add(-self._size)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from submodel_gateway.jobs.ids import from_delivery_id
 from submodel_gateway.store import base
 from tests.support.gateway_world import FailingStore, Worker, World
 from tests.support.legacy_worker import LegacyWorker
@@ -45,7 +46,7 @@ def legacy(w: World) -> Take:
 
     async def take() -> list[str]:
         answer = await worker.ask(running=True, batch=CAPACITY).answer()
-        return [job["id"].partition("-a")[0] for job in answer.json]
+        return [from_delivery_id(job["id"])[0] for job in answer.json]
 
     return take
 
