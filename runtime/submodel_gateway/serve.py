@@ -91,6 +91,7 @@ async def _serve(
     reviewer = TokenReview(review.url, review.credentials, review.audience) if review else None
     stores = _open_stores(settings)
     gateway = _gateway(settings, stores, outgoing, reviewer, spans)
+    gateway.endpoints.expect(settings.expected)
     access = _access(folder, gateway)
     bounds = Bounds(connections=room_for(CONNECTIONS), connections_per_address=settings.connections_per_address)
     servers = Servers(

@@ -23,6 +23,7 @@
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
 | `SUBMODEL_GATEWAY_BODY_BYTES` | `268435456` | bytes of request bodies that may be in memory at once |
 | `SUBMODEL_GATEWAY_ANSWER_BYTES` | `268435456` | bytes of large answers that may wait to be read |
+| `SUBMODEL_GATEWAY_EXPECTED` | | ids of endpoints that are about to be registered: 503 until then, and not 404 |
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
 | `SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS` | | most connections of one address; without it, any number |
 | `SUBMODEL_GATEWAY_LOG_LEVEL` | `INFO` | `DEBUG`, `INFO`, `WARNING` or `ERROR` |
@@ -60,6 +61,7 @@ BODY_BYTES = "SUBMODEL_GATEWAY_BODY_BYTES"
 ANSWER_BYTES = "SUBMODEL_GATEWAY_ANSWER_BYTES"
 CONNECTIONS_PER_ADDRESS = "SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS"
 OFF = "off"
+EXPECTED = "SUBMODEL_GATEWAY_EXPECTED"
 LINGER_SECONDS = "SUBMODEL_GATEWAY_LINGER_SECONDS"
 LOG_LEVEL = "SUBMODEL_GATEWAY_LOG_LEVEL"
 LOG_FORMAT = "SUBMODEL_GATEWAY_LOG_FORMAT"
@@ -116,6 +118,7 @@ class Settings:
     connections_per_address: int | None
     body_bytes: int | None
     answer_bytes: int | None
+    expected: tuple[str, ...]
     linger_seconds: float
     log_level: str
     log_format: str
@@ -140,6 +143,7 @@ class Settings:
             body_bytes=_number(environ, BODY_BYTES, "bytes, for example 268435456"),
             answer_bytes=_number(environ, ANSWER_BYTES, "bytes, for example 268435456"),
             queue_limit=_queue_limit(environ.get(QUEUE_LIMIT) or str(limits.QUEUED_PER_WORKER)),
+            expected=tuple(environ.get(EXPECTED, "").split()),
             linger_seconds=_linger_seconds(environ.get(LINGER_SECONDS) or "0"),
             log_level=log_level(environ),
             log_format=log_format(environ),

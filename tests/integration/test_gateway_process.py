@@ -168,3 +168,13 @@ def test_a_gateway_without_keys_warns_where_others_than_this_machine_reach_it(
         assert (
             any("SUBMODEL_GATEWAY_KEYS=none: whoever reaches the public port" in line for line in gateway.log) is warned
         )
+
+
+def test_an_endpoint_that_is_about_to_be_registered_is_asked_for_again_and_not_unknown(tmp_path: Path) -> None:
+    with LiveGateway(tmp_path, SUBMODEL_GATEWAY_EXPECTED="ns.soon") as gateway:
+        early = urllib3.request("GET", f"{gateway.public}/v2/ns.soon/health", retries=False)
+        assert (early.status, early.headers["Retry-After"]) == (503, "1")
+        assert early.json() == {"error": "endpoint 'ns.soon' is about to be registered; try again"}
+        assert urllib3.request("GET", f"{gateway.public}/v2/ns.never/health", retries=False).status == 404
+        register(gateway, "ns.soon")
+        assert urllib3.request("GET", f"{gateway.public}/v2/ns.soon/health", retries=False).status == 200

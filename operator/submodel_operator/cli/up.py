@@ -89,7 +89,8 @@ class _Up:
         self.console = console(f"{self._key.namespace}/{self._key.name}", watch=watch)
         logging.basicConfig(level=logging.WARNING, handlers=[self.console.log_handler()])
         self._queue: KeyedQueue[Key] = KeyedQueue()
-        self._gateway = LocalGateway(folder, f"127.0.0.1:{port}", self.console.line)
+        endpoint_id = endpoint.spec.endpoint_id or self._key.endpoint_id
+        self._gateway = LocalGateway(folder, f"127.0.0.1:{port}", endpoint_id, self.console.line)
         self._cluster = LocalCluster(
             folder=folder / "handlers",
             variables=os.environ,

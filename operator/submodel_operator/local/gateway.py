@@ -21,10 +21,11 @@ _LISTENING = re.compile(r"listening public=(?P<public>\S+) internal=(?P<internal
 
 
 class LocalGateway:
-    """Runs `submodel_gateway` on loopback with SQLite in `folder`."""
+    """Runs `submodel_gateway` on loopback with SQLite in `folder`, for the endpoint that is about to be registered."""
 
-    def __init__(self, folder: Path, listen: str, announce: Announce) -> None:
+    def __init__(self, folder: Path, listen: str, endpoint_id: str, announce: Announce) -> None:
         self._folder = folder
+        self._endpoint_id = endpoint_id
         self._announce = announce
         self._listen = listen
         self._internal_listen = "127.0.0.1:0"
@@ -49,6 +50,7 @@ class LocalGateway:
                 "SUBMODEL_GATEWAY_INTERNAL_LISTEN": self._internal_listen,
                 "SUBMODEL_GATEWAY_STORE": f"sqlite://{quote(os.fsencode(self._folder / 'submodel.db'))}",
                 "SUBMODEL_GATEWAY_INTERNAL_TOKEN": self.token,
+                "SUBMODEL_GATEWAY_EXPECTED": self._endpoint_id,
                 "SUBMODEL_GATEWAY_KEYS": "none",  # on this machine's loopback address alone
                 "SUBMODEL_GATEWAY_WEBHOOK_ALLOW": "localhost 127.0.0.0/8 ::1 http",
             },

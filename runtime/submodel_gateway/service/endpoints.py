@@ -14,7 +14,7 @@ from submodel.contract.internal import TERMINATING, EndpointKey, EndpointRegistr
 from submodel.contract.states import WorkerPhase
 from submodel_gateway.auth.credentials import Credentials
 from submodel_gateway.auth.pods import Pod, Pools
-from submodel_gateway.errors import NotFound, StoreAway, Unauthorized
+from submodel_gateway.errors import NotFound, StoreAway, Unauthorized, Unavailable
 from submodel_gateway.service.session import Session
 from submodel_gateway.service.waiting import Hold
 from submodel_gateway.service.words import Word
@@ -158,6 +158,7 @@ class Endpoints:
 
     def __init__(self) -> None:
         self._states: dict[str, EndpointState] = {}
+        self._expected: set[str] = set()
         self.complete = True
         """Whether these are all; False while a job store has never been reached."""
 
@@ -166,12 +167,19 @@ class Endpoints:
         self.pools = Pools()
 
     def get(self, endpoint: str) -> EndpointState:
-        """Raises `NotFound` for an endpoint that is not registered, `StoreAway` when that is not known."""
+        """Raises `NotFound` for an endpoint that is not registered, `StoreAway` when that is not known, and
+        `Unavailable` when it is about to be."""
         state = self._states.get(endpoint)
         if state is None:
+            if endpoint in self._expected:
+                raise Unavailable(f"endpoint {endpoint!r} is about to be registered; try again")
             self.check_complete()
             raise no_endpoint(endpoint)
         return state
+
+    def expect(self, endpoints: Iterable[str]) -> None:
+        """These are about to be registered: until then nobody is told that they do not exist."""
+        self._expected |= set(endpoints) - self._states.keys()
 
     def check_complete(self) -> None:
         """Before something is said not to exist. Raises `StoreAway` when it may be where nobody has looked yet."""
@@ -232,6 +240,7 @@ class Endpoints:
         state = self._states.get(registration.endpoint_id)
         if state is None:
             state = self._states[registration.endpoint_id] = EndpointState(registration)
+        self._expected.discard(registration.endpoint_id)
         state.registration, state.text = registration, text
         self.keys.put(registration.endpoint_id, {key.sha256: key for key in registration.api_keys})
         tokens = {token.sha256.lower(): token.revision for token in registration.worker_tokens}
