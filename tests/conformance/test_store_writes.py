@@ -1,5 +1,7 @@
 """What the holder of a job writes, what clients end, and what nobody else can."""
 
+import asyncio
+
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import attempt_token
 from submodel_gateway.jobs.tally import Tally
@@ -106,6 +108,18 @@ async def test_chunks_are_kept_in_order_without_duplicates(store: Store) -> None
     assert await store.chunks(job, 1, 1) == [b"2"]
     assert await store.chunks(job, 3, 10) == []
     assert (await read(store)).chunk_bytes == 3
+
+
+async def test_who_read_chunks_at_the_same_time_get_their_own_however_many_and_large(store: Store) -> None:
+    long, large, short = (running(store, id) for id in "abc")
+    many = [b"%d" % number for number in range(200)]
+    wide = [bytes([number]) * 30_000 for number in range(5)]
+    for job, items in ((long, many), (large, wide), (short, [b"1", b"2"])):
+        applied(store, append(job, 1, *items))
+    long, large, short = [await read(store, job.id) for job in (long, large, short)]
+    asked = [(short, 0, 9), (long, 0, 300), (long, 190, 300), (long, 150, 7), (large, 0, 9), (large, 3, 9)]
+    found = await asyncio.gather(*(store.chunks(*each) for each in asked))
+    assert found == [[b"1", b"2"], many, many[190:], many[150:157], wide, wide[3:]]
 
 
 async def test_a_hole_in_the_chunks_is_refused(store: Store) -> None:

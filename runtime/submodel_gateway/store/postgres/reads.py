@@ -23,6 +23,9 @@ CONTENTS_TOGETHER = 16
 _Numbered = tuple[str, int]
 """A job's id with a generation, or with an attempt."""
 
+_Unread = tuple[str, int, int]
+"""A job's id with an attempt, and the number of its last item that is known."""
+
 
 class Reads:
     """The reading half of `base.Store`; each method sees the last commit. `server_clock` hears each reading of it."""
@@ -33,6 +36,7 @@ class Reads:
         self._jobs: Batch[str, Job] = Batch(self._fetch_jobs, JOBS_TOGETHER)
         self._results: Batch[_Numbered, base.Content] = Batch(self._fetch_results, CONTENTS_TOGETHER)
         self._progress: Batch[_Numbered, base.Content] = Batch(self._fetch_progress, CONTENTS_TOGETHER)
+        self._chunks: Batch[_Unread, list[bytes | None]] = Batch(self._fetch_chunks, JOBS_TOGETHER)
 
     async def time(self) -> base.StoreTime:
         # Timed within its turn: the wait for other statements, or for a new connection, is all on the way there, and
@@ -58,6 +62,12 @@ class Reads:
         return found or base.Content()
 
     async def chunks(self, job: Job, after: int, limit: int) -> list[bytes]:
+        # Readers of many streams ask for a few small items each, all at the same moment.
+        if min(limit, job.chunks - after) <= sql.SOME_CHUNKS:
+            found = (await self._chunks.get((job.id, job.attempt, after)) or [])[:limit]
+            items = [item for item in found if item is not None]
+            if len(items) == len(found) and (len(found) == limit or len(found) < sql.SOME_CHUNKS):
+                return items
         rows = await self._desk.fetch(sql.CHUNKS, job.id, job.attempt, after, limit)
         return [item for (item,) in rows]
 
@@ -124,3 +134,10 @@ class Reads:
     async def _fetch_progress(self, attempts: Sequence[_Numbered]) -> Mapping[_Numbered, base.Content]:
         rows = await self._desk.fetch(sql.READ_PROGRESS, [id for id, _ in attempts])
         return {(id, attempt): base.Content(value) for id, attempt, value in rows}
+
+    async def _fetch_chunks(self, asked: Sequence[_Unread]) -> Mapping[_Unread, list[bytes | None]]:
+        ids, attempts, afters = (list(column) for column in zip(*asked, strict=True))
+        found: dict[_Unread, list[bytes | None]] = {}
+        for place, item in await self._desk.fetch(sql.CHUNKS_OF_MANY, ids, attempts, afters):
+            found.setdefault(asked[place - 1], []).append(item)
+        return found

@@ -221,6 +221,21 @@ SELECT id, attempt, value FROM progress JOIN job USING (id, attempt)
 WHERE id = ANY(%s::text[]) AND state = 'IN_PROGRESS'
 """
 CHUNKS = "SELECT item FROM chunk WHERE id = %s AND attempt = %s AND seq > %s ORDER BY seq LIMIT %s"
+SOME_CHUNKS = 64
+SOME_CHUNKS_BYTES = 65_536
+"""What is read of a stream together with others: its next few items, and of these no more bytes; the rest are NULL."""
+CHUNKS_OF_MANY = f"""
+SELECT asked.place, CASE WHEN next.bytes <= {SOME_CHUNKS_BYTES} THEN next.item END
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) WITH ORDINALITY AS asked (id, attempt, after, place)
+CROSS JOIN LATERAL (
+    SELECT seq, item, sum(octet_length(item)) OVER (ORDER BY seq) AS bytes FROM (
+        SELECT seq, item FROM chunk
+        WHERE chunk.id = asked.id AND chunk.attempt = asked.attempt AND seq > asked.after
+        ORDER BY seq LIMIT {SOME_CHUNKS}
+    ) AS few
+) AS next
+ORDER BY asked.place, next.seq
+"""
 SEQ_MAX = 2**63 - 1
 _PAGE = "WHERE endpoint = %s AND seq < %s ORDER BY seq DESC"
 NEWEST = f"""
