@@ -80,17 +80,18 @@ async def _events(job: OpenAiJob, part: StreamPart | None) -> AsyncGenerator[byt
         if part is not None and not part.items and (output := (await job.view()).output) is not None:
             yield framer.frame([output])
             del output
-        while part is not None:
-            state, place, text = part.job.state, part.place, framer.frame(part.items)
-            del part  # the text is the same once more, and the next part may take long
-            # A client hangs up at the end of its events, which may come before that of the job.
-            job.settled = job.settled or framer.done
-            yield text
-            del text
-            if state.terminal:
-                yield await _end(job, state, framer)
-                return
-            part = await job.after(place)
+        with job.followed():
+            while part is not None:
+                state, place, text = part.job.state, part.place, framer.frame(part.items)
+                del part  # the text is the same once more, and the next part may take long
+                # A client hangs up at the end of its events, which may come before that of the job.
+                job.settled = job.settled or framer.done
+                yield text
+                del text
+                if state.terminal:
+                    yield await _end(job, state, framer)
+                    return
+                part = await job.after(place)
     except Restarted:
         sentence = "the worker was lost after it had begun to answer; send the request again"
         yield openai_frames.error(500, sentence, "worker_error").event

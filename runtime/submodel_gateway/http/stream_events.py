@@ -9,6 +9,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import suppress
 
 from submodel.contract.states import JobState
 from submodel.contract.wire import encode
@@ -18,7 +19,8 @@ from submodel_gateway.http.messages import Reply, Request, Streamed
 from submodel_gateway.http.parameters import OFFSET, STREAM_WAIT
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clients import Clients
-from submodel_gateway.service.streams import BEGINNING, Place, StreamPart, Streams
+from submodel_gateway.service.streams import BEGINNING, StreamPart, Streams
+from submodel_gateway.service.tails import Place
 from submodel_gateway.service.unread import Shelf
 
 HEADER = "Last-Event-ID"
@@ -63,7 +65,8 @@ class StreamEvents:
 
     async def _events(self, request: Request, endpoint: str, id: str, part: StreamPart) -> AsyncGenerator[bytes, None]:
         hangup, shelf = request.hangup(), request.shelf
-        try:
+        with suppress(NotFound, Unavailable), self._streams.tail(endpoint, id) as tail:
+            # Its retention may pass, or it is retried and forgotten; or a reader comes back for the rest.
             while True:
                 for news in _news(part):
                     yield news
@@ -78,9 +81,7 @@ class StreamEvents:
                     return
                 if job.state is JobState.IN_QUEUE:
                     place = BEGINNING  # it has no attempt that could be read on
-                part = await self._streams.follow(endpoint, id, place, QUIET_MS, hangup, shelf)
-        except (NotFound, Unavailable):
-            return  # its retention has passed, or it was retried and forgotten; or a reader comes back for the rest
+                part = await self._streams.follow(endpoint, id, place, QUIET_MS, hangup, shelf, tail)
 
     async def _end(self, job: Job, shelf: Shelf | None) -> bytes:
         """The last event."""

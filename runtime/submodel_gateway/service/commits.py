@@ -64,7 +64,9 @@ class Commits:
                         self._records.ended(job)
                 if change.after is None:
                     self._streams.forget(job.id)
-                self._watchers.tell(job.endpoint, job.id, change.after, _content(operation, change))
+                self._watchers.tell(
+                    job.endpoint, job.id, change.after, _content(operation, change), _items(operation, change)
+                )
                 self._webhooks.committed(change)
         for endpoint in touched:
             state = self._endpoints.find(endpoint)
@@ -111,6 +113,13 @@ def _content(operation: base.Operation, change: Transition) -> base.Content | No
     if isinstance(operation, base.Finish) and change.ended:
         return base.Content(operation.output, operation.error)
     return None
+
+
+def _items(operation: base.Operation, change: Transition) -> tuple[bytes, ...]:
+    """What this operation added to the job's stream: of what was sent, all that was new."""
+    if isinstance(operation, base.AppendChunk) and change.before is not None:
+        return operation.items[change.before.chunks + 1 - operation.seq :]
+    return ()
 
 
 def _counts(change: Transition) -> bool:

@@ -7,7 +7,8 @@ request and writes what comes back.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import msgspec
@@ -18,7 +19,8 @@ from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.clients import Clients, JobView, NewJob, SubmitKey
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints
-from submodel_gateway.service.streams import BEGINNING, Place, StreamPart, Streams
+from submodel_gateway.service.streams import BEGINNING, StreamPart, Streams
+from submodel_gateway.service.tails import Place, Tail
 from submodel_gateway.service.unread import Shelf
 from submodel_gateway.service.waiting import Hangup
 
@@ -75,6 +77,8 @@ class OpenAiJob:
         self.settled = False
         """Whether the answer is complete, or the job final: leaving it alone is fine then."""
 
+        self._tail: Tail | None = None
+
     async def end(self) -> JobView:
         """The job once it is final. Raises `Unavailable` when the process cannot wait for that."""
         while True:
@@ -119,6 +123,12 @@ class OpenAiJob:
             self._stay(part.job)
         return part
 
+    @contextmanager
+    def followed(self) -> Iterator[None]:
+        """While it is read on: what is committed here need not be read back."""
+        with self._streams.tail(self._endpoint, self._id) as self._tail:
+            yield
+
     async def leave(self) -> None:
         """The caller goes. A job that nobody can read any more is cancelled."""
         if self.settled or self._keyed:
@@ -129,7 +139,8 @@ class OpenAiJob:
             log.warning("job %s goes on without a reader: %s", self._id, error)
 
     async def _read(self, place: Place) -> StreamPart:
-        part = await self._streams.follow(self._endpoint, self._id, place, self._hold_ms(), self._hangup, self._shelf)
+        wait_ms, hangup, shelf = self._hold_ms(), self._hangup, self._shelf
+        part = await self._streams.follow(self._endpoint, self._id, place, wait_ms, hangup, shelf, self._tail)
         self.settled = self.settled or part.job.state.terminal
         return part
 

@@ -3,7 +3,8 @@
 How far readers without an offset have come is remembered here, and where gateways share a store also there.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from submodel.contract.states import JobState
@@ -11,6 +12,7 @@ from submodel_gateway.errors import StreamEnded
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.service.endpoints import Endpoints
 from submodel_gateway.service.stores import Stores
+from submodel_gateway.service.tails import Place, Tail
 from submodel_gateway.service.unread import Shelf
 from submodel_gateway.service.waiting import Hangup, Hold, JobWatchers
 
@@ -30,6 +32,10 @@ _Over = Callable[[Job], bool]
 """Whether the attempt that is being read has ended without an outcome."""
 
 
+_Heard = Callable[[], "StreamPart | None"]
+"""What a reader has been told of; None where only the store knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class StreamPart:
     """Streamed items `offset + 1` to `offset + len(items)` of the current attempt."""
@@ -46,17 +52,9 @@ class StreamPart:
         return sum(map(len, self.items))
 
     @property
-    def place(self) -> "Place":
+    def place(self) -> Place:
         """Where the next read goes on."""
         return Place(self.job.attempt, self.offset + len(self.items))
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """A reader's place in a stream: items after `offset` of `attempt` are new to it."""
-
-    attempt: int
-    offset: int
 
 
 BEGINNING = Place(0, 0)
@@ -102,8 +100,25 @@ class Streams:
         """The items after `offset` of the current attempt, waiting as `once`; changes nothing. Raises `NotFound`."""
         return await self._held(endpoint, id, lambda job: offset, wait_ms, hangup, shelf)
 
+    @contextmanager
+    def tail(self, endpoint: str, id: str) -> Iterator[Tail]:
+        """For who follows a stream for longer: what the next `follow` need not read."""
+        tail = Tail()
+        self._watchers.add(endpoint, id, tail)
+        try:
+            yield tail
+        finally:
+            self._watchers.remove(endpoint, id, tail)
+
     async def follow(
-        self, endpoint: str, id: str, place: Place, wait_ms: int, hangup: Hangup, shelf: Shelf | None = None
+        self,
+        endpoint: str,
+        id: str,
+        place: Place,
+        wait_ms: int,
+        hangup: Hangup,
+        shelf: Shelf | None = None,
+        tail: Tail | None = None,
     ) -> StreamPart:
         """As `after`, from a place in an attempt. Once that attempt is over, returns at once what the next one has."""
 
@@ -113,7 +128,11 @@ class Streams:
         def over(job: Job) -> bool:
             return place != BEGINNING and (job.attempt != place.attempt or job.state is JobState.IN_QUEUE)
 
-        part = await self._held(endpoint, id, start, wait_ms, hangup, shelf, over)
+        def heard() -> StreamPart | None:
+            taken = tail.take(place) if tail is not None else None
+            return StreamPart(taken[0], place.offset, taken[1]) if taken is not None else None
+
+        part = await self._held(endpoint, id, start, wait_ms, hangup, shelf, over, heard=heard)
         return replace(part, restarted=over(part.job))
 
     def forget(self, id: str) -> None:
@@ -131,13 +150,15 @@ class Streams:
         shelf: Shelf | None,
         over: _Over = lambda job: False,
         claim: _Claim | None = None,
+        heard: _Heard = lambda: None,
     ) -> StreamPart:
         self._endpoints.get(endpoint)
         with Hold(wait_ms, hangup) as hold:
             self._watchers.add(endpoint, id, hold)
             try:
                 while True:
-                    part = await self._part(endpoint, id, start)
+                    # Who has waited in vain hears from the store that there is nothing.
+                    part = (None if hold.ended else heard()) or await self._part(endpoint, id, start)
                     if not (part.items or part.job.state.terminal or hold.ended or over(part.job)):
                         await hold.woken()
                     elif shelf is not None and not shelf.fits(size := part.size):

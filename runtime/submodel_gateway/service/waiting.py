@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from typing import Self
+from typing import Protocol, Self
 
 from submodel_gateway.jobs.record import Job
 from submodel_gateway.store.base import Content
@@ -55,8 +55,8 @@ class Hold:
             await self._waiter
         self._woken = False
 
-    def hear(self, job: Job | None, content: Content | None) -> None:
-        """A watched job has changed, to `job`; None when only that is known. `content` is that of one that ended."""
+    def hear(self, job: Job | None, content: Content | None, items: tuple[bytes, ...]) -> None:
+        """See `Watcher`."""
         self.wake()
 
     def _hung_up(self, hangup: Hangup) -> None:
@@ -72,7 +72,7 @@ class OutcomeHold(Hold):
     content: Content | None = None
     """What it ended with; None while only its store knows."""
 
-    def hear(self, job: Job | None, content: Content | None) -> None:
+    def hear(self, job: Job | None, content: Content | None, items: tuple[bytes, ...]) -> None:
         if job is None or job.state.terminal:
             self.job, self.content = job, content
             self.wake()
@@ -83,40 +83,55 @@ class OutcomeHold(Hold):
         return content if job is self.job else None
 
 
+class Watcher(Protocol):
+    """Hears what becomes of one job."""
+
+    def hear(self, job: Job | None, content: Content | None, items: tuple[bytes, ...]) -> None:
+        """The watched job has changed, to `job`; None when only that is known, or when it is gone.
+
+        `content` is what it ended with, where that is known; `items` are those that were added to its stream.
+        """
+
+    def end(self) -> None:
+        """The gateway goes down."""
+
+
 class JobWatchers:
     """Readers that wait for a change of one job; they hear of it in the order in which they came."""
 
     def __init__(self) -> None:
-        self._holds: defaultdict[str, defaultdict[str, dict[Hold, None]]] = defaultdict(lambda: defaultdict(dict))
+        self._of: defaultdict[str, defaultdict[str, dict[Watcher, None]]] = defaultdict(lambda: defaultdict(dict))
 
-    def add(self, endpoint: str, job: str, hold: Hold) -> None:
-        """Let `hold` hear of the job until `remove`."""
-        self._holds[endpoint][job][hold] = None
+    def add(self, endpoint: str, job: str, watcher: Watcher) -> None:
+        """Let `watcher` hear of the job until `remove`."""
+        self._of[endpoint][job][watcher] = None
 
-    def remove(self, endpoint: str, job: str, hold: Hold) -> None:
+    def remove(self, endpoint: str, job: str, watcher: Watcher) -> None:
         """The other end of an `add`; its endpoint leaves no trace with its last reader."""
-        jobs = self._holds[endpoint]
-        jobs[job].pop(hold, None)
+        jobs = self._of[endpoint]
+        jobs[job].pop(watcher, None)
         if not jobs[job]:
             del jobs[job]
         if not jobs:
-            del self._holds[endpoint]
+            del self._of[endpoint]
 
-    def tell(self, endpoint: str, id: str, job: Job | None, content: Content | None) -> None:
-        """The job has changed, or is gone. `content` is what it ended with, where that is known."""
-        if (jobs := self._holds.get(endpoint)) is not None:
-            for hold in jobs.get(id, ()):
-                hold.hear(job, content)
+    def tell(
+        self, endpoint: str, id: str, job: Job | None, content: Content | None, items: tuple[bytes, ...] = ()
+    ) -> None:
+        """As `Watcher.hear`, to all of the job."""
+        if (jobs := self._of.get(endpoint)) is not None:
+            for watcher in jobs.get(id, ()):
+                watcher.hear(job, content, items)
 
     def tell_all_of(self, endpoint: str) -> None:
         """Some jobs of the endpoint have changed elsewhere."""
-        for holds in self._holds.get(endpoint, {}).values():
-            for hold in holds:
-                hold.hear(None, None)
+        for watchers in self._of.get(endpoint, {}).values():
+            for watcher in watchers:
+                watcher.hear(None, None, ())
 
     def end_all(self) -> None:
         """Answer all of them: the gateway goes down."""
-        for jobs in self._holds.values():
-            for holds in jobs.values():
-                for hold in holds:
-                    hold.end()
+        for jobs in self._of.values():
+            for watchers in jobs.values():
+                for watcher in watchers:
+                    watcher.end()
