@@ -14,7 +14,7 @@ from submodel_gateway.jobs.ids import delivery_id, from_delivery_id
 from submodel_gateway.jobs.record import attempt_token
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import EndpointState
-from submodel_gateway.service.legacy_memory import MISSES_MAX
+from submodel_gateway.service.legacy_memory import MISSES_MAX, UNCONFIRMED_MS
 from submodel_gateway.service.legacy_sessions import Caller, LegacySessions
 from submodel_gateway.service.session import Session
 from submodel_gateway.service.stores import Stores
@@ -175,6 +175,9 @@ class LegacyWorkers:
         if memory.idle_at is None:
             return None
         now = self._stores.now_ms(state.id)
+        if not self._stores.tally(state.id).in_progress:
+            # As of a moment ago, by other gateways. What they have handed out since is not lost any sooner than this.
+            return max(0, memory.idle_at + UNCONFIRMED_MS - now) or None
         rest_ms: int | None = None
         lost: list[base.Lose] = []
         for job in await self._stores.at(state.id).held(state.id, session.worker):

@@ -1,10 +1,13 @@
 """Workers of the legacy dialect ask for jobs: what they get, when they wait, and what their asking gives away."""
 
+import asyncio
+
 import pytest
 
 from submodel.contract.internal import GoneWorker
 from submodel.contract.states import JobState
 from submodel_gateway.jobs.record import Job
+from submodel_gateway.jobs.tally import Tally
 from submodel_gateway.service.legacy import LEAVING_WAIT_MS, Ask
 from submodel_gateway.service.legacy_memory import UNCONFIRMED_MS, LegacyMemory
 from submodel_gateway.store import base
@@ -188,6 +191,53 @@ async def test_a_job_handed_out_a_moment_ago_is_lost_while_the_next_ask_is_held(
         assert (await w.status(id)).job.state is JobState.IN_PROGRESS
         w.clock.ms += 1
         assert (await call.answer()).json["id"] == f"{id}-a2"
+
+
+class Watched(MemoryStore):
+    """The store in memory: `looked` is set when it is asked who holds a job; `behind`, it counts nothing yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looked = asyncio.Event()
+        self.behind = False
+
+    async def held(self, endpoint: str, worker: str) -> list[Job]:
+        self.looked.set()
+        return await super().held(endpoint, worker)
+
+    def tally(self, endpoint: str) -> Tally:
+        return Tally() if self.behind else super().tally(endpoint)
+
+
+async def test_where_no_job_runs_it_is_not_looked_which_ones_a_worker_holds() -> None:
+    store = Watched()
+    async with at_work(store) as (_, worker, id):
+        await worker.done(id, {"output": 1})
+        store.looked.clear()
+        assert await held(worker.ask())
+        assert not store.looked.is_set()
+
+
+@pytest.mark.requirement("worker.lost.idle")
+async def test_what_another_gateway_handed_out_a_moment_ago_is_looked_for_while_the_ask_is_held() -> None:
+    store = Watched()
+    async with at_work(store) as (w, _, _):
+        worker = LegacyWorker(w, sdk="runpod/1.7.4")
+        store.behind = True
+        early = worker.ask()
+        assert await held(early)
+        early.hang_up()
+        await early.answer()
+        w.clock.ms += UNCONFIRMED_MS - 1
+        store.looked.clear()
+        late = worker.ask()
+        assert await held(late)
+        assert not store.looked.is_set()
+        store.behind = False
+        w.clock.ms += 1
+        await store.looked.wait()
+        late.hang_up()
+        await late.answer()
 
 
 @pytest.mark.requirement("worker.lost.idle")
