@@ -141,8 +141,14 @@ class News:
             if self._closing.is_set():
                 return
             self.listening.set()
-            async for hint in connection.notifies():
-                self._hear(hint.payload)
+            self._look.set()
+            self._words.set()
+            while True:
+                await _readable(connection.fileno())
+                # Not `notifies()` of the connection: it wakes ten times a second when there is nothing to hear.
+                connection.pgconn.consume_input()
+                while (hint := connection.pgconn.notifies()) is not None:
+                    self._hear(hint.extra.decode())
         finally:
             self._ear = None
             self.listening.clear()
@@ -176,6 +182,16 @@ class News:
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), seconds)
+
+
+async def _readable(socket: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(socket, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(socket)
 
 
 def _nobody(endpoints: Iterable[str]) -> None:
