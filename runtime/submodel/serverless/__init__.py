@@ -73,11 +73,15 @@ def start(config: "ServerlessConfig") -> None:
         SystemExit: a handler asked the process to end; its job was reported as failed first.
     """
     global _process_worker
+    from submodel.errors import SubModelError
     from submodel.serverless import serving
     from submodel.serverless.local import mode
 
     given = cast("dict[str, Any]", config)
-    asked = serving.read(given)
+    try:
+        asked = serving.read(given)
+    except SubModelError as error:
+        raise error.with_traceback(None) from None  # the last line of the author's is the one to look at
     if mode.has_flags(sys.argv[1:]) or mode.is_realtime(os.environ) or not mode.names_a_platform(os.environ):
         from submodel.serverless.local import entry
 

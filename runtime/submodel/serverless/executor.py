@@ -135,7 +135,7 @@ class Executor:
                 return outcome.of_broken_stream(error)
             return outcome.of_exception(error, self._identity)
         if result.error is not None:
-            logger.error("Failed: the handler gave an error.", extra=about(job.id))
+            logger.error("Failed: %s.", result.refusal or "the handler gave an error", extra=about(job.id))
         return result
 
     async def _value(self, job: LeasedJob) -> Any:
@@ -219,7 +219,7 @@ class _Stream:
             return chunk
         flow = self._exchange.add_chunk(self._token, chunk)
         if flow is Flow.END:
-            return Outcome(error="the job was stopped")
+            return Outcome(error="the job was stopped", refusal="the job was stopped")
         self.waits = flow is Flow.WAIT
         self._count += 1
         if self._aggregate:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from submodel.contract import limits
 from submodel.serverless import encoding
 
+_UNENCODABLE = "it cannot be sent as JSON; the job's error says which part of it"
+
 REFRESH_WORKER = "refresh_worker"
 """Key of a returned dict that asks for a fresh worker."""
 
@@ -22,6 +24,9 @@ class Outcome:
 
     output: bytes | None = None
     error: str | None = None
+    refusal: str = ""
+    """Why what the handler gave is not sent, in words without any of it, for the log; empty when the handler failed."""
+
     streamed: bool = False
     """Whether its chunks were streamed before."""
 
@@ -57,7 +62,7 @@ def _completed(value: object) -> Outcome:
     try:
         text = encoding.encode(value, "output")
     except encoding.Unencodable as error:
-        return Outcome(error=str(error))
+        return Outcome(error=str(error), refusal=f"output: {_UNENCODABLE}")
     return bounded(text)
 
 
@@ -65,7 +70,7 @@ def bounded(text: bytes) -> Outcome:
     """An output, or a failure when no job may have one of this size."""
     if len(text) > limits.RUNSYNC_BODY_BYTES:
         size = _too_large(len(text), limits.RUNSYNC_BODY_BYTES)
-        return Outcome(error=f"output: {size}; upload it and return its URL")
+        return Outcome(error=f"output: {size}; upload it and return its URL", refusal=f"output: {size}")
     return Outcome(text)
 
 
@@ -130,9 +135,10 @@ def chunk(value: object, index: int) -> bytes | Outcome:
     try:
         text = encoding.encode(value, name)
     except encoding.Unencodable as error:
-        return Outcome(error=str(error))
+        return Outcome(error=str(error), refusal=f"{name}: {_UNENCODABLE}")
     if len(text) > limits.CHUNK_BYTES:
-        return Outcome(error=f"{name}: {_too_large(len(text), limits.CHUNK_BYTES)}; yield smaller pieces")
+        size = _too_large(len(text), limits.CHUNK_BYTES)
+        return Outcome(error=f"{name}: {size}; yield smaller pieces", refusal=f"{name}: {size}")
     return text
 
 

@@ -256,14 +256,19 @@ def test_an_option_that_does_not_exist_is_told(start: Start) -> None:
     assert "--mine is" not in printed
 
 
-def test_a_handler_that_cannot_be_called_with_a_job_is_told_without_an_empty_traceback(start: Start) -> None:
+def test_a_failure_before_the_first_line_of_the_handlers_own_is_told_without_an_empty_traceback(start: Start) -> None:
+    code, printed = start(chr, "--test_input", '{"input": 1}')
+    assert code == 1
+    assert "object cannot be interpreted as an integer\nTypeError: " in printed
+    assert "Traceback" not in printed
+
+
+def test_a_handler_that_cannot_be_called_with_a_job_is_refused_with_its_place(start: Start) -> None:
     def handler() -> None:
         """Forgets the job."""
 
-    code, printed = start(handler, "--test_input", '{"input": 1}')
-    assert code == 1
-    assert "takes 0 positional arguments but 1 was given\nTypeError: " in printed
-    assert "Traceback" not in printed
+    with pytest.raises(ConfigurationError, match=rf"is handler\(\) of {__file__}:\d+; it is called with one argument"):
+        start(handler, "--test_input", '{"input": 1}')
 
 
 def test_what_is_no_handler_is_refused() -> None:

@@ -1,5 +1,6 @@
 """What `start(config)` was asked for."""
 
+import functools
 from typing import Any
 
 import pytest
@@ -36,6 +37,41 @@ def test_what_cannot_be_called_is_named(config: object, text: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read(config)
     assert text in str(caught.value)
+
+
+class Box:
+    def __init__(self, size: int, colour: str) -> None: ...
+
+    def handle(self, job: dict[str, Any]) -> None: ...
+
+
+def no_argument() -> None: ...
+
+
+def two_arguments(job: dict[str, Any], context: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "handler", [no_argument, two_arguments, functools.partial(two_arguments, {}, 1), lambda: 1, Box]
+)
+def test_a_handler_that_cannot_be_called_with_a_job_is_named_with_its_place(handler: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"start\(\): config\[\"handler\"\] is .*; it is called with one arg"):
+        read({"handler": handler})
+    with pytest.raises(
+        ConfigurationError, match=rf"two_arguments\(job, context\) of {__file__}:\d+; it is called with"
+    ):
+        read({"handler": two_arguments})
+
+
+def test_what_takes_a_job_or_does_not_say_is_a_handler() -> None:
+    @functools.wraps(two_arguments)
+    def given_more(*arguments: Any) -> None:
+        two_arguments({}, *arguments)
+
+    takes_all = [given_more, lambda job, context=1: 1, lambda *a, **k: 1, functools.partial(two_arguments, context=1)]
+    for handler in (*takes_all, print, dict, Box(3, "red").handle):
+        read({"handler": handler})
+    read({"handler": no_argument, "jobs_handler": print})
 
 
 @pytest.mark.parametrize(
