@@ -7,6 +7,7 @@ of the operator's own Python, and a worker's may be newer; so it stops nothing, 
 
 import ast
 import hashlib
+import re
 import sys
 import warnings
 from typing import Final
@@ -32,6 +33,8 @@ def syntax_problem(source: str) -> str:
 
 
 def _problem(source: str) -> str:
+    if _FILE.fullmatch(source.strip()):
+        return 'names a file where its source is expected, after "inline: |"'
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -46,5 +49,6 @@ def _problem(source: str) -> str:
     return ""
 
 
+_FILE: Final = re.compile(r"[\w./-]+\.py")
 _VERSION: Final = f"{sys.version_info.major}.{sys.version_info.minor}"
 _WORDS: Final[dict[type[SyntaxError], str]] = {TabError: "tabs and spaces are mixed"}

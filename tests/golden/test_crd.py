@@ -45,7 +45,7 @@ def test_the_table_of_kubectl_shows_what_its_readers_ask_for() -> None:
     narrow = [column["name"] for column in columns if not column.get("priority")]
     wide = [column["name"] for column in columns if column.get("priority")]
     assert narrow == ["Ready", "Phase", "Workers", "Desired", "Min", "Max", "Queued", "Running", "Scaler", "GPU", "Age"]
-    assert wide == ["Name", "Oldest", "P95", "Busy", "Starting", "Reason", "Image", "URL"]
+    assert wide == ["Title", "Oldest", "P95", "Busy", "Starting", "Reason", "Image", "URL"]
 
 
 def test_every_column_shows_a_field_that_exists() -> None:

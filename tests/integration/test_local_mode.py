@@ -306,6 +306,10 @@ def child(pid: int, module: str) -> int:
         (["-f", "reserved.yaml"], "submodel: reserved.yaml: spec.worker.env[0].name: SUBMODEL_WORKER_ID is set by"),
         (["-f", "image.yaml"], "submodel: image.yaml: spec.worker.image: an image needs a cluster"),
         (["-f", "map.yaml"], "submodel: map.yaml: spec.worker.handler.configMapRef: a ConfigMap needs a cluster; use"),
+        (
+            ["-f", "good.yaml", "--decisions", "absent/log"],
+            "submodel: --decisions: cannot write absent/log: No such file or directory",
+        ),
         (["-f", "good.yaml", "--data", "good.yaml"], "submodel: --data: cannot create good.yaml: File exists"),
     ],
 )

@@ -26,7 +26,7 @@ def test_the_jobs_that_an_endpoint_had_are_replayed_under_another_scaling(tmp_pa
             assert call(f"{url}/runsync?wait=20000", {"input": {}})["status"] == "COMPLETED"
         told = what_if("--data", str(tmp_path / "data"), "--scaling", str(other))
         assert told.exit_code == 0, told
-        assert re.search(r"default/local: 3 jobs in \S+ h since ", told.output)
+        assert re.search(r"default/local: 3 jobs in [\d.]+ s since ", told.output)
         for row in ("as it was", r"now \(QUEUE_DELAY\), simulated", r"other.yaml \(REQUEST_COUNT\), simulated"):
             assert re.search(rf"^{row} +\d", told.output, re.MULTILINE), told.output
         assert "With other.yaml, 95 % of the jobs would start within" in told.output

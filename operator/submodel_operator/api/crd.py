@@ -48,7 +48,7 @@ _COLUMNS: Final = (
     ("Running", "integer", ".status.jobs.inProgress", "Jobs that run", 0),
     ("Scaler", "string", ".spec.scaling.scalerType", "Rule by which workers are added", 0),
     ("GPU", "string", ".status.gpu.summary", "GPUs of one worker", 0),
-    ("Name", "string", ".spec.displayName", "Name for people", 1),
+    ("Title", "string", ".spec.displayName", "Name for people", 1),
     ("Oldest", "date", ".status.jobs.oldestQueuedAt", "How long the oldest queued job waits", 1),
     ("P95", "number", ".status.jobs.executionSecondsP95", "Seconds that 95 of a hundred jobs run at most", 1),
     ("Busy", "integer", ".status.workers.busy", "Workers that run at least one job", 1),

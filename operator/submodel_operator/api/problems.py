@@ -39,6 +39,8 @@ def _sentences(detail: ErrorDetails) -> list[str]:
         return [f"{dotted(path)}: {reason}"]
     if detail["type"] == "extra_forbidden":
         return [f"{dotted(path)}: unknown field; {_remedy(path)}"]
+    if detail["type"] == "model_type":
+        return [f"{dotted(path)}: {_mapping(detail['input'], {})}; below it go {', '.join(_names(path))}{_hint(path)}"]
     phrase = _PHRASES.get(detail["type"], _unforeseen)
     return [f"{dotted(path)}: {phrase(detail['input'], detail.get('ctx', {}))}"]
 
@@ -88,7 +90,6 @@ _PHRASES: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], str]]] = {
     "bool_type": _boolean,
     "list_type": _list,
     "dict_type": _mapping,
-    "model_type": _mapping,
     "enum": _choice,
     "greater_than_equal": lambda value, ctx: f"must be at least {_plain(ctx['ge'])}, not {_plain(value)}",
     "less_than_equal": lambda value, ctx: f"must be at most {_plain(ctx['le'])}, not {_plain(value)}",
@@ -97,6 +98,11 @@ _PHRASES: Final[Mapping[str, Callable[[Any, Mapping[str, Any]], str]]] = {
     "too_long": lambda value, ctx: f"must have at most {ctx['max_length']} entries, not {len(value)}",
     "string_pattern_mismatch": lambda _, ctx: f"must match {ctx['pattern']}; replace the other characters",
 }
+
+
+def _hint(path: Path) -> str:
+    """Where other platforms name a file or a function, ours has the source itself."""
+    return ' (the source of the handler itself, after "inline: |")' if path[-1] == "handler" else ""
 
 
 def _kind(value: Any) -> str:

@@ -63,7 +63,7 @@ def command(path: Path, port: int, folder: Path, decisions: Path | None, watch: 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--data: cannot create {folder}: {error.strerror}") from error
-    run = _Up(path, endpoint, port, folder.resolve(), decisions, watch=watch)
+    run = _Up(path, endpoint, port, folder.resolve(), _decision_log(decisions), watch=watch)
     with run.console.screen():
         asyncio.run(run.run())
 
@@ -77,7 +77,7 @@ class _Up:
         endpoint: SubModelEndpoint,
         port: int,
         folder: Path,
-        decisions: Path | None,
+        decisions: DecisionLog | None,
         *,
         watch: bool,
     ) -> None:
@@ -85,7 +85,7 @@ class _Up:
         self._endpoint = endpoint
         self._key = Key(endpoint.metadata.namespace, endpoint.metadata.name)
         self._folder = folder
-        self._decisions = DecisionLog(decisions) if decisions else None
+        self._decisions = decisions
         self.console = console(f"{self._key.namespace}/{self._key.name}", watch=watch)
         logging.basicConfig(level=logging.WARNING, handlers=[self.console.log_handler()])
         self._queue: KeyedQueue[Key] = KeyedQueue()
@@ -209,6 +209,17 @@ class _Up:
         if self._stop.is_set():
             self._hurry.set()
         self._stop.set()
+
+
+def _decision_log(path: Path | None) -> DecisionLog | None:
+    """Raises `UsageError` now, and not at the first decision, for a file that cannot be written."""
+    if path is None:
+        return None
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        raise UsageError(f"--decisions: cannot write {path}: {error.strerror}") from error
+    return DecisionLog(path)
 
 
 def _read(path: Path) -> SubModelEndpoint:

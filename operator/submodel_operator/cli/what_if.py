@@ -23,6 +23,7 @@ from submodel_operator.errors import GatewayRefused, GatewayUnavailable, Invalid
 from submodel_operator.gateway_client import GatewayClient
 from submodel_operator.ports import Key, Manifest
 from submodel_operator.resolve import ResolvedScaling, resolve_scaling
+from submodel_operator.scaling.decision import counted
 from submodel_operator.scaling.estimates import learned_starts
 from submodel_operator.scaling.state import decode
 from submodel_operator.simulation import report, what_if
@@ -165,6 +166,12 @@ def _title(key: Key, seen: what_if.Traffic, cold_start_seconds: float, late_seco
     workload = seen.workload
     since = datetime.fromtimestamp(seen.beginning, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (
-        f"{key.namespace}/{key.name}: {len(workload.jobs):,} jobs in {workload.seconds / 3600:.3g} h since {since}; "
+        f"{key.namespace}/{key.name}: {counted(len(workload.jobs), 'job')} in {_span(workload.seconds)} since {since}; "
         f"a start takes {cold_start_seconds:g} s; late after {late_seconds:g} s"
     )
+
+
+def _span(seconds: float) -> str:
+    """A few minutes are no part of an hour to people."""
+    size, unit = (1, "s") if seconds < 120 else (60, "min") if seconds < 7200 else (3600, "h")
+    return f"{seconds / size:.3g} {unit}"

@@ -92,7 +92,7 @@ def row(name: str, result: Result) -> tuple[str, ...]:
         name,
         *(f"{seconds:.1f}" for seconds in delays),
         f"{result.late_percent:.1f}",
-        f"{result.worker_hours:.2f}",
+        _hours(result.worker_hours),
         f"{result.cold_starts:.0f}",
     )
 
@@ -113,8 +113,13 @@ def _against(now: float, other: float) -> str:
 
 
 def _cost(now: Result, other: Result) -> str:
-    hours = f"{other.worker_hours:.2f} worker-hours"
-    if not now.worker_hours or f"{now.worker_hours:.2f}" == f"{other.worker_hours:.2f}":
+    hours = f"{_hours(other.worker_hours)} worker-hours"
+    if not now.worker_hours or _hours(now.worker_hours) == _hours(other.worker_hours):
         return f"{hours}, as now" if now.worker_hours else hours
     change = 100 * (other.worker_hours / now.worker_hours - 1)
-    return f"{hours}, {abs(change):.0f} % {'more' if change > 0 else 'fewer'} than now ({now.worker_hours:.2f})"
+    return f"{hours}, {abs(change):.0f} % {'more' if change > 0 else 'fewer'} than now ({_hours(now.worker_hours)})"
+
+
+def _hours(hours: float) -> str:
+    """To the hundredth; what is less than a tenth by its first two digits, for a trial takes seconds."""
+    return f"{hours:.2f}" if hours >= 0.1 or not hours else f"{hours:.2g}"

@@ -112,7 +112,16 @@ def test_another_kind_is_named_alone() -> None:
             "spec.worker.env[0].vale: unknown field; did you mean value?",
         ),
         ("{scaling: {}}", "spec.worker: is missing; add it"),
-        ("3", "spec: must be a mapping of names to values, not the number 3"),
+        (
+            "3",
+            "spec: must be a mapping of names to values, not the number 3; below it go displayName, endpointId, "
+            "suspend, worker, gpu, networkVolume, placement, scaling, jobs, openai, auth",
+        ),
+        (
+            "{worker: {handler: handler.py}}",
+            "spec.worker.handler: must be a mapping of names to values, not text; below it go inline, configMapRef "
+            '(the source of the handler itself, after "inline: |")',
+        ),
         (
             "{worker: {image: y}}",
             "spec.worker.image: must be text, not a boolean (YAML reads y, n, yes, no, on, off, true and false as "

@@ -24,6 +24,7 @@ def test_a_source_that_compiles_is_fine_whatever_it_would_do(source: str) -> Non
         (BROKEN, "line 3"),
         ("if x:\n\ty = 1\n        z = 2\n", "line 3: tabs and spaces are mixed"),
         ("# \udc80", "no Python"),
+        ("src/secret-handler.py\n", 'names a file where its source is expected, after "inline: |"'),
         ("(" * 5000 + ")" * 5000, ""),
         ("-" * 60_000 + "1", "nested too deeply"),
     ],

@@ -103,6 +103,7 @@ def result(p95: float, hours: float, unfinished: float = 0) -> Result:
             "within 3.0 s instead of 8.0 s; it would cost 3.00 worker-hours, 25 % fewer",
         ),
         (result(8.0, 4.0), result(8.0, 5.0), "within 8.0 s as they do now; it would cost 5.00 worker-hours, 25 % more"),
+        (result(8.0, 0.004), result(8.0, 0.002), "it would cost 0.002 worker-hours, 50 % fewer than now (0.004)."),
         (result(8.0, 4.0), result(8.0, 4.0), "it would cost 4.00 worker-hours, as now."),
         (result(8.0, 0.0), result(8.0, 1.0), "it would cost 1.00 worker-hours."),
         (result(8.0, 4.0), result(0.0, 0.0, 7), "7 jobs would never have run."),
