@@ -15,9 +15,9 @@ LAST = b"GET /v2/ns.app/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 """A sound request that ends its connection."""
 
 PATIENCE_SECONDS = 0.3
-"""How long an answer is waited for that may never come, because the gateway waits too."""
+"""How long an answer is waited for that may never come, because the gateway waits too; nothing may hang on it."""
 
-END_SECONDS = 20
+END_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,34 @@ class Target:
         return socket.create_connection(self.address, timeout=END_SECONDS)
 
     def answers(self, *sent: bytes) -> list[Answer]:
-        """What comes back for these bytes on a connection of their own, until it ends."""
+        """What comes back for these bytes on a connection of their own, which the last of them ends."""
+        with self._sent(sent) as line:
+            return read_answers(b"".join(_parts(line)))
+
+    def answer(self, *sent: bytes) -> Answer:
+        """What comes back first for these bytes on a connection of their own, whether that ends or not."""
+        received = b""
+        with self._sent(sent) as line:
+            for part in _parts(line):
+                received += part
+                if found := read_answers(received):
+                    return found[0]
+        raise AssertionError(f"no answer: {received!r}")
+
+    def answers_or_waits(self, *sent: bytes) -> list[Answer]:
+        """What comes back while the gateway is waited for, which may wait for more: it may have had no time to."""
+        with self._sent(sent) as line:
+            return read_answers(b"".join(_hung_up(line)))
+
+    @contextmanager
+    def _sent(self, parts: Iterable[bytes]) -> Iterator[socket.socket]:
         with self.connect() as line:
             try:
-                for part in sent:
+                for part in parts:
                     line.sendall(part)
             except ConnectionError:
                 pass  # it was closed before all of it was sent; what it said before is read
-            return read_answers(_received(line))
+            yield line
 
     def serves(self) -> bool:
         """Whether a sound request is answered."""
@@ -75,7 +95,7 @@ def target(folder: Path, **environ: str) -> Iterator[Target]:
 
 
 def read_answers(received: bytes) -> list[Answer]:
-    """The answers in what a connection brought; one that was cut off in its head is left out."""
+    """The answers in what a connection brought; one that was cut off is left out."""
     found = []
     while b"\r\n\r\n" in received:
         head, _, received = received.partition(b"\r\n\r\n")
@@ -83,6 +103,8 @@ def read_answers(received: bytes) -> list[Answer]:
         if status == 100:
             continue
         length = next((int(value) for name, value in _headers(head) if name == b"content-length"), 0)
+        if len(received) < length:
+            break
         found.append(Answer(status, head, received[:length]))
         received = received[length:]
     return found
@@ -105,18 +127,21 @@ def has_come(line: socket.socket) -> bool:
         line.settimeout(END_SECONDS)
 
 
-def _received(line: socket.socket) -> bytes:
-    """Everything up to the end of the connection, which is brought about when the gateway waits for more."""
-    parts: list[bytes] = []
-    line.settimeout(PATIENCE_SECONDS)
+def _parts(line: socket.socket) -> Iterator[bytes]:
+    """Everything up to the end of the connection."""
     try:
         while part := line.recv(65_536):
-            parts.append(part)
+            yield part
+    except ConnectionError:
+        pass  # closed with some of what was sent unread
+
+
+def _hung_up(line: socket.socket) -> Iterator[bytes]:
+    """The same; the end is brought about when nothing comes for a while."""
+    line.settimeout(PATIENCE_SECONDS)
+    try:
+        yield from _parts(line)
     except TimeoutError:
         line.settimeout(END_SECONDS)
         line.shutdown(socket.SHUT_WR)
-        while part := line.recv(65_536):
-            parts.append(part)
-    except ConnectionError:
-        pass  # closed with some of what was sent unread
-    return b"".join(parts)
+        yield from _parts(line)

@@ -69,7 +69,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
 
 
 def check(gateway: Target, sent: bytes) -> None:
-    for answer in gateway.answers(sent, LAST):
+    for answer in gateway.answers_or_waits(sent, LAST):
         assert answer.status < 500, answer
         assert isinstance(answer.json, dict)
         assert (answer.status == 200) == ("error" not in answer.json), answer
