@@ -3,8 +3,9 @@
 import asyncio
 import json
 import socket
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -15,8 +16,11 @@ from submodel_gateway.http.peers import Bounds
 from submodel_gateway.http.servers import Servers
 from submodel_gateway.settings import Address
 from submodel_gateway.sockets import bind
+from tests.support.gateway_world import settle
 
-SMALL = Bounds(head_bytes=4_096, headers=20, head_seconds=0.2, body_seconds=0.2, body_bytes=100, connections=50)
+SMALL = Bounds(head_bytes=4_096, headers=20, body_bytes=100, connections=50)
+SHORT = replace(SMALL, head_seconds=0.2, body_seconds=0.2)
+"""For what is to be late: whatever else waits is late too, on a busy machine."""
 
 
 async def route(request: Request) -> bytes:
@@ -110,24 +114,39 @@ async def test_a_request_that_goes_wrong_after_its_answer_is_not_answered_again(
 
 
 async def test_connections_that_say_nothing_or_stop_in_a_head_are_closed() -> None:
-    async with server() as listener:
+    async with server(SHORT) as listener:
         ended = await asyncio.gather(ask(listener), ask(listener, b"POST / HT"), ask(listener, request()[:-10]))
         assert set(ended) == {b""}
 
 
 async def test_a_body_that_stops_is_given_up() -> None:
-    async with server() as listener:
+    async with server(SHORT) as listener:
         assert b'"bytes"' not in await ask(listener, request(b"x" * 1_000)[:-500])
 
 
-async def test_a_slow_body_that_goes_on_is_waited_for() -> None:
+@pytest.fixture
+async def let_pass(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets so many seconds pass for the event loop, at once: whoever waits for nothing else has not been slow."""
+    loop, passed = asyncio.get_running_loop(), 0.0
+    now = loop.time
+    monkeypatch.setattr(loop, "time", lambda: now() + passed)
+
+    def more(seconds: float) -> None:
+        nonlocal passed
+        passed += seconds
+
+    return more
+
+
+async def test_a_slow_body_that_goes_on_is_waited_for(let_pass: Callable[[float], None]) -> None:
     async with server() as listener:
         reader, writer = await asyncio.open_connection(*listener.getsockname()[:2])
         whole = request(b"x" * 1_000)
         writer.write(whole[:-1_000])
         for _ in range(10):
             writer.write(b"x" * 100)
-            await asyncio.sleep(SMALL.body_seconds / 4)  # noqa: TID251  # time is what this bound is about
+            await settle()
+            let_pass(SMALL.body_seconds / 4)
         assert (await reader.read()).endswith(b'{"bytes": 1000}')
         writer.close()
 
@@ -178,7 +197,9 @@ async def ask_or_nothing(listener: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_client_that_does_not_read_its_answer_is_let_go_and_a_slow_one_is_not(streamed: bool) -> None:
+async def test_a_client_that_does_not_read_its_answer_is_let_go_and_a_slow_one_is_not(
+    streamed: bool, let_pass: Callable[[float], None]
+) -> None:
     size = 20_000_000
 
     async def large(request: Request) -> Reply:
@@ -188,15 +209,15 @@ async def test_a_client_that_does_not_read_its_answer_is_let_go_and_a_slow_one_i
         for _ in range(20):
             yield bytes(size // 20)
 
-    bounds = Bounds(unread_seconds=0.3, body_bytes=1_000, idle_seconds=0.1)
-    async with server(bounds, large) as listener, asyncio.timeout(30):
+    bounds = Bounds(unread_seconds=60, body_bytes=1_000, idle_seconds=20)
+    async with server(bounds, large) as listener:
         deaf, slow = [await asyncio.open_connection(*listener.getsockname()[:2], limit=1_000) for _ in range(2)]
         for _, writer in (deaf, slow):
             writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         read = 0
         while part := await slow[0].read(1_000_000):
             read += len(part)
-            await asyncio.sleep(0.01)  # noqa: TID251  # time is what this bound is about
+            let_pass(bounds.unread_seconds / 8)
         assert read > size
         assert len(await deaf[0].read()) < size, "what the system held for it, and no more"
         for _, writer in (deaf, slow):

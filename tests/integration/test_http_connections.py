@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from submodel_gateway.http import answers
+from submodel_gateway.http import answers, protocol
 from submodel_gateway.http.messages import Reply, Request, Streamed
 from submodel_gateway.http.peers import Bounds
 from submodel_gateway.http.servers import Servers
@@ -218,7 +218,10 @@ async def test_a_server_that_stops_answers_what_it_serves_and_closes_what_is_idl
 
 
 @pytest.mark.parametrize("before", [b"", LAST[:9]], ids=["new", "begun"])
-async def test_a_request_that_is_on_its_way_while_a_server_stops_is_answered(before: bytes) -> None:
+async def test_a_request_that_is_on_its_way_while_a_server_stops_is_answered(
+    before: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "COMING_SECONDS", 30.0)
     listener = bind(Address("127.0.0.1", 0), "LISTEN")
     servers = Servers([(answers.application(route), listener, Bounds())])
     running = asyncio.create_task(servers.run())
