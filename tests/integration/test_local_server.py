@@ -13,7 +13,7 @@ import pytest
 
 import submodel
 from submodel.errors import JobCancelled, JobFailed
-from tests.support.gateway_process import free_port
+from tests.support.free_ports import free_port
 from tests.support.local_server import LocalServer
 from tests.support.scripted_server import Asked, Reply, ScriptedServer
 
@@ -66,6 +66,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     folder.joinpath("test_input.json").write_text('{"input": {"prompt": "sample"}}')
     with LocalServer(folder, SOURCE, *LINE) as running:
         yield running
+
+
+def begun(server: LocalServer, job_id: str) -> str:
+    """The status of a job once it is not in the queue any more."""
+    while (status := server.ask("GET", f"/status/{job_id}")[1]["status"]) == "IN_QUEUE":
+        continue
+    return str(status)
 
 
 @pytest.mark.requirement("handler.desk.api")
@@ -136,15 +143,16 @@ def test_a_stream_shows_items_while_the_handler_runs_until_it_is_cancelled(serve
 
 def test_progress_is_the_output_while_the_job_runs(server: LocalServer) -> None:
     job_id = server.run({"kind": "wait"})
-    server.ask("GET", f"/status-sync/{job_id}?wait=50")
-    while (found := server.ask("GET", f"/status/{job_id}")[1])["status"] == "IN_QUEUE" or "output" not in found:
-        pass
+    while "output" not in (found := server.ask("GET", f"/status/{job_id}")[1]):
+        continue
     assert found["output"] == {"percent": 50}
     assert "output" not in server.ask("POST", f"/cancel/{job_id}")[1]
 
 
 def test_jobs_beyond_the_concurrency_wait_and_can_be_purged(server: LocalServer) -> None:
     running = [server.run({"kind": "wait"}) for _ in range(4)]
+    for job_id in running:
+        begun(server, job_id)
     waiting = [server.run({}) for _ in range(2)]
     assert server.ask("GET", "/health")[1]["jobs"]["inQueue"] == 2
     assert server.ask("POST", "/purge-queue")[1] == {"removed": 2, "status": "completed"}
@@ -260,7 +268,7 @@ BLOCKING = """
 def test_a_handler_that_blocks_does_not_keep_the_server_from_answering(tmp_path: Path) -> None:
     with LocalServer(tmp_path, BLOCKING, *LINE) as server:
         jobs = [server.run(number) for number in range(2)]
-        assert server.ask("GET", f"/status-sync/{jobs[0]}?wait=10")[1]["status"] == "IN_PROGRESS"
+        assert begun(server, jobs[0]) == "IN_PROGRESS"
         tmp_path.joinpath("go").touch()
         assert [server.job(job_id)["output"] for job_id in jobs] == [0, 1]
 
@@ -268,7 +276,7 @@ def test_a_handler_that_blocks_does_not_keep_the_server_from_answering(tmp_path:
 def test_a_handler_that_blocks_ends_when_its_job_is_cancelled(tmp_path: Path) -> None:
     with LocalServer(tmp_path, BLOCKING, *LINE) as server:
         blocked, waiting = server.run(1), server.run("leave")
-        assert server.ask("GET", f"/status-sync/{blocked}?wait=100")[1]["status"] == "IN_PROGRESS"
+        assert begun(server, blocked) == "IN_PROGRESS"
         assert server.ask("POST", f"/cancel/{blocked}")[1]["status"] == "CANCELLED"
         assert server.job(waiting)["status"] == "FAILED", "its turn has come"
 
@@ -326,7 +334,7 @@ def test_a_realtime_concurrency_is_a_bound(tmp_path: Path) -> None:
     environment = {"SUBMODEL_REALTIME_PORT": str(free_port()), "RUNPOD_REALTIME_CONCURRENCY": "1"}
     with LocalServer(tmp_path, SOURCE, environment=environment) as server:
         running, waiting = server.run({"kind": "wait"}), server.run({})
-        server.ask("GET", f"/status-sync/{running}?wait=10")
+        begun(server, running)
         assert server.ask("GET", f"/status/{waiting}")[1]["status"] == "IN_QUEUE"
         server.ask("POST", f"/cancel/{running}")
         assert server.job(waiting)["status"] == "COMPLETED"
