@@ -182,8 +182,7 @@ def handler(job):
 """)
     with WorkerProcess(tmp_path, source, gateway.environment("e")) as worker:
         id = submit(gateway)
-        for _ in range(2):
-            status = gateway.call("GET", f"e/status-sync/{id}?wait=19000")
+        status = final(gateway, id)
         assert (status["status"], status["output"], status["retries"]) == ("COMPLETED", "held", 0)
         assert worker.terminate() == 0
     assert executions(tmp_path) == {id: 1}

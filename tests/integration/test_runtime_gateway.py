@@ -22,6 +22,7 @@ HANDLER = """
 
     submodel.serverless.start({"handler": handler, "return_aggregate_stream": True})
 """
+OPEN = ("IN_QUEUE", "IN_PROGRESS")
 FIVE = [{"number": number} for number in range(5)]
 
 
@@ -33,7 +34,9 @@ def gateway(tmp_path: Path) -> Iterator[GatewayProcess]:
 
 
 def final(gateway: GatewayProcess, job_id: str) -> Any:
-    status = gateway.call("GET", f"e/status-sync/{job_id}?wait=20000")
+    """The job once it is final, however long that takes."""
+    while (status := gateway.call("GET", f"e/status-sync/{job_id}?wait=20000"))["status"] in OPEN:
+        continue
     assert status["status"] in ("COMPLETED", "FAILED"), status
     return status
 
