@@ -201,13 +201,13 @@ submodel.serverless.start({"handler": handler})
 def test_how_often_a_job_runs_how_long_it_is_kept_and_how_many_wait_is_said_by_the_endpoint(
     namespace: str, api: JobApi
 ) -> None:
-    repeated = {"maxAttempts": 2, "retryErrors": True, "resultTtlSeconds": 3, "syncResultTtlSeconds": 1}
+    repeated = {"maxAttempts": 2, "retryErrors": True, "resultTtlSeconds": 10, "syncResultTtlSeconds": 1}
     endpoint = apply_ready(namespace, {**inline(FAILS_ONCE), "jobs": repeated})
-    job = api.run(endpoint)
     parked = apply_ready(namespace, {**inline(LOOK, {"workersMax": 0}), "jobs": {"maxQueued": 1}}, "parked")
     taken = [api.call(f"/v2/{parked}/run", {"input": {}})[0] for _ in range(3)]
     assert taken == [200, 200, 429], "the first above the limit is still taken"
 
+    job = api.run(endpoint)
     answer = api.finished(endpoint, job)
     assert (answer["status"], answer["output"], answer["retries"]) == ("COMPLETED", "the second time", 1)
     again = api.ok(f"/v2/{endpoint}/runsync", {"input": {}})

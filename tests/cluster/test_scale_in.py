@@ -215,7 +215,7 @@ def test_a_busy_worker_whose_readiness_probe_fails_is_not_taken_in_place_of_an_i
     probe = {"exec": {"command": ["python", "-c", "import os; assert not os.path.exists('/tmp/unready')"]}}
     container = {"name": "worker", "readinessProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 5}}
     template = {"spec": {"containers": [container]}}
-    endpoint = apply_ready(namespace, inline(WAIT, {**EACH, "idleTimeout": 10}, podTemplate=template))
+    endpoint = apply_ready(namespace, inline(WAIT, {**EACH, "idleTimeout": 20}, podTemplate=template))
     long, short = (api.run(endpoint, {"until": until}) for until in ("the-end", "begun"))
     wait_for_path("sme/it", ".status.workers.busy", "2", namespace)
     pods = {pod["metadata"]["name"] for pod in get("pods", OURS, "-n", namespace)["items"]}

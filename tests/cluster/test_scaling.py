@@ -84,7 +84,7 @@ def test_no_scale_in_ends_a_busy_worker(namespace: str, api: JobApi) -> None:
 
 
 def test_nobody_leaves_while_the_gateway_is_silent(release: str, namespace: str, api: JobApi) -> None:
-    endpoint = apply_spec(namespace, inline(SLEEP, {**EACH, "workersMax": 2, "idleTimeout": 15}))
+    endpoint = apply_spec(namespace, inline(SLEEP, {**EACH, "workersMax": 2, "idleTimeout": 30}))
     wait_ready(namespace)
     jobs = [api.run(endpoint, {"seconds": 1}) for _ in range(2)]
     wait_for_path("sme/it", ".status.workers.ready", "2", namespace)
