@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from submodel_operator.clock import pause
-from tests.support.gateway_process import free_port
+from tests.support.free_ports import free_port
 from tests.support.live_gateway import INTERNAL_TOKEN, LiveGateway
 
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")

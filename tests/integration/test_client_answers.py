@@ -13,7 +13,7 @@ from submodel.client.connections import Connections
 from submodel.client.sessions import Sessions
 from submodel.client.settings import Target
 from tests.support.client_world import CLIENTS, ENDPOINT, ClientFace, Kind
-from tests.support.gateway_process import free_port
+from tests.support.free_ports import free_port
 from tests.support.scripted_server import Asked, Reply, ScriptedServer
 
 HEALTH = calls.health(ENDPOINT)

@@ -21,7 +21,8 @@ from tests.support.client_world import (
     serving,
     start_worker,
 )
-from tests.support.gateway_process import GatewayProcess, free_port
+from tests.support.free_ports import free_port
+from tests.support.gateway_process import GatewayProcess
 from tests.support.tcp_proxy import Cut, TcpProxy
 
 pytestmark = pytest.mark.slow

@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from tests.support.fake_apiserver import FakeApiServer
-from tests.support.gateway_process import free_port
+from tests.support.free_ports import free_port
 from tests.support.operator_thread import WATCHED
 
 

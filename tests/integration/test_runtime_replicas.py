@@ -10,8 +10,8 @@ import pytest
 from tests.integration.test_runtime_faults import HANDLER, executions
 from tests.integration.test_runtime_lifecycle import open_gate
 from tests.support.balancer import Balancer
+from tests.support.free_ports import free_port
 from tests.support.gateway_ports import TOKEN, register
-from tests.support.gateway_process import free_port
 from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import shared_server
 from tests.support.worker_process import WorkerProcess

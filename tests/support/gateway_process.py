@@ -1,32 +1,22 @@
 """The real gateway as a process that stays in one place, for tests of workers and clients against it."""
 
-import socket
 from pathlib import Path
 from typing import Any
 
+from tests.support.free_ports import free_port
 from tests.support.gateway_ports import TOKEN, register
 from tests.support.live_gateway import INTERNAL_TOKEN, Http, LiveGateway
 
-__all__ = ["INTERNAL_TOKEN", "WORKER_TOKEN", "GatewayProcess", "free_port"]
+__all__ = ["INTERNAL_TOKEN", "WORKER_TOKEN", "GatewayProcess"]
 
 WORKER_TOKEN = TOKEN
-
-
-def free_port() -> int:
-    """A port on which nobody listens; somebody may by the time it is used."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class GatewayProcess:
     """A gateway on a SQLite file in `folder`, and the next ones on the same ports after it was killed."""
 
     def __init__(self, folder: Path, **environ: str) -> None:
-        self.port = self.internal_port = 0
-        """Known from the first start on."""
-
+        self.port, self.internal_port = free_port(), free_port()
         self._folder = folder
         self._environ = environ
         self._running: LiveGateway | None = None
@@ -46,9 +36,6 @@ class GatewayProcess:
             "SUBMODEL_GATEWAY_INTERNAL_LISTEN": f"127.0.0.1:{self.internal_port}",
         }
         self._running = LiveGateway(self._folder, **places, **self._environ)
-        self.port, self.internal_port = (
-            int(url.rpartition(":")[2]) for url in (self._running.public, self._running.internal)
-        )
 
     def kill(self) -> None:
         """SIGKILL."""

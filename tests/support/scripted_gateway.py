@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.free_ports import free_port
+
 JsonObject = dict[str, Any]
 WAIT_SECONDS = 20.0
 
@@ -53,7 +55,7 @@ class ScriptedGateway:
 
         self._attempts = itertools.count(1)
         self._open = True
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port or free_port()), _handler(self))
         self._server.daemon_threads = True
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})

@@ -14,7 +14,7 @@ from submodel_operator.cli.local_status import read_local_status, remove_local_s
 from submodel_operator.errors import UsageError
 from tests.support.endpoints import KEY, manifest
 from tests.support.fake_apiserver import FakeApiServer
-from tests.support.gateway_process import free_port
+from tests.support.free_ports import free_port
 from tests.support.kubeconfig import write_kubeconfig
 
 PROPOSAL = {"scalerType": "QUEUE_DELAY", "desired": 10, "reason": "LateJobs", "message": "9 jobs waited"}

@@ -10,7 +10,7 @@ import pytest
 from submodel_gateway.auth.pods import Pod
 from submodel_gateway.errors import ConfigurationError, ReviewAway
 from submodel_gateway.tokenreview import PATH, TokenReview
-from tests.support.gateway_process import free_port
+from tests.support.free_ports import free_port
 from tests.support.pod_tokens import AUDIENCE, ReviewServer
 
 
