@@ -30,7 +30,7 @@ from tests.support.postgres import shared_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("postgres-fleet")]
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 WORKER = "w-1"
 LIMIT = 300
 """Requests of a client in ten seconds."""

@@ -38,7 +38,7 @@ from tests.support.store_operations import (
 pytestmark = pytest.mark.slow
 
 NOW = 1_700_000_000_000
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 60.0
 ENDPOINTS = ("ns.a", "ns.b", "ns.c")
 AGE = "UPDATE submodel.gateway SET wall_at = wall_at - interval '2 hours', seen_at = seen_at - interval '2 hours'"
 COUNTS = "SELECT endpoint, state, count(*) FROM submodel.job GROUP BY endpoint, state"

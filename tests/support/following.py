@@ -8,7 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from queue import Empty, Queue
 
-LINE_SECONDS = 30
+LINE_SECONDS = 60
 
 
 class Following:

@@ -116,7 +116,7 @@ class Http:
     def __init__(self, base: str, token: str | None = None) -> None:
         self.base = base
         self.headers = {"authorization": f"Bearer {token}"} if token else {}
-        self._pool = urllib3.PoolManager(retries=False, timeout=30, maxsize=8)
+        self._pool = urllib3.PoolManager(retries=False, timeout=60, maxsize=8)
 
     def call(self, method: str, path: str, document: Any = None, *, raw: bytes | None = None) -> tuple[int, Any]:
         body = raw if raw is not None else None if document is None else json.dumps(document).encode()

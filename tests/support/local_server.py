@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.support.worker_process import PYTHON
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 class LocalServer:

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.free_ports import free_port
 
 JsonObject = dict[str, Any]
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 class ScriptedGateway:

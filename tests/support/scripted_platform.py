@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.support.scripted_server import Asked, Reply, ScriptedServer
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 WORKER = "w-1"
 
 

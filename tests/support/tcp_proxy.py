@@ -6,7 +6,7 @@ import threading
 from enum import Enum
 from typing import Self
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 PIECE_BYTES = 65536
 
 

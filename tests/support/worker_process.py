@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 PYTHON = os.environ.get("SUBMODEL_TEST_PYTHON") or sys.executable  # noqa: TID251  # see tests.pythons
-EXIT_SECONDS = 20.0
+EXIT_SECONDS = 60.0
 LOOK_SECONDS = 0.01
 
 
