@@ -9,8 +9,9 @@ A session has up to three requests under way, at most one of each kind:
 - FLUSH is answered at once and carries what must not wait for a held request: results, chunks, progress, heartbeats,
   a changed phase.
 
-A short job ends before LISTEN is due, so its result and the call for the next job travel in one TAKE. A result may
-ride on a TAKE because nothing follows it; chunks of a running job ride on a FLUSH only, where the answer is near.
+A short job ends before LISTEN is due, so its result and the call for the next job travel in one TAKE; where more jobs
+fit, TAKE waits a moment for that. A result may ride on a TAKE because nothing follows it; chunks of a running job ride
+on a FLUSH only, where the answer is near.
 
 Consistency with several requests under way:
 
@@ -44,6 +45,9 @@ from submodel.serverless.outcome import Outcome
 
 LISTEN_AFTER_SECONDS = 0.05
 """How long a worker is full before it opens a LISTEN; shorter jobs never need one."""
+
+TAKE_AFTER_SECONDS = 0.001
+"""How long after new jobs came the next TAKE waits for the first result, when more jobs would fit."""
 
 BATCH_SECONDS = 0.01
 BATCH_BYTES = 64 * 1024
@@ -110,6 +114,7 @@ class Session(Concurrency):
         self._full_since = math.inf
         self._quiet_until = -math.inf
         self._hold_from = -math.inf
+        self._take_from = -math.inf
         self._empty_pause = 0.0
 
     # The worker's side:
@@ -218,19 +223,22 @@ class Session(Concurrency):
         else:
             self._full_since = min(self._full_since, now)
         taking = Kind.TAKE in self._flights
-        if free and not taking and self._hold_from <= now:
+        if free and not taking and self._hold_from <= now and (self._take_from <= now or self._has_results()):
             return self._fly(Kind.TAKE, now, capacity=free)
         flush_at = self._flush_at(now)
         if flush_at <= now:
             return self._fly(Kind.FLUSH, now)
         hold_at = math.inf
         if free and not taking:
-            hold_at = self._hold_from
+            hold_at = max(self._hold_from, self._take_from)
         elif not taking and self._ready and Kind.LISTEN not in self._flights and not self._reason:
             hold_at = max(self._hold_from, self._full_since + LISTEN_AFTER_SECONDS)
             if hold_at <= now:
                 return self._fly(Kind.LISTEN, now)
         return min(flush_at, hold_at)
+
+    def _has_results(self) -> bool:
+        return any(lease.final and lease.loaded for lease in self._leases.values())
 
     def _free_slots(self) -> int:
         if self.phase is not WorkerPhase.READY:
@@ -337,6 +345,8 @@ class Session(Concurrency):
         if answer.lease_ms > 0:
             self._lease_seconds = answer.lease_ms / 1000
         self._told_to_drain = answer.drain
+        if answer.jobs:
+            self._take_from = now + TAKE_AFTER_SECONDS
         self._pace(flight, answer, now)
         stops = self._leases.read(answer, flight.request.running, flight.cargo)
         return News(self._leases.accept(answer.jobs, leaving=self._leaving), stops)

@@ -15,6 +15,7 @@ from submodel.serverless.session import (
     CONGESTED_BYTES,
     FORSAKEN_SECONDS,
     REQUEST_BYTES,
+    TAKE_AFTER_SECONDS,
     Flight,
     Kind,
     Session,
@@ -87,7 +88,7 @@ def test_another_concurrency_counts_from_the_next_call_for_jobs() -> None:
     session.set_concurrency(3)
     assert pause(session, 0.0) == math.inf, "what was offered stays offered"
     answer(session, take, jobs=[job("a", "t-a")])
-    assert flight(session, 0.0, Kind.TAKE).request.capacity == 2
+    assert flight(session, TAKE_AFTER_SECONDS, Kind.TAKE).request.capacity == 2
 
 
 def test_fewer_jobs_at_once_stop_none_that_runs() -> None:
@@ -115,6 +116,18 @@ def test_the_result_of_a_short_job_travels_with_the_call_for_the_next() -> None:
     assert take.request.running == [], "the request that ends a lease does not renew it"
 
 
+def test_where_more_jobs_fit_the_next_call_waits_a_moment_for_the_first_result() -> None:
+    session = ready(3)
+    running(session, "a", "b")
+    assert pause(session, 0.0) == TAKE_AFTER_SECONDS
+    session.finish("t-a", Outcome(b"1"), 1)
+    take = flight(session, 0.0, Kind.TAKE)
+    assert [result.id for result in take.request.results] == ["a"]
+    assert take.request.capacity == 2
+    answer(session, take, 0.5, jobs=[job("c", "t-c")])
+    assert flight(session, 0.5 + TAKE_AFTER_SECONDS, Kind.TAKE).request.capacity == 1
+
+
 def test_a_full_worker_listens_for_stops_after_a_moment() -> None:
     session = ready()
     running(session, "a")
@@ -137,16 +150,16 @@ def test_the_lease_time_of_the_gateway_sets_the_heartbeat() -> None:
     session = ready(2)
     take = flight(session, 0.0, Kind.TAKE)
     answer(session, take, jobs=[job("a")], lease_ms=3000)
-    assert flight(session, 0.0, Kind.TAKE).request.wait_ms == 750
-    assert pause(session, 0.0) == 0.75
+    assert flight(session, 0.25, Kind.TAKE).request.wait_ms == 750
+    assert pause(session, 0.25) == 1.0
 
 
 def test_a_result_is_kept_and_its_lease_renewed_until_it_is_acknowledged() -> None:
     session = ready(2)
     running(session, "a")
-    flight(session, 0.0, Kind.TAKE)
+    flight(session, 0.5, Kind.TAKE)
     session.finish("t-a", Outcome(b"1"), 1)
-    carrier = flight(session, 0.0, Kind.FLUSH)
+    carrier = flight(session, 0.5, Kind.FLUSH)
     assert len(carrier.request.results) == 1
     assert carrier.request.unanswered == [2]
     answer(session, carrier)
@@ -223,9 +236,9 @@ def test_chunks_of_a_running_job_never_ride_on_a_held_request() -> None:
     session = ready(2)
     running(session, "a")
     session.add_chunk("t-a", b"1")
-    take = flight(session, 0.0, Kind.TAKE)
+    take = flight(session, TAKE_AFTER_SECONDS, Kind.TAKE)
     assert take.request.chunks == []
-    assert flight(session, 0.0, Kind.FLUSH).request.chunks[0].seq == 1
+    assert flight(session, TAKE_AFTER_SECONDS, Kind.FLUSH).request.chunks[0].seq == 1
 
 
 def test_a_result_waits_for_the_chunks_before_it() -> None:
@@ -268,7 +281,7 @@ def test_a_job_stopped_before_it_began_never_begins() -> None:
     session = ready(2)
     take = flight(session, 0.0, Kind.TAKE)
     answer(session, take, jobs=[job("a")])
-    assert answer(session, flight(session, 0.0, Kind.TAKE), stop=["a"]) == []
+    assert answer(session, flight(session, TAKE_AFTER_SECONDS, Kind.TAKE), stop=["a"]) == []
     assert not session.begin("1-n")
 
 
