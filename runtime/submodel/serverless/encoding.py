@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import inspect
 import json
 import os
 import uuid
@@ -69,6 +70,8 @@ def _simpler(value: Any) -> Any:
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, msgspec.Struct):
         return msgspec.to_builtins(value)
+    if inspect.isawaitable(value):
+        raise TypeError(f"{_type_name(value)} cannot be sent as JSON; await it in an `async def` handler")
     if not isinstance(value, type):
         if callable(dump := getattr(value, "model_dump", None)):  # pydantic
             return dump(mode="json")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from submodel.contract import limits
 from submodel.serverless import encoding
 
-_UNENCODABLE = "it cannot be sent as JSON; the job's error says which part of it"
+_UNENCODABLE = "cannot be sent as JSON; the job's error says which part of it"
 
 REFRESH_WORKER = "refresh_worker"
 """Key of a returned dict that asks for a fresh worker."""
@@ -62,7 +62,7 @@ def _completed(value: object) -> Outcome:
     try:
         text = encoding.encode(value, "output")
     except encoding.Unencodable as error:
-        return Outcome(error=str(error), refusal=f"output: {_UNENCODABLE}")
+        return Outcome(error=str(error), refusal=f"its output {_UNENCODABLE}")
     return bounded(text)
 
 
@@ -70,7 +70,8 @@ def bounded(text: bytes) -> Outcome:
     """An output, or a failure when no job may have one of this size."""
     if len(text) > limits.RUNSYNC_BODY_BYTES:
         size = _too_large(len(text), limits.RUNSYNC_BODY_BYTES)
-        return Outcome(error=f"output: {size}; upload it and return its URL", refusal=f"output: {size}")
+        sentence = f"output: {size}; upload it and return its URL"
+        return Outcome(error=sentence, refusal=f"its output is too large: {size}")
     return Outcome(text)
 
 
@@ -135,10 +136,11 @@ def chunk(value: object, index: int) -> bytes | Outcome:
     try:
         text = encoding.encode(value, name)
     except encoding.Unencodable as error:
-        return Outcome(error=str(error), refusal=f"{name}: {_UNENCODABLE}")
+        return Outcome(error=str(error), refusal=f"{name} {_UNENCODABLE}")
     if len(text) > limits.CHUNK_BYTES:
         size = _too_large(len(text), limits.CHUNK_BYTES)
-        return Outcome(error=f"{name}: {size}; yield smaller pieces", refusal=f"{name}: {size}")
+        sentence = f"{name}: {size}; yield smaller pieces"
+        return Outcome(error=sentence, refusal=f"{name} is too large: {size}")
     return text
 
 

@@ -233,7 +233,7 @@ class _Public:
 
 
 def _no_path() -> NotFound:
-    return NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}")
+    return NotFound("there is nothing at this path; the job API is at /v2/{endpoint}/{operation}; see /openapi.json")
 
 
 async def _new_job(request: Request, operation: Operation) -> NewJob:

@@ -143,9 +143,12 @@ class EndpointState:
             hold.wake()
 
 
+_ID = "<namespace>.<name> or what spec.endpointId says"
+
+
 def no_endpoint(endpoint: str) -> NotFound:
     """The one sentence about endpoints that are not there, or not there for the caller."""
-    return NotFound(f"endpoint {endpoint!r} does not exist; check the id in the path")
+    return NotFound(f"endpoint {endpoint!r} does not exist; check the id in the path, {_ID}")
 
 
 def unknown_worker() -> Unauthorized:

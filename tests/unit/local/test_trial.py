@@ -177,7 +177,9 @@ def test_the_command_line_wins_over_the_file(start: Start, tmp_path: Path) -> No
         ([], "test_input.json not found, exiting."),
         (["--test_input", "@none.json"], "none.json cannot be read"),
         (["--test_input", "{"], "--test_input is not JSON"),
-        (["--test_input", '{"input": null}'], "Job has no input parameter. Unable to run."),
+        (["--test_input", "mine.json"], "; a file is named with an @: @mine.json"),
+        (["--test_input", '{"input": null}'], 'Job has no input parameter. Unable to run. Give {"input": …}.'),
+        (["--test-input", "{}"], "--test-input is no option of submodel: it is left to the handler."),
         (["--rp_log_level", "loud"], "'loud' must be one of"),
     ],
 )

@@ -49,11 +49,14 @@ def test_an_empty_dict_completes_without_output() -> None:
 
 def test_what_is_refused_says_why_without_what_it_was() -> None:
     unencodable = outcome.of_value({"secret-key": b"secret"})
-    assert unencodable.refusal == "output: it cannot be sent as JSON; the job's error says which part of it"
-    assert outcome.of_value("x" * 30 * 2**20).refusal == "output: 30.0 MiB is more than the limit of 20 MiB"
+    assert unencodable.refusal == "its output cannot be sent as JSON; the job's error says which part of it"
+    assert (
+        outcome.of_value("x" * 30 * 2**20).refusal
+        == "its output is too large: 30.0 MiB is more than the limit of 20 MiB"
+    )
     refused = outcome.chunk(b"secret", 3)
     assert isinstance(refused, Outcome)
-    assert refused.refusal.startswith("stream[3]: it cannot be sent as JSON")
+    assert refused.refusal.startswith("stream[3] cannot be sent as JSON")
     assert not outcome.of_value({"error": "mine"}).refusal
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from submodel.errors import ConfigurationError
 
-PREFIXES = ("--rp_", "--sm_")
-"""Of the names of options: nobody else's begin like this."""
+_PREFIXES = ("__rp_", "__sm_", "__test_input")
+"""Of the names of options, whatever stands between their words: nobody else's begin like this."""
 
 LOG_LEVELS = ("NOTSET", "TRACE", "DEBUG", "INFO", "WARN", "ERROR")
 
@@ -57,6 +57,11 @@ def parse(argv: Sequence[str]) -> tuple[Arguments, list[str]]:
     return Arguments(**vars(found)), rest
 
 
+def looks_like_ours(argument: str) -> bool:
+    """Whether an argument that is no option of ours was meant to be one, such as `--test-input`."""
+    return argument.replace("-", "_").startswith(_PREFIXES)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser, from which the reference of the options is made as well."""
     made = argparse.ArgumentParser(prog="python handler.py", description="Run a handler on this machine.")
@@ -87,11 +92,12 @@ def job_of(text: str, source: str) -> dict[str, Any]:
     try:
         job = json.loads(text)
     except ValueError as error:
-        raise ConfigurationError(f"{source} is not JSON: {error}") from error
+        file = f"; a file is named with an @: @{text}" if text.endswith(".json") else ""
+        raise ConfigurationError(f"{source} is not JSON: {error}{file}") from error
     if not isinstance(job, dict):
         raise ConfigurationError(f'{source} must be an object like {{"input": …}}, not {type(job).__name__}')
     if job.get("input") is None:
-        raise ConfigurationError(f"{source}: Job has no input parameter. Unable to run.")
+        raise ConfigurationError(f'{source}: Job has no input parameter. Unable to run. Give {{"input": …}}.')
     return {**job, "id": str(job.get("id") or "local_test")}
 
 

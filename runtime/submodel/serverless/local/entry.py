@@ -79,7 +79,7 @@ def _arguments(config: dict[str, Any]) -> Arguments:
     given, rest = arguments.parse(sys.argv[1:])
     sys.argv[1:] = rest
     for item in rest:
-        if item.startswith(arguments.PREFIXES):
+        if arguments.looks_like_ours(item):
             RunPodLogger().warn(f"{item} is no option of submodel: it is left to the handler. --help lists all.")
     config["rp_args"] = given.as_config("rp")
     config["sm_args"] = given.as_config("sm")
