@@ -22,7 +22,7 @@
 | `SUBMODEL_GATEWAY_RATE_LIMITS` | see `ratelimit.figures` | words that change them; `off` for none, as without keys |
 | `SUBMODEL_GATEWAY_QUEUE_LIMIT` | `500` | queued jobs per worker of an endpoint, 50 at least; `off` for any number |
 | `SUBMODEL_GATEWAY_BODY_BYTES` | `268435456` | bytes of request bodies that may be in memory at once |
-| `SUBMODEL_GATEWAY_ANSWER_BYTES` | `268435456` | bytes of large answers that may wait to be read |
+| `SUBMODEL_GATEWAY_ANSWER_BYTES` | `268435456` | bytes of large answers that may wait for clients, and for workers |
 | `SUBMODEL_GATEWAY_EXPECTED` | | ids of endpoints that are about to be registered: 503 until then, and not 404 |
 | `SUBMODEL_GATEWAY_LINGER_SECONDS` | `0` | how long it serves on after SIGTERM while it is not ready any more |
 | `SUBMODEL_GATEWAY_CONNECTIONS_PER_ADDRESS` | | most connections of one address; without it, any number |

@@ -55,6 +55,7 @@ class _Public:
         self._access = access
         self._bodies = gateway.bodies
         self._unread = gateway.unread
+        self._undelivered = gateway.undelivered
         self._admission = gateway.admission
         self._registry = gateway.registry
         self._clients = gateway.clients
@@ -130,7 +131,7 @@ class _Public:
         _check_lengths(request)
         workers = workers_of(path[0])
         request.stay = Stay(self._bodies, workers, patient=True)
-        request.account, request.unread = workers, self._unread
+        request.account, request.unread = workers, self._undelivered
         match path:
             case [endpoint, "workers", worker, "exchange"]:
                 request.operation = "exchange"

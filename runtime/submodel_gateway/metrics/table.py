@@ -140,7 +140,7 @@ ANSWER_BYTES: Final = Metric(
     "submodel_http_answer_bytes",
     Kind.GAUGE,
     (),
-    "Bytes of answers above 64 KiB that nobody has read yet, and of jobs on their way to workers, at most.",
+    "Bytes of answers above 64 KiB that are in memory because their clients have not read them.",
 )
 ANSWERS_REFUSED: Final = Metric(
     "submodel_http_answers_refused",

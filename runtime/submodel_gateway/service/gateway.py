@@ -92,6 +92,9 @@ class Gateway:
         self._stores = Stores(stores, lambda done: self._commits.committed(done), self.measures)
         self.bodies = bodies.Bodies(body_bytes, self.measures)
         self.unread = unread.Unread(answer_bytes, self.measures)
+        self.undelivered = unread.Unread(answer_bytes, self.measures)
+        """Jobs on their way to workers; a room of their own, for a busy gateway sets much of it aside."""
+
         self.gauges = Gauges(self._stores, self.endpoints, clock, self.measures, self.bodies, self.unread)
         self._watchers = JobWatchers()
         self.snapshots = SnapshotFeed(self._stores, self.endpoints, clock, boot or f"{random_bits(64):016x}")
@@ -108,7 +111,9 @@ class Gateway:
         changed = self._changed if sharing.shared else self.snapshots.changed
         sessions = Sessions(self._stores, clock, sharing, changed)
         self._stalls = Stalls(clock)
-        takes = Takes(self._stores, payloads, self.endpoints, random_bits, changed, self._stalls, self.unread, spans)
+        takes = Takes(
+            self._stores, payloads, self.endpoints, random_bits, changed, self._stalls, self.undelivered, spans
+        )
         pods = WorkerAccess(self.endpoints, clock, self.measures, reviewer)
         self.workers = Workers(self._stores, payloads, self.endpoints, pods, sessions, takes, clock, changed, spans)
         self.legacy_sessions = LegacySessions(self._stores, self.endpoints, sessions, clock, changed)

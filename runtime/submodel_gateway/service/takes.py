@@ -42,7 +42,7 @@ class Takes:
         random_bits: Callable[[int], int],
         changed: Callable[[EndpointState], None],
         stalls: Stalls,
-        unread: Unread,
+        undelivered: Unread,
         spans: Spans | None = None,
     ) -> None:
         self._stores = stores
@@ -53,8 +53,8 @@ class Takes:
         self.stalls = stalls
         """Waited for before each take, and after it: the stall may have come while it was on its way."""
 
-        self._unread = unread
-        unread.freed = self._freed
+        self._undelivered = undelivered
+        undelivered.freed = self._freed
         self._denied: set[str] = set()
         """Endpoints that were denied a take for what they have to read."""
 
@@ -70,7 +70,7 @@ class Takes:
         if self.closing or not limit or self._endpoints.find(state.id) is not state:
             return None
         limit = min(limit, TAKE_MAX)
-        if not self._unread.may_hold(workers_of(state.id), _bytes_at_most(limit)):
+        if not self._undelivered.may_hold(workers_of(state.id), _bytes_at_most(limit)):
             self._denied.add(state.id)
             return None
         return base.Take(
@@ -88,20 +88,20 @@ class Takes:
     ) -> list[base.Outcome]:
         """The outcomes of operations with a take among them; until they are back, `session` may hold more."""
         reserved = sum(_bytes_at_most(each.limit) for each in operations if isinstance(each, base.Take))
-        self._unread.hold(workers_of(state.id), reserved)
+        self._undelivered.hold(workers_of(state.id), reserved)
         session.taking += 1
         try:
             outcomes = await self._stores.of(state.id).many(operations)
             await self.stalls.over()
             return outcomes
         finally:
-            self._unread.leave(workers_of(state.id), reserved)
+            self._undelivered.leave(workers_of(state.id), reserved)
             session.taking -= 1
             if state.drains(session):
                 self._changed(state)
 
     def _freed(self) -> None:
-        for id in [id for id in self._denied if self._unread.may_hold(workers_of(id), base.BLOB_BYTES)]:
+        for id in [id for id in self._denied if self._undelivered.may_hold(workers_of(id), base.BLOB_BYTES)]:
             self._denied.remove(id)
             if (state := self._endpoints.find(id)) is not None:
                 state.wake_takers(self._stores.tally(id).queued)
@@ -114,7 +114,7 @@ class Takes:
         A store bounds a take by the bytes that it keeps. What is too much once it is unpacked goes back, uncharged, as
         does what there is no room for.
         """
-        rest, pile = deque(leases), Pile(self._unread, workers_of(state.id))
+        rest, pile = deque(leases), Pile(self._undelivered, workers_of(state.id))
         try:
             whole = await self._fitting(state, rest, pile)
             left = [await self._whole(each) for each in await self.give_back(rest)]

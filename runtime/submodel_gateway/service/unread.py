@@ -1,4 +1,4 @@
-"""How many bytes of answers that nobody has read yet may be in memory, all clients and workers together.
+"""How many bytes of answers that nobody has read yet may be in memory, all clients together; and all workers.
 
 Each answer is bounded by itself; many of them, asked for and never read, would fill the memory all the same. So an
 answer above `FREE_BYTES` takes room until it is read. Where there is none, its request waits, without what the answer

@@ -6,8 +6,8 @@ MEBIBYTE = 1024 * 1024
 BLOB_BYTES = MEBIBYTE
 """Payloads above this are stashed before the operation that refers to them, outside its transaction."""
 
-TAKE_BYTES = 16 * MEBIBYTE
-"""Inputs that one answer to a worker brings at most, unless a single one has more."""
+TAKE_BYTES = 4 * MEBIBYTE
+"""Inputs that one answer to a worker brings at most, unless a single one has more: as much as is worth a request."""
 
 
 class Blob(msgspec.Struct, frozen=True):
