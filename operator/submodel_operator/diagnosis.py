@@ -11,6 +11,7 @@ from submodel.contract.internal import WorkerView
 from submodel.contract.states import WorkerPhase
 from submodel_operator.api.conditions import REMEDIES, Reason
 from submodel_operator.ports import Observed, ObservedPool, ObservedWorker, WorkerEnd
+from submodel_operator.silence import RETURN_SECONDS, at_work
 
 Views = Mapping[str, WorkerView]
 
@@ -89,32 +90,36 @@ def _said(observed: Observed) -> dict[str, str]:
     return {each["worker"]: each["message"] for each in told if each["reason"] == Reason.WORKER_UNFIT}
 
 
-def overdue(observed: Observed, revision: str, views: Views, deadline_seconds: float) -> dict[str, str]:
+def overdue(
+    observed: Observed, revision: str, views: Views, silent: Mapping[str, float], deadline_seconds: float
+) -> dict[str, str]:
     """Workers that have run for longer than the deadline and never asked for a job, with the words for it.
 
-    `views` must be fresh: a gateway that is silent says nothing about workers.
+    `views` must be fresh: a gateway that is silent says nothing about workers. `silent` tells for how many seconds it
+    has not heard of each worker.
     """
     words = f"it did not ask for a job within {deadline_seconds:g} s of its start"
-    return {
-        worker.name: words
-        for worker, running_seconds in _coming(observed, revision, views)
-        if running_seconds >= deadline_seconds
-    }
+    return {name: words for name, left in _coming(observed, revision, views, silent, deadline_seconds) if left <= 0}
 
 
-def seconds_until_overdue(observed: Observed, revision: str, views: Views, deadline_seconds: float) -> float | None:
+def seconds_until_overdue(
+    observed: Observed, revision: str, views: Views, silent: Mapping[str, float], deadline_seconds: float
+) -> float | None:
     """When the next worker becomes overdue, unless it comes to work."""
-    left = [deadline_seconds - running_seconds for _, running_seconds in _coming(observed, revision, views)]
-    return min((seconds for seconds in left if seconds > 0), default=None)
+    seconds = [left for _, left in _coming(observed, revision, views, silent, deadline_seconds)]
+    return min((left for left in seconds if left > 0), default=None)
 
 
-def _coming(observed: Observed, revision: str, views: Views) -> Iterator[tuple[ObservedWorker, float]]:
+def _coming(
+    observed: Observed, revision: str, views: Views, silent: Mapping[str, float], deadline_seconds: float
+) -> Iterator[tuple[str, float]]:
+    """Workers that are yet to ask for a job, with the seconds that they still have for it."""
     for worker in observed.workers:
         if worker.revision != revision or worker.terminating or worker.running_seconds is None:
             continue
-        view = views.get(worker.name)
-        if view is None or view.phase in (WorkerPhase.STARTING, WorkerPhase.UNHEALTHY):
-            yield worker, worker.running_seconds
+        if not at_work(views.get(worker.name)):
+            unheard = min(deadline_seconds, RETURN_SECONDS) - silent.get(worker.name, 0.0)
+            yield worker.name, max(deadline_seconds - worker.running_seconds, unheard)
 
 
 def workers_problem(found: list[Failure]) -> Problem | None:

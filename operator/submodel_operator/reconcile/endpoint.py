@@ -40,6 +40,7 @@ from submodel_operator.plan import (
     Scale,
     Undrain,
     Unmark,
+    Views,
     plan,
     seconds_until_long_start,
 )
@@ -56,6 +57,7 @@ from submodel_operator.scaling.explained import beliefs, describe_proposal
 from submodel_operator.scaling.log import Record
 from submodel_operator.scaling.state import decode, encode
 from submodel_operator.settings import WorkerSettings
+from submodel_operator.silence import Silence
 from submodel_operator.status import Account, build_status, describe_decision
 
 STATUS_PERIOD_SECONDS = 1.0
@@ -116,6 +118,7 @@ class Reconciler:
         self._scalers: dict[Key, ScalerState] = {}
         self._witness = Witness()
         self._steadiness = Steadiness()
+        self._silence = Silence()
         self._starts = StartWatch()
         self._busy: dict[Key, protection.Memory] = {}
         self._unprotectable: set[Key] = set()
@@ -166,8 +169,8 @@ class Reconciler:
         decision, scaler = decide(inputs, before, now)
         self._scalers[observed.key] = scaler
         views, deadline_seconds = gather.views(signals), float(endpoint.startup_deadline_seconds)
-        ages_are_known = signals is not None and signals.fresh and not unsteady
-        late = overdue(observed, desired.revision, views, deadline_seconds) if ages_are_known else {}
+        silent = self._silent(observed, views, monotonic, known=signals is not None and signals.fresh and not unsteady)
+        late = overdue(observed, desired.revision, views, silent, deadline_seconds) if silent else {}
         unproven = never_ready(observed, desired.revision, signals)
         for action in plan(observed, desired, decision, views, late, unproven):
             await self._act(observed, endpoint.endpoint_id, action)
@@ -191,7 +194,7 @@ class Reconciler:
         )
         again = _earliest(
             decision.evaluate_after_seconds,
-            seconds_until_overdue(observed, desired.revision, views, deadline_seconds),
+            seconds_until_overdue(observed, desired.revision, views, silent, deadline_seconds),
             seconds_until_long_start(observed, desired.revision),
             self._cluster.look_up_again_after(observed.key, named) if named else None,
             AGAIN_SECONDS if endpoint.key_secrets else None,
@@ -200,6 +203,13 @@ class Reconciler:
             self._witness.seconds_until_quiet(observed.key, monotonic),
         )
         return account, again
+
+    def _silent(self, observed: Observed, views: Views, monotonic: float, *, known: bool) -> dict[str, float]:
+        """For how long workers have been silent; of none, unless the gateway and all ages are to be relied on."""
+        if known:
+            return self._silence.look(observed, views, monotonic)
+        self._silence.forget(observed.key)
+        return {}
 
     async def _understood(self, observed: Observed) -> tuple[ResolvedEndpoint, tuple[Reference, ...]]:
         """The endpoint, and what its manifest names. Raises `InvalidEndpoint`, `ReferenceMissing`."""
@@ -368,6 +378,7 @@ class Reconciler:
         self._unprotectable.discard(key)
         self._witness.forget(key)
         self._starts.forget(key)
+        self._silence.forget(key)
         ids = self._gateway.ids_of(key)
         if not ids or await self._cluster.exists(key):
             return frozenset()

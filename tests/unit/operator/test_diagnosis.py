@@ -123,14 +123,17 @@ def test_a_worker_is_overdue_when_it_ran_for_the_deadline_without_asking_for_a_j
         worker("late", running_seconds=10.0),
         worker("works", running_seconds=99.0),
         worker("loads", running_seconds=4.0),
+        worker("comes back", running_seconds=99.0),
         worker("pulls", age_seconds=99.0),
         worker("old", "r0", running_seconds=99.0),
         worker("leaves", running_seconds=99.0, terminating=True),
     )
     views = {"works": view("works"), "loads": view("loads", phase=WorkerPhase.STARTING)}
-    assert list(overdue(facts, "r1", views, 10.0)) == ["late"]
-    assert seconds_until_overdue(facts, "r1", views, 10.0) == 6.0
+    silent = {"late": 10.0, "loads": 4.0, "pulls": 99.0, "old": 99.0, "leaves": 99.0, "comes back": 3.0}
+    assert list(overdue(facts, "r1", views, silent, 10.0)) == ["late"]
+    assert seconds_until_overdue(facts, "r1", views, silent, 10.0) == 6.0
+    assert list(overdue(facts, "r1", views, silent | {"comes back": 60.0}, 90.0)) == ["comes back"], "a minute"
 
 
 def test_nobody_is_waited_for_when_all_work() -> None:
-    assert seconds_until_overdue(observed(worker("a", running_seconds=1.0)), "r1", {"a": view("a")}, 10.0) is None
+    assert seconds_until_overdue(observed(worker("a", running_seconds=1.0)), "r1", {"a": view("a")}, {}, 10.0) is None

@@ -323,13 +323,41 @@ async def test_a_worker_that_does_not_come_to_work_is_replaced_at_its_deadline()
     world.gateway.say(signals())
     await world.step()
     revision = world.status["revision"]
-    world.cluster.set_workers(worker("slow", revision, running_seconds=4.0))
+    world.cluster.set_workers(worker("slow", revision, running_seconds=0.0))
     outcome = await world.step()
-    assert (world.cluster.replaced, outcome.again_after_seconds) == ([], 6.0)
+    assert (world.cluster.replaced, outcome.again_after_seconds) == ([], 10.0)
+    world.clock.seconds += 8
     world.cluster.set_workers(worker("slow", revision, running_seconds=10.0))
     await world.step()
     assert world.cluster.replaced == ["slow"]
     assert world.status["failures"][0]["reason"] == "StartupDeadline"
+
+
+@pytest.mark.parametrize("restarted", ["gateway", "both"])
+async def test_a_worker_that_worked_before_the_gateway_was_started_again_gets_time_to_come_back(restarted: str) -> None:
+    world = World({"image": "x"}, scaling={"workersMin": 1})
+    world.gateway.say(signals())
+    await world.step()
+    revision = world.status["revision"]
+    world.cluster.set_workers(worker("warm", revision, running_seconds=9_999.0))
+    world.gateway.say(signals(view("warm", revision)))
+    await world.step()
+    if restarted == "both":
+        world.reconciler = Reconciler(world.cluster, world.gateway, world.clock, worker_settings())
+    world.gateway.say(signals())
+    await world.step()
+    world.clock.seconds += 40
+    await world.step()
+    world.gateway.say(signals(view("warm", revision)))
+    await world.step()
+    world.gateway.say(signals())
+    await world.step()
+    world.clock.seconds += 40
+    await world.step()
+    assert world.cluster.replaced == [], "it was away for less than a minute each time"
+    world.clock.seconds += 20
+    await world.step()
+    assert world.cluster.replaced == ["warm"], "it did not come back"
 
 
 async def test_a_silent_gateway_says_nothing_about_who_came_to_work() -> None:
