@@ -13,7 +13,7 @@ from tests.support.live_gateway import INTERNAL_TOKEN, LiveGateway
 from tests.support.operator_thread import OperatorThread, settings_for
 
 NAMESPACE = "team-a"
-LEASE = LeaseSettings("submodel-operator", "submodel", seconds=2)
+LEASE = LeaseSettings("submodel-operator", "submodel", seconds=5)
 
 
 @pytest.fixture
