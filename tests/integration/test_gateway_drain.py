@@ -13,7 +13,7 @@ from tests.support.live_gateway import Http, LiveGateway
 from tests.support.postgres import PostgresServer
 from tests.support.postgres_proxy import PostgresProxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
