@@ -133,7 +133,7 @@ class Streams:
             return StreamPart(taken[0], place.offset, taken[1]) if taken is not None else None
 
         part = await self._held(endpoint, id, start, wait_ms, hangup, shelf, over, heard=heard)
-        return replace(part, restarted=over(part.job))
+        return replace(part, restarted=True) if over(part.job) else part
 
     def forget(self, id: str) -> None:
         """The job is gone, and the reader's place in its stream with it."""

@@ -135,6 +135,10 @@ INSERT_JOBS = f"INSERT INTO job ({_list(JOB_WRITTEN)}) SELECT {_list(JOB_WRITTEN
 UPDATE_JOBS = f"""
 UPDATE job SET {", ".join(f"{name} = r.{name}" for name in JOB_CHANGING)} FROM {_JOB_UPDATE} WHERE job.id = r.id
 """
+UPDATE_STREAMED = """
+UPDATE job SET chunks = r.chunks, chunk_bytes = r.chunk_bytes
+FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) AS r (id, chunks, chunk_bytes) WHERE job.id = r.id
+"""
 INSERT_PAYLOADS = """
 INSERT INTO payload (id, input, blob, blob_bytes, extra, webhook)
 SELECT * FROM unnest(%s::text[], %b::bytea[], %s::text[], %s::bigint[], %b::bytea[], %s::text[])
