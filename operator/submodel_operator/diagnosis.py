@@ -3,6 +3,7 @@
 A worker's own words come before the cluster's: it knows why, the cluster only knows that.
 """
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -25,6 +26,9 @@ UNPLACED: Final = frozenset({"SchedulerError", "Unschedulable"})
 
 ENOUGH_JOBS: Final = 5
 """Fewer jobs of a revision say nothing about it."""
+
+_SIGNALS: Final = {code: each.name for each in signal.Signals for code in (-each, 128 + each)}
+"""What ended a run, by its exit code: that of a process here, and that of a container."""
 
 _RESTARTS_OF_A_LOOP: Final = 2
 """A worker that ended once is started again at once, and may be well; one that ended twice without working is not."""
@@ -211,6 +215,8 @@ def end_in_words(end: WorkerEnd) -> str:
         return "it used more memory than worker.resources.limits allows"
     if not end.exit_code:
         return f"it ended by itself{code}: does it call submodel.serverless.start()?"
+    if killer := _SIGNALS.get(end.exit_code):
+        return f"it was killed by {killer}" + (f"; its last line: {_last_line(end.lines)}" if end.lines.strip() else "")
     return f"{_last_line(end.lines)}{code}" if end.lines.strip() else f"{end.reason}{code}"
 
 

@@ -236,6 +236,15 @@ def test_a_worker_that_cannot_start_is_told_in_its_own_words(tmp_path: Path) -> 
         assert not any("CrashLoop" in each for each in server.seen)
 
 
+def test_an_endpoint_at_rest_says_why_jobs_wait(tmp_path: Path) -> None:
+    path = write(tmp_path, GREETING.format(greeting="hello"), workersMax=0)
+    with up(path, tmp_path) as server:
+        server.wait_for("spec.scaling.workersMax is 0: no worker runs, and jobs wait")
+        text = path.read_text(encoding="utf-8").replace("workersMax: 0", "workersMax: 1")
+        path.write_text(f"{text}  suspend: true\n", encoding="utf-8")
+        server.wait_for("spec.suspend is true: no worker runs, and jobs wait")
+
+
 @pytest.mark.slow
 def test_variables_left_over_in_the_shell_do_not_configure_the_processes(tmp_path: Path) -> None:
     path = write(tmp_path, GREETING.format(greeting="hello"))
@@ -305,6 +314,10 @@ def child(pid: int, module: str) -> int:
         ),
         (["-f", "reserved.yaml"], "submodel: reserved.yaml: spec.worker.env[0].name: SUBMODEL_WORKER_ID is set by"),
         (["-f", "image.yaml"], "submodel: image.yaml: spec.worker.image: an image needs a cluster"),
+        (
+            ["-f", "secret.yaml"],
+            "submodel: secret.yaml: spec.worker.env[0]: KEY comes from x, which only a cluster has; ",
+        ),
         (["-f", "map.yaml"], "submodel: map.yaml: spec.worker.handler.configMapRef: a ConfigMap needs a cluster; use"),
         (
             ["-f", "good.yaml", "--decisions", "absent/log"],
@@ -323,6 +336,8 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(tmp_path: Path, arguments: li
     (tmp_path / "reserved.yaml").write_text(yaml.safe_dump(reserved), encoding="utf-8")
     image = yaml.safe_load(good) | {"spec": {"worker": {"image": "x"}}}
     (tmp_path / "image.yaml").write_text(yaml.safe_dump(image), encoding="utf-8")
+    reserved["spec"]["worker"]["env"] = [{"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "x", "key": "k"}}}]
+    (tmp_path / "secret.yaml").write_text(yaml.safe_dump(reserved), encoding="utf-8")
     source = yaml.safe_load(good) | {"spec": {"worker": {"handler": {"configMapRef": {"name": "x"}}}}}
     (tmp_path / "map.yaml").write_text(yaml.safe_dump(source), encoding="utf-8")
     ran = subprocess.run([SUBMODEL, "up", *arguments], cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -128,7 +128,8 @@ def _plain(number: float) -> str:
 def _remedy(path: Sequence[int | str]) -> str:
     name = _folded(str(path[-1]))
     siblings = {_folded(known): known for known in _names(path[:-1])}
-    places = {_folded(place[-1]): dotted(place) for place in _places()}
+    above = tuple(part for part in path if not isinstance(part, int))
+    places = {_folded(place[-1]): dotted(place) for place in _places() if place != above[: len(place)]}
     # The very word elsewhere says more than a similar one here: hosted configurations are flat.
     for candidates, cutoff in ((siblings, 1.0), (places, 1.0), (siblings, 0.6), (places, 0.8)):
         if near := difflib.get_close_matches(name, candidates, n=1, cutoff=cutoff):

@@ -9,11 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from submodel_operator.api.conditions import Reason
+
+_AT_REST: Final[Mapping[str, str]] = {
+    "Suspended": "spec.suspend is true: no worker runs, and jobs wait",
+    "Parked": "spec.scaling.workersMax is 0: no worker runs, and jobs wait",
+}
+"""By phase, why nothing happens although jobs wait."""
 
 LocalTime = Callable[[], time.struct_time]
 
@@ -66,6 +72,8 @@ class Console:
             self.line(click.style(_decision(decision), fg="cyan"))
         if before and _load(before) != _load(after):
             self.line(_load(after))
+        if (rest := _AT_REST.get(after.get("phase", ""))) and after.get("phase") != before.get("phase"):
+            self.line(rest)
         for problem in _problems(after):
             if problem not in _problems(before):
                 self.problem(problem)

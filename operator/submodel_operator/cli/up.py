@@ -242,7 +242,19 @@ def _read(path: Path) -> SubModelEndpoint:
     if endpoint.spec.worker.handler.config_map_ref:
         problem = "spec.worker.handler.configMapRef: a ConfigMap needs a cluster; use inline to run on this machine"
         raise InvalidEndpoint([f"{path}: {problem}"])
+    if missing := list(_missing_variables(endpoint)):
+        raise InvalidEndpoint([f"{path}: {problem}" for problem in missing])
     return endpoint
+
+
+def _missing_variables(endpoint: SubModelEndpoint) -> Iterator[str]:
+    """The person's own variables stand in for Secrets and ConfigMaps; those that are not optional must be there."""
+    for index, variable in enumerate(endpoint.spec.worker.env):
+        source = variable.value_from
+        key = source and (source.secret_key_ref or source.config_map_key_ref)
+        if key and not key.optional and variable.name not in os.environ:
+            place = f"spec.worker.env[{index}]: {variable.name} comes from {key.name}, which only a cluster has"
+            yield f"{place}; set {variable.name} in your shell to run on this machine"
 
 
 def _in_file(path: Path, problem: str) -> str:

@@ -7,7 +7,6 @@ is read from them, the rest (security context, volumes, grace) has no meaning fo
 import asyncio
 import base64
 import itertools
-import json
 import shutil
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import Any
 
 from submodel_operator.api import constants
 from submodel_operator.desired.names import HANDLER_FOLDER
-from submodel_operator.errors import ClusterRefused, Conflict
+from submodel_operator.errors import Conflict
 from submodel_operator.local.processes import Announce
 from submodel_operator.local.worker import LocalWorker
 from submodel_operator.ports import Event, Key, Manifest, Observed, ObservedPool, Reference, Referenced
@@ -242,12 +241,4 @@ class LocalCluster:
         own = self._objects.get(("Secret", reference.get("name", "")))
         if own and "secretKeyRef" in source:
             return base64.b64decode(own["data"][reference["key"]]).decode()
-        return self._stand_in(variable["name"], reference)
-
-    def _stand_in(self, name: str, reference: Mapping[str, Any]) -> str | None:
-        if name in self._variables or reference.get("optional"):
-            return self._variables.get(name)
-        raise ClusterRefused(
-            f"spec.worker.env: {name} comes from {json.dumps(reference.get('name'))}, which only a cluster has; "
-            f"set {name} in your shell for local mode"
-        )
+        return self._variables.get(variable["name"])

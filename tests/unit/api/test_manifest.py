@@ -111,6 +111,10 @@ def test_another_kind_is_named_alone() -> None:
             "{worker: {image: x, env: [{name: A, vale: b}]}}",
             "spec.worker.env[0].vale: unknown field; did you mean value?",
         ),
+        (
+            "{worker: {image: x}, scaling: {schedules: [{cron: 0 8 * * *, workersMin: 1, schedule: x}]}}",
+            "spec.scaling.schedules[0].schedule: unknown field; remove it, or use one of cron, timeZone, workersMin",
+        ),
         ("{scaling: {}}", "spec.worker: is missing; add it"),
         (
             "3",
