@@ -64,6 +64,14 @@ class OpenRequest:
     hold: Hold
     answer: "asyncio.Future[bytes]"
 
+    def fail(self, error: BaseException) -> None:
+        """It gets none, and whoever waits for the same hears why."""
+        if isinstance(error, asyncio.CancelledError):
+            self.answer.cancel()
+        else:
+            self.answer.set_exception(error)
+            self.answer.exception()  # mostly there is nobody
+
 
 @dataclass(slots=True, eq=False)
 class Session:

@@ -91,12 +91,18 @@ class Workers:
             # Its offer of capacity, above all, is not to be taken up: nobody would read what it gets.
             return encode(ExchangeAnswer(lease_ms=limits.LEASE_MS))
         with Hold(min(request.wait_ms, limits.EXCHANGE_WAIT_MS_MAX), hangup) as hold:
-            number = request.request
-            turn = asyncio.ensure_future(self._answer(Turn(state, session, request, hangup), hold, applied))
+            number, turn = request.request, Turn(state, session, request, hangup)
             del request  # it holds all that the worker delivers, and may be held for long
-            session.open[number] = OpenRequest(hold, turn)
+            opened = session.open[number] = OpenRequest(hold, asyncio.get_running_loop().create_future())
             try:
-                return await turn
+                # Not in a task of its own: the worker would wait for its answer behind all readers of what it streamed.
+                answer = await self._answer(turn, hold, applied)
+            except BaseException as error:
+                opened.fail(error)
+                raise
+            else:
+                opened.answer.set_result(answer)
+                return answer
             finally:
                 session.last_seen_ms = self._clock.now_ms()
                 del session.open[number]

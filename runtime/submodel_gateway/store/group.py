@@ -48,12 +48,11 @@ class _Batch:
 
     def settle(self, outcomes: list[base.Outcome]) -> None:
         """Those of the earliest piece without."""
-        if self.outcomes:
+        if len(outcomes) < len(self.operations):
             self.outcomes += outcomes
-        else:
-            self.outcomes = outcomes
-        if len(self.outcomes) == len(self.operations) and not self.done.done():
-            self.done.set_result(self.outcomes)
+            outcomes = self.outcomes
+        if len(outcomes) == len(self.operations) and not self.done.done():
+            self.done.set_result(outcomes)
 
 
 _Piece = tuple[_Batch, Sequence[base.Operation]]
@@ -171,14 +170,15 @@ class GroupCommit:
 
     def _finish(self, group: list[_Piece], outcomes: list[list[base.Outcome]], began: float) -> None:
         try:
+            # They go on when this is done, but before those that only hear of it: a worker before all who read it.
+            for (batch, _), each in zip(group, outcomes, strict=True):
+                batch.settle(each)
             if self._watch is not None:
                 batches = zip((piece for _, piece in group), outcomes, strict=True)
                 self._watch(batches, time.perf_counter() - began)
             pairs = zip(group, outcomes, strict=True)
             self._on_commit(done for (_, piece), each in pairs for done in zip(piece, each, strict=True))
         finally:
-            for (batch, _), each in zip(group, outcomes, strict=True):
-                batch.settle(each)
             self._next()
 
     def _next(self) -> None:

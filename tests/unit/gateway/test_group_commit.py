@@ -118,6 +118,24 @@ async def test_changes_are_told_before_the_caller_goes_on(tmp_path: Path) -> Non
     await group.close()
 
 
+async def test_the_caller_goes_on_before_those_who_only_hear_of_it() -> None:
+    order: list[str] = []
+    committed = asyncio.get_running_loop().create_future()
+    group = GroupCommit(MemoryStore(), lambda: 1_000, lambda done: committed.set_result(None))
+
+    async def reader() -> None:
+        await committed
+        order.append("reader")
+
+    async def caller() -> None:
+        await group.one(submit("a"))
+        order.append("caller")
+
+    await asyncio.gather(reader(), caller())
+    assert order == ["caller", "reader"]
+    await group.close()
+
+
 async def test_closing_finishes_what_was_queued_and_refuses_the_rest(tmp_path: Path) -> None:
     group = front(SqliteStore(tmp_path / "jobs.db"))
     queued = group.many([submit("a")])
