@@ -4,7 +4,7 @@ A worker's own words come before the cluster's: it knows why, the cluster only k
 """
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -156,6 +156,17 @@ def _outcomes(observed: Observed, views: Views, chosen: Callable[[ObservedWorker
     """Jobs that the chosen workers completed, and that failed at them."""
     known = [view for worker in observed.workers if chosen(worker) and (view := views.get(worker.name))]
     return sum(view.completed for view in known), sum(view.failed for view in known)
+
+
+def broken(observed: Observed, never_ready: Collection[str], views: Views) -> frozenset[str]:
+    """Those of these revisions that will have no ready worker either: all of theirs fail, and not only for now."""
+
+    def is_broken(revision: str) -> bool:
+        failing = {each.worker for each in failures(observed, revision, views) if each.lasting}
+        alive = {each.name for each in observed.workers if each.revision == revision and not each.terminating}
+        return alive <= failing
+
+    return frozenset(filter(is_broken, never_ready))
 
 
 def capacity_problem(observed: Observed, revision: str | None) -> Problem | None:

@@ -4,9 +4,9 @@ A pool of the present revision is created, scaled up at once, and scaled down on
 confirms to hold nothing. A pool of an older revision is drained and goes when it is empty; but as long as the present
 revision needs workers and none of them works, or most jobs fail at them, the older ones stay and take jobs. So a
 revision that does not work stops the rollout, and applying the one before goes back to workers that are still there.
-Workers of an older revision that never worked either are no help, and leave at once. Only workers that find no room get
-it from the older ones, idle ones first. A worker that asks for a fresh one in its
-place gets it when it holds nothing, and one that is overdue at once.
+Workers of an older revision that does not work either, and never did, are no help, and leave at once. Only workers that
+find no room get it from the older ones, idle ones first. A worker that asks for a fresh one in its place gets it when
+it holds nothing, and one that is overdue at once.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -90,12 +90,12 @@ def plan(
     decision: ScalingDecision,
     views: Views,
     overdue: Collection[str] = (),
-    never_ready: Collection[str] = (),
+    broken: Collection[str] = (),
 ) -> tuple[Action, ...]:
     """The actions that bring `observed` one step closer, in the order in which they must be done.
 
     `views` must be fresh or empty: what they say of a worker decides whether it may go. `overdue` workers never worked,
-    and those of revisions that are `never_ready` never did so far.
+    and those of revisions that are `broken` never will.
     """
     present = next((pool for pool in observed.pools if pool.revision == desired.revision), None)
     actions: list[Action] = []
@@ -110,9 +110,9 @@ def plan(
     older = [pool for pool in observed.pools if pool.revision != desired.revision]
     room = _room_needed(present, coming)
     needed = bool(older) and decision.replicas > 0 and not _is_fit(observed, desired.revision, views)
-    for pool in sorted(older, key=lambda pool: pool.revision not in never_ready):
+    for pool in sorted(older, key=lambda pool: pool.revision not in broken):
         alive = _alive(observed, pool.revision)
-        stay = needed and pool.revision not in never_ready
+        stay = needed and pool.revision not in broken
         leaving = sorted(alive, key=lambda worker: _reluctance(worker, views))[:room] if stay else alive
         room = max(0, room - len(leaving))
         actions += _retire(pool, alive, leaving, views)

@@ -16,6 +16,7 @@ from submodel_operator.cold_start import asked_at, newest_start
 from submodel_operator.diagnosis import (
     Failure,
     Problem,
+    broken,
     capacity_problem,
     failing_jobs,
     failures,
@@ -298,7 +299,7 @@ def _rollout(account: Account, workers: Mapping[str, int], trouble: _Trouble) ->
     if not workers["outdated"] and not (others and account.revision):
         return "True", Reason.COMPLETE, "all workers are of the present revision"
     remedy = REMEDIES[Reason.ROLLOUT_FAILED]
-    some_stay = bool(others.difference(account.never_ready or ()))
+    some_stay = bool(others - broken(account.observed, account.never_ready or (), _views(account)))
     if some_stay and trouble.workers and not workers["ready"]:
         words = f"revision {account.revision} does not work, so the workers of the one before stay"
         return "False", Reason.ROLLOUT_FAILED, f"{words}: {trouble.workers.message}; {remedy}"

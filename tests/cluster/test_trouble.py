@@ -3,6 +3,7 @@
 from submodel_operator.api.conditions import Reason
 from tests.cluster.endpoints import (
     LOOK,
+    OURS,
     apply_ready,
     apply_spec,
     condition,
@@ -55,6 +56,22 @@ def test_an_image_that_is_not_there_is_told_and_the_revision_before_goes_on(name
     apply_spec(namespace, inline(LOOK, {"workersMin": 1}))
     wait_for_reason(namespace, "RolloutComplete", "Complete")
     wait("sme/it", "condition=WorkersHealthy", namespace)
+
+
+def test_broken_revisions_do_not_pile_up_beside_the_one_that_works(namespace: str, api: JobApi) -> None:
+    endpoint = apply_ready(namespace, inline(LOOK, {"workersMin": 1}))
+    good = get("sme/it", "-n", namespace)["status"]["revision"]
+    for number in range(3):
+        image = f"localhost/nobody-built-this:{number}"
+        apply_spec(namespace, {"worker": {"image": image}, "scaling": {"workersMin": 1, "workersMax": 1}})
+        while image not in wait_for_reason(namespace, "WorkersHealthy", "ImagePullFailed"):
+            pass
+    newest = get("sme/it", "-n", namespace)["status"]["revision"]
+    others = f"serverless.submodel.ai/revision notin ({good},{newest})"
+    kubectl("wait", "deployments", "-n", namespace, "-l", f"{OURS.removeprefix('-l=')},{others}", *GONE)
+    left = get("deployments", OURS, "-n", namespace)["items"]
+    assert {each["metadata"]["labels"]["serverless.submodel.ai/revision"] for each in left} == {good, newest}
+    assert api.finished(endpoint, api.run(endpoint))["status"] == "COMPLETED"
 
 
 def test_pods_that_the_namespace_refuses_are_told_with_the_rule_that_refuses_them(namespace: str) -> None:

@@ -52,13 +52,13 @@ def _facts(draw: st.DrawFn) -> Observed:
     st.sets(st.sampled_from(REVISIONS)),
 )
 def test_only_workers_that_are_known_to_hold_nothing_leave(
-    facts: Observed, said: dict[str, Any], replicas: int, remove: set[str], never_ready: set[str]
+    facts: Observed, said: dict[str, Any], replicas: int, remove: set[str], broken: set[str]
 ) -> None:
     revisions = {each.name: each.revision for each in facts.workers}
     views = {name: view(name, revisions.get(name, "r1"), **fields) for name, fields in said.items()}
     chosen = tuple(sorted(name for name in remove if revisions.get(name) == "r1"))
     decision = ScalingDecision(replicas, Term.STEADY, "because", chosen)
-    actions = plan(facts, PRESENT, decision, views, never_ready=never_ready)
+    actions = plan(facts, PRESENT, decision, views, broken=broken)
     leaving = {name for each in actions if isinstance(each, Scale) for name in each.victims}
     leaving |= {each.worker for each in actions if isinstance(each, Replace)}
     assert all(name in views and views[name].draining and not views[name].running for name in leaving)
@@ -71,5 +71,5 @@ def test_only_workers_that_are_known_to_hold_nothing_leave(
     drained = {name for each in actions if isinstance(each, Drain) for name in each.workers}
     assert not drained & {name for each in actions if isinstance(each, Undrain) for name in each.workers}
     told = drained | {name for name, each in views.items() if each.draining}
-    useless = set(names.values()) & never_ready - {"r1"}
+    useless = set(names.values()) & broken - {"r1"}
     assert {each.name for each in facts.workers if each.revision in useless and not each.terminating} <= told

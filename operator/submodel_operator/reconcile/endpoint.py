@@ -14,7 +14,7 @@ from submodel_operator.api.conditions import Reason
 from submodel_operator.api.manifest import parse_endpoint
 from submodel_operator.cold_start import StartWatch, asked_at
 from submodel_operator.desired import DesiredPool, desired_pool
-from submodel_operator.diagnosis import Problem, overdue, problem, seconds_until_overdue
+from submodel_operator.diagnosis import Problem, broken, overdue, problem, seconds_until_overdue
 from submodel_operator.errors import (
     ClusterRefused,
     ClusterUnavailable,
@@ -172,7 +172,7 @@ class Reconciler:
         silent = self._silent(observed, views, monotonic, known=signals is not None and signals.fresh and not unsteady)
         late = overdue(observed, desired.revision, views, silent, deadline_seconds) if silent else {}
         unproven = never_ready(observed, desired.revision, signals)
-        for action in plan(observed, desired, decision, views, late, unproven):
+        for action in plan(observed, desired, decision, views, late, broken(observed, unproven, views)):
             await self._act(observed, endpoint.endpoint_id, action)
         settles = await self._protect(observed, endpoint, signals)
         self._measure(observed, desired.revision, decision, signals)

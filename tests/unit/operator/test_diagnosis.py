@@ -5,7 +5,14 @@ from dataclasses import replace
 import pytest
 
 from submodel.contract.states import WorkerPhase
-from submodel_operator.diagnosis import capacity_problem, failures, overdue, seconds_until_overdue, workers_problem
+from submodel_operator.diagnosis import (
+    broken,
+    capacity_problem,
+    failures,
+    overdue,
+    seconds_until_overdue,
+    workers_problem,
+)
 from submodel_operator.ports import WorkerEnd
 from tests.support.endpoints import observed, pool, view, worker
 
@@ -140,3 +147,12 @@ def test_a_worker_is_overdue_when_it_ran_for_the_deadline_without_asking_for_a_j
 
 def test_nobody_is_waited_for_when_all_work() -> None:
     assert seconds_until_overdue(observed(worker("a", running_seconds=1.0)), "r1", {"a": view("a")}, {}, 10.0) is None
+
+
+def test_a_revision_is_broken_when_all_its_workers_fail_and_not_while_one_may_still_come() -> None:
+    pulling = worker("a", "r0", phase="ImagePullBackOff")
+    starting = worker("b", "r0", phase="Running")
+    assert broken(observed(pulling, worker("c")), {"r0"}, {}) == {"r0"}
+    assert broken(observed(pulling, starting), {"r0"}, {}) == set()
+    assert broken(observed(pulling), {"r1"}, {}) == {"r1"}, "it has none"
+    assert broken(observed(pulling), (), {}) == set()

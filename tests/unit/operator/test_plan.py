@@ -140,18 +140,18 @@ def test_a_revision_that_never_had_a_ready_worker_leaves_while_the_newest_fails_
     pools = (pool("r0", 1, "h0"), pool("r2", 1, "h2"), pool(replicas=1))
     facts = observed(worker("old", "r0"), bad, worker("a", phase="CrashLoopBackOff"), pools=pools)
     old = {"old": view("old", "r0")}
-    assert plan(facts, NEW, decision(1), old, never_ready={"r1", "r2"}) == (Drain(("bad",)),)
+    assert plan(facts, NEW, decision(1), old, broken={"r1", "r2"}) == (Drain(("bad",)),)
     unsaid = old | {"bad": view("bad", "r2", phase=WorkerPhase.STARTING, draining=True, running=1)}
-    assert plan(facts, NEW, decision(1), unsaid, never_ready={"r1", "r2"}) == (), "it holds a job all the same"
+    assert plan(facts, NEW, decision(1), unsaid, broken={"r1", "r2"}) == (), "it holds a job all the same"
     empty = old | {"bad": view("bad", "r2", phase=WorkerPhase.STARTING, draining=True)}
-    assert plan(facts, NEW, decision(1), empty, never_ready={"r1", "r2"}) == (Scale("tokens-r2", 1, 0, ("bad",)),)
+    assert plan(facts, NEW, decision(1), empty, broken={"r1", "r2"}) == (Scale("tokens-r2", 1, 0, ("bad",)),)
 
 
 def test_what_a_revision_that_never_worked_gives_up_is_not_asked_of_one_that_works() -> None:
     pools = (pool("r0", 1, "h0"), pool("r2", 1, "h2"), pool(replicas=1))
     unplaced = worker("a", phase="Unschedulable")
     facts = observed(worker("old", "r0"), worker("bad", "r2", phase="CrashLoopBackOff"), unplaced, pools=pools)
-    assert plan(facts, NEW, decision(1), {"old": view("old", "r0")}, never_ready={"r2"}) == (Drain(("bad",)),)
+    assert plan(facts, NEW, decision(1), {"old": view("old", "r0")}, broken={"r2"}) == (Drain(("bad",)),)
 
 
 def test_a_worker_that_came_too_late_is_replaced() -> None:
