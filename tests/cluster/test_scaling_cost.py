@@ -82,5 +82,7 @@ def test_a_change_of_the_number_costs_three_writes_and_a_mark_on_each_that_goes_
     ):
         told = charged.pop(STATUS)
         assert told >= 1
-        assert charged == Counter({COUNT: charged[COUNT], EVENT: charged[COUNT], **({MARKS: marks} if marks else {})})
-        assert 1 <= charged[COUNT] <= max(1, marks), "they do not become idle at the same instant"
+        events = charged.pop(EVENT)
+        assert charged == Counter({COUNT: charged[COUNT], **({MARKS: marks} if marks else {})})
+        # They do not become idle at the same instant: one may be decided upon, and both then be gone in one write.
+        assert 1 <= charged[COUNT] <= events <= max(1, marks)
