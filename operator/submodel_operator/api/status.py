@@ -205,7 +205,7 @@ class RevisionStatus(StatusModel):
     """Jobs that they run."""
 
     never_ready: bool | None = None
-    """True as long as none of its workers has come to take jobs: it does not stay for a newer one that fails."""
+    """True as long as none of its workers has come to take jobs; when all fail, it does not stay for a newer one."""
 
 
 class ColdStartStatus(StatusModel):
