@@ -1,6 +1,7 @@
 """A gateway process and workers that run an unmodified SDK from its own environment, started as the operator would."""
 
 import hashlib
+import itertools
 import os
 import signal
 import subprocess
@@ -118,6 +119,7 @@ class Lab:
         self.folder = folder
         self._python = python
         self._workers: list[SdkWorker] = []
+        self._starts = itertools.count()
         self._serving = ""
         self._registered: set[str] = set()
         self._internal = Http(f"http://127.0.0.1:{gateway.internal_port}", INTERNAL_TOKEN)
@@ -153,7 +155,9 @@ class Lab:
             self.kill_workers()
         if endpoint not in self._registered:
             self.register(endpoint)
-        folder = self.folder / endpoint / worker
+        # What a killed process left in its file system is not there for the next one, as with a container's: some SDKs
+        # keep a list of what they run, and one killed before it took a job off would never ask for another one.
+        folder = self.folder / endpoint / f"{worker}-{next(self._starts)}"
         urls = ""
         if key_in_urls:
             urls = f"&{TOKEN}={WORKER_TOKEN}"
