@@ -6,6 +6,8 @@ outcome is unknown can be repeated under the same id.
 
 import re
 
+from submodel.contract import limits
+
 SYNC_PREFIX = "sync-"
 _SUFFIX = "-u1"
 
@@ -31,6 +33,11 @@ def job_id(now_ms: int, random_bits: int, *, sync: bool = False) -> str:
 def is_sync(job: str) -> bool:
     """Whether the id belongs to a job of `/runsync`, which has larger bodies and a shorter retention."""
     return job.startswith(SYNC_PREFIX)
+
+
+def payload_limit(job: str) -> int:
+    """Bytes that the input or the output of a job may have."""
+    return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
 
 
 _ATTEMPT = re.compile(r"(.+)-a([1-9][0-9]{0,8})")

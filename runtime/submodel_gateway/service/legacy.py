@@ -158,7 +158,7 @@ class LegacyWorkers:
         take = self._takes.operation(state, session, limit if queued and not state.drains(session) else 0)
         if take is None:
             return ()
-        (outcome,) = await self._takes.applied(state, session, [take])
+        (outcome,) = await self._takes.applied(state, session, take)
         if isinstance(outcome, base.Failed):
             raise outcome.error
         if not isinstance(outcome, base.Taken) or not outcome.leases:

@@ -14,7 +14,7 @@ from typing import TypeVar
 from submodel.contract import limits
 from submodel.contract.states import JobState
 from submodel_gateway.errors import StoreError, Unavailable
-from submodel_gateway.jobs.ids import from_delivery_id
+from submodel_gateway.jobs.ids import from_delivery_id, payload_limit
 from submodel_gateway.jobs.record import Job, attempt_token
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
@@ -22,7 +22,6 @@ from submodel_gateway.service.legacy_memory import LegacyStream
 from submodel_gateway.service.legacy_sessions import Caller, LegacySessions
 from submodel_gateway.service.payloads import Payloads
 from submodel_gateway.service.stores import Stores
-from submodel_gateway.service.turn import output_limit
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.store import base
 from submodel_gateway.tracing.spans import Spans
@@ -157,7 +156,7 @@ class LegacyPosts:
                 del delivering[name]
 
     async def _finish(self, delivery: _Delivery, result: Result) -> None:
-        size, limit = len(result.output or b""), output_limit(delivery.job)
+        size, limit = len(result.output or b""), payload_limit(delivery.job)
         if size > limit:
             await self._end(delivery, f"its output has {size} bytes, the limit is {limit}")
             return

@@ -8,8 +8,7 @@ import asyncio
 import zlib
 from collections.abc import Callable
 
-from submodel.contract import limits
-from submodel_gateway.jobs.ids import is_sync
+from submodel_gateway.jobs.ids import payload_limit
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.store import base
 
@@ -66,7 +65,7 @@ def fetched_bytes_at_most(job: str, input: base.Payload) -> int:
     """How much more memory the job's input may take up once it is loaded; 0 for one that is there as it was sent."""
     if isinstance(input, bytes) and not input.startswith(_MARK):
         return 0
-    return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
+    return payload_limit(job)
 
 
 def compressed(data: bytes) -> bytes:

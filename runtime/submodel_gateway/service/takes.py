@@ -84,14 +84,14 @@ class Takes:
         )
 
     async def applied(
-        self, state: EndpointState, session: Session, operations: Sequence[base.Operation]
+        self, state: EndpointState, session: Session, take: base.Take, before: Sequence[base.Operation] = ()
     ) -> list[base.Outcome]:
-        """The outcomes of operations with a take among them; until they are back, `session` may hold more."""
-        reserved = sum(_bytes_at_most(each.limit) for each in operations if isinstance(each, base.Take))
+        """The outcomes of operations and of a take after them; until they are back, `session` may hold more."""
+        reserved = _bytes_at_most(take.limit)
         self._undelivered.hold(workers_of(state.id), reserved)
         session.taking += 1
         try:
-            outcomes = await self._stores.of(state.id).many(operations)
+            outcomes = await self._stores.of(state.id).many([*before, take])
             await self.stalls.over()
             return outcomes
         finally:

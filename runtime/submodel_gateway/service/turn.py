@@ -20,7 +20,7 @@ from submodel.contract.exchange import (
 )
 from submodel.contract.states import WorkerPhase
 from submodel.contract.wire import encode
-from submodel_gateway.jobs.ids import is_sync
+from submodel_gateway.jobs.ids import payload_limit
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.endpoints import EndpointState
 from submodel_gateway.service.session import Session
@@ -105,7 +105,7 @@ class Turn:
                 yield append
         for result in self.request.results:
             size = 0 if isinstance(result.output, msgspec.UnsetType) else memoryview(result.output).nbytes
-            error_length, limit = len(result.error or ""), output_limit(result.id)
+            error_length, limit = len(result.error or ""), payload_limit(result.id)
             finish = base.Finish(
                 endpoint=endpoint,
                 id=result.id,
@@ -189,11 +189,6 @@ def too_large(operation: base.JobOperation, why: str) -> base.Finish:
     error = f"the job was ended because {why}"
     token = "" if isinstance(operation, base.Cancel | base.Retry) else operation.token
     return base.Finish(endpoint=operation.endpoint, id=operation.id, token=token, error=error, final=True)
-
-
-def output_limit(job: str) -> int:
-    """Bytes that the output of a job may have."""
-    return limits.RUNSYNC_BODY_BYTES if is_sync(job) else limits.RUN_BODY_BYTES
 
 
 def _heartbeat(endpoint: str, item: Held) -> base.Heartbeat:

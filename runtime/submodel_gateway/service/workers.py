@@ -14,6 +14,7 @@ from submodel.contract.exchange import ExchangeAnswer, ExchangeRequest
 from submodel.contract.states import JobState
 from submodel.contract.wire import encode
 from submodel_gateway.errors import Unavailable
+from submodel_gateway.jobs.ids import payload_limit
 from submodel_gateway.jobs.transition import Reason
 from submodel_gateway.service.clock import Clock
 from submodel_gateway.service.endpoints import Endpoints, EndpointState
@@ -22,7 +23,7 @@ from submodel_gateway.service.session import OpenRequest, Session, most_kept
 from submodel_gateway.service.sessions import Sessions
 from submodel_gateway.service.stores import Stores
 from submodel_gateway.service.takes import Takes
-from submodel_gateway.service.turn import Turn, output_limit, too_large
+from submodel_gateway.service.turn import Turn, too_large
 from submodel_gateway.service.waiting import Hangup, Hold
 from submodel_gateway.service.worker_access import WorkerAccess
 from submodel_gateway.store import base
@@ -145,13 +146,12 @@ class Workers:
         now = self._clock.now_ms()
         said = [*turn.writes(outputs), *turn.signs_of_life(now), *turn.lost(now), *unread]
         take = self._take(turn) if unread or self._stores.tally(turn.endpoint.id).queued else None
-        operations: list[base.Operation] = [*said, *([take] if take else [])]
-        if not operations:
-            return
-        if take is None:
-            outcomes = await self._stores.of(turn.endpoint.id).many(operations)
+        if take is not None:
+            outcomes = await self._takes.applied(turn.endpoint, turn.session, take, said)
+        elif said:
+            outcomes = await self._stores.of(turn.endpoint.id).many(said)
         else:
-            outcomes = await self._takes.applied(turn.endpoint, turn.session, operations)
+            return
         await self._discard_unused(turn, said, outcomes)
         oversized = []
         for operation, outcome in zip(said, outcomes, strict=False):
@@ -183,7 +183,7 @@ class Workers:
                     return
                 if take := self._take(turn):
                     takers[hold] = turn.session
-                    (outcome,) = await self._takes.applied(turn.endpoint, turn.session, [take])
+                    (outcome,) = await self._takes.applied(turn.endpoint, turn.session, take)
                     if isinstance(outcome, base.Failed):
                         raise outcome.error
                     await self._got(turn, outcome)
@@ -209,7 +209,7 @@ class Workers:
         for result in turn.request.results:
             if not isinstance(result.output, msgspec.UnsetType):
                 output = bytes(result.output)
-                if len(output) <= output_limit(result.id):
+                if len(output) <= payload_limit(result.id):
                     outputs[result.token] = await self._payloads.keep(turn.endpoint.id, output)
         return outputs
 
